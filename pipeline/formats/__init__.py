@@ -1,0 +1,1 @@
+"""Readers and file systems: bytes to records, one format a file. Nothing here imports Beam."""

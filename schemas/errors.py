@@ -1,0 +1,44 @@
+"""Every error that Tamis raises on purpose.
+
+```
+TamisError                      the root: its text is one plain sentence for the user
+├── ConfigError  (ValueError)   the config or the command line is wrong; exit status 2
+├── InputError   (ValueError)   an input file or record can't be read or has the wrong form
+├── ModelError   (ValueError)   a model file is missing, corrupt, or doesn't fit its tokenizer or normaliser
+├── DataError    (ValueError)   the data doesn't allow what was asked (an empty target, no positive documents)
+└── RunError     (RuntimeError) the run failed
+    └── BalanceError            read != selected + rejected + errors
+```
+
+Each message names the file, record or key and says what would mend it.
+"""
+
+__all__ = ["BalanceError", "ConfigError", "DataError", "InputError", "ModelError", "RunError", "TamisError"]
+
+
+class TamisError(Exception):
+    """Root of all errors raised on purpose; `str(error)` is one sentence for the user."""
+
+
+class ConfigError(TamisError, ValueError):
+    """The config or the command line is wrong."""
+
+
+class InputError(TamisError, ValueError):
+    """An input file or record can't be read, or hasn't the form it should have."""
+
+
+class ModelError(TamisError, ValueError):
+    """A model file is missing, corrupt, or paired with a tokenizer or normaliser it wasn't trained with."""
+
+
+class DataError(TamisError, ValueError):
+    """The data doesn't allow what was asked: an empty target, no positive documents, no candidates."""
+
+
+class RunError(TamisError, RuntimeError):
+    """The run failed for a reason outside config and input."""
+
+
+class BalanceError(RunError):
+    """The number of records read isn't selected + rejected + errors."""
