@@ -1,0 +1,148 @@
+"""From a step's config to the object that computes its columns: the only place that knows which scorer a verb means."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.errors import RunError
+from schemas.model import canonical_json
+from schemas.steps import (
+    DsirStep,
+    ExactDedupStep,
+    HeuristicsStep,
+    LanguageStep,
+    PerplexityStep,
+    PreselectStep,
+    StepConfig,
+)
+from scorers.base import Scorer
+
+__all__ = ["Annotator", "annotator", "forget"]
+
+
+class Annotator(Protocol):
+    """Computes a step's columns for a batch of documents."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns it adds."""
+        ...
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The columns it reads."""
+        ...
+
+    def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return one row a row, with exactly the columns of `schema`."""
+        ...
+
+
+class _TextAnnotator:
+    """A scorer over the text alone."""
+
+    requires = ("text",)
+
+    def __init__(self, scorer: Scorer):
+        self._scorer = scorer
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._scorer.schema
+
+    def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return self._scorer.score(batch.column("text"))
+
+
+class _LanguageAnnotator:
+    """One scorer a language, loaded when its first document comes; documents of other languages get nulls."""
+
+    requires = ("text", "language")
+
+    def __init__(self, load: Callable[[str], Scorer], languages: tuple[str, ...]):
+        self._load = functools.cache(load)
+        self._languages = languages
+        self.schema: pa.Schema = self._load(languages[0]).schema
+
+    def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        codes = np.array(batch.column("language").to_pylist(), dtype=object)
+        pieces = []
+        rows = []
+        for language in self._languages:
+            chosen = np.flatnonzero(codes == language)
+            if len(chosen):
+                pieces.append(self._load(language).score(batch.column("text").take(pa.array(chosen))))
+                rows.append(chosen)
+        table = pa.Table.from_batches(pieces, self.schema).combine_chunks()
+        place: Any = np.full(batch.num_rows, -1)
+        if rows:
+            place[np.concatenate(rows)] = np.arange(sum(map(len, rows)))
+        indices = pa.array(place, mask=place < 0)
+        taken = [column.take(indices).combine_chunks() for column in table.columns]
+        arrays = [a.chunk(0) if isinstance(a, pa.ChunkedArray) else a for a in taken]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+_built: dict[tuple[str, str], Annotator | None] = {}
+
+
+def annotator(config: StepConfig, models: Mapping[str, str]) -> Annotator | None:
+    """Return the step's annotator, built once a process; None if the step computes no columns.
+
+    Args:
+        config: the step.
+        models: option to local path, for the step's `references` and for what the run fitted itself.
+
+    Raises:
+        ModelError: if a model can't be loaded or doesn't fit.
+        ConfigError: if the options contradict the model.
+    """
+    key = (config.label, canonical_json([config.model_dump(mode="json"), dict(models)]))
+    if key not in _built:
+        _built[key] = _build(config, models)
+    return _built[key]
+
+
+def forget() -> None:
+    """Drop all loaded models, so that their memory can be used otherwise."""
+    _built.clear()
+
+
+def _build(config: StepConfig, models: Mapping[str, str]) -> Annotator | None:
+    match config:
+        case LanguageStep():
+            from scorers.language import LanguageIdentifier
+
+            options = {} if config.prefix is None else {"prefix": config.prefix}
+            return _TextAnnotator(LanguageIdentifier(models.get("model"), **options))
+        case ExactDedupStep():
+            from scorers.text_hash import TextHash
+
+            return _TextAnnotator(TextHash(normalize=config.normalize))
+        case HeuristicsStep():
+            from scorers.text_statistics import TextStatistics
+
+            columns = {rule.column for rule in heuristic_rules(config) if rule.column.startswith("text_")}
+            return _TextAnnotator(TextStatistics(splitter=config.splitter, columns=tuple(sorted(columns))))
+        case PerplexityStep():
+            return _perplexity(config, models)
+        case DsirStep():
+            from scorers.dsir import DsirModel, DsirScorer
+
+            if "model" not in models:
+                msg = "the target distribution isn't fitted yet"
+                raise RunError(msg)
+            return _TextAnnotator(DsirScorer(DsirModel.load(models["model"]), normalise=config.normalise))
+        case PreselectStep():
+            from scorers.fasttext_model import LabelScorer
+
+            return _TextAnnotator(
+                LabelScorer(
+                    models["model"], label=config.label_scored, newline=config.newline, column=f"{config.name}_score"
+                )
+            )
+        case _:
+            return None

@@ -1,0 +1,133 @@
+"""The config of a run: inputs, steps, output; parsed strictly, and digested so that equal work has an equal name."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from schemas.errors import ConfigError
+from schemas.model import Model, canonical_json, digest, validate
+from schemas.steps import ExtractStep, StepConfig, parse_step
+
+__all__ = ["Config", "InputConfig", "Limits", "OutputConfig", "parse_config"]
+
+Format = Literal["warc", "wet", "jsonl", "parquet", "csv"]
+
+
+class Limits(Model):
+    """What one record may cost before it becomes an error record."""
+
+    max_record_bytes: int = Field(default=64 << 20, gt=0, description="decompressed bytes of one record")
+
+
+class InputConfig(Model):
+    """Files of one source, and where in their records things are."""
+
+    path: tuple[str, ...] = Field(description="a file, folder, glob or URL, or a list of them")
+    source: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="label; names the output folder")
+    format: Format | None = Field(default=None, description="inferred from the suffix if absent")
+    text: str = Field(default="text", description="field of the text; a dotted path reaches into objects")
+    id: str | None = Field(default=None, description="field of the record's identity; `id` if there is one")
+    url: str | None = Field(default=None, description="field of the address; `url` if there is one")
+    timestamp: str | None = Field(default=None, description="field of the time; `timestamp` if there is one")
+    html: bool = Field(default=False, description="the text field holds HTML, to be extracted")
+    limits: Limits = Limits()
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("path")
+    @classmethod
+    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not all(value):
+            msg = "names no file"
+            raise ValueError(msg)
+        return tuple(sorted(set(value)))
+
+
+class OutputConfig(Model):
+    """Where the run is written, and in what size."""
+
+    path: str = "runs/default"
+    shard_mb: float = Field(default=256, gt=0, description="bound on the text of one output shard, in 10^6 bytes")
+
+
+class Config(Model):
+    """A whole run. `digest` names everything that can change a result, and nothing else."""
+
+    name: str = "run"
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    inputs: tuple[InputConfig, ...] = Field(min_length=1)
+    steps: tuple[StepConfig, ...] = ()
+    score: Literal["alive", "all"] = Field(default="alive", description="all: score rejected rows too")
+    output: OutputConfig = OutputConfig()
+
+    @field_validator("inputs")
+    @classmethod
+    def _order_free(cls, value: tuple[InputConfig, ...]) -> tuple[InputConfig, ...]:
+        # The order in which inputs are listed must not change a byte of the output.
+        return tuple(sorted(value, key=lambda entry: (entry.source, canonical_json(entry.model_dump(mode="json")))))
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> "Config":
+        labels = [step.label for step in self.steps]
+        for label in labels:
+            if labels.count(label) > 1:
+                msg = f"two steps are called {label!r}: give each a `name` of its own, or merge them"
+                raise ValueError(msg)
+        for position, step in enumerate(self.steps):
+            if isinstance(step, ExtractStep) and position:
+                msg = "extract must be the first step: it makes the text that all others read"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def extract(self) -> ExtractStep:
+        """The extraction options: the config's, or the defaults for inputs that need extraction anyway."""
+        first = self.steps[0] if self.steps else None
+        return first if isinstance(first, ExtractStep) else ExtractStep()
+
+    def resolved(self, models: dict[str, dict[str, str]] | None = None) -> dict[str, Any]:
+        """Return the config as plain data with all defaults filled in.
+
+        Args:
+            models: step label to {option: SHA-256} of the models and files it reads; they stand in for their paths,
+                so that a model's content counts and its place doesn't.
+        """
+        steps = []
+        for step in self.steps:
+            options = step.model_dump(mode="json", by_alias=True)
+            digests = (models or {}).get(step.label, {})
+            if digests:
+                options["sha256"] = digests
+            steps.append({step.verb: options})
+        plain = self.model_dump(mode="json", exclude={"steps"})
+        return plain | {"steps": steps}
+
+    def digest(self, models: dict[str, dict[str, str]]) -> str:
+        """Return the SHA-256 of all that can change a result: not the run's name, place, or where models lie."""
+        plain = self.resolved(models)
+        del plain["name"], plain["output"]["path"]
+        for step, options in zip(self.steps, plain["steps"], strict=True):
+            for option in ("model", "tokenizer", "target"):
+                if any(key.split(".")[0] == option for key in step.references):
+                    options[step.verb].pop(option, None)
+        return digest(plain)
+
+
+def parse_config(value: Any) -> Config:
+    """Build a config from plain data as YAML gives it.
+
+    Raises:
+        ConfigError: one sentence naming the key, what is wrong with it, and the nearest known key.
+    """
+    if not isinstance(value, dict):
+        msg = "the config must be a mapping with `inputs:` and `steps:`"
+        raise ConfigError(msg)
+    steps = value.get("steps") or []
+    if not isinstance(steps, list):
+        msg = "steps: expected a list, one step an entry"
+        raise ConfigError(msg)
+    parsed = [parse_step(step, f"steps[{i}]") for i, step in enumerate(steps)]
+    return validate(Config, value | {"steps": parsed}, "config")

@@ -1,0 +1,51 @@
+"""What a step keeps: fixed bounds, a percentile range per group, a fraction, or a number of documents."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from schemas.model import Model
+
+__all__ = ["Keep", "Unit"]
+
+Unit = Literal["documents", "characters", "bytes", "tokens"]
+
+
+class Keep(Model):
+    """Which documents a scoring step keeps, by its column.
+
+    `min` and `max` are inclusive bounds. `percentile`, `fraction` and `documents` need the whole corpus and are exact:
+    they don't depend on order, batching, number of workers or runner. `percentile: [lo, hi]` keeps the documents whose
+    value lies between those percentiles of their group (`by`). `fraction` keeps the best share of the documents alive,
+    measured in `of`; `documents` keeps the best so many.
+    """
+
+    min: float | None = None
+    max: float | None = None
+    percentile: tuple[float, float] | None = None
+    by: tuple[str, ...] = ()
+    fraction: float | None = Field(default=None, gt=0, le=1)
+    of: Unit = "documents"
+    documents: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _one_global_rule(self) -> "Keep":
+        given = [k for k in ("percentile", "fraction", "documents") if getattr(self, k) is not None]
+        if len(given) > 1:
+            msg = f"give only one of {' and '.join(given)}"
+            raise ValueError(msg)
+        if self.percentile is not None and not 0 <= self.percentile[0] < self.percentile[1] <= 100:
+            msg = f"percentile must be [lo, hi] with 0 <= lo < hi <= 100, got {list(self.percentile)}"
+            raise ValueError(msg)
+        if self.by and self.percentile is None:
+            msg = "`by` groups percentiles: give `percentile: [lo, hi]` too"
+            raise ValueError(msg)
+        if self.min is not None and self.max is not None and self.min > self.max:
+            msg = f"min {self.min} is above max {self.max}: nothing could be kept"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def needs_corpus(self) -> bool:
+        """Whether the decision needs a pass over the whole corpus."""
+        return self.percentile is not None or self.fraction is not None or self.documents is not None

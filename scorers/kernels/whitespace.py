@@ -1,0 +1,59 @@
+"""Collapses white space in UTF-8 buffers."""
+
+import numpy as np
+import numpy.typing as npt
+
+from scorers.kernels.jit import kernel
+
+__all__ = ["collapse", "whitespace_length"]
+
+
+@kernel
+def whitespace_length(data: npt.NDArray[np.uint8], at: int, end: int) -> int:
+    """Return the bytes of the white-space character at `at`, 0 if there is none; white space as `str.isspace` has it."""
+    first = data[at]
+    if first == 32 or 9 <= first <= 13 or 28 <= first <= 31:
+        return 1
+    if first == 0xC2:
+        return 2 if at + 1 < end and (data[at + 1] == 0x85 or data[at + 1] == 0xA0) else 0
+    if first < 0xE1 or first > 0xE3 or at + 2 >= end:
+        return 0
+    second, third = data[at + 1], data[at + 2]
+    if first == 0xE1:
+        return 3 if second == 0x9A and third == 0x80 else 0
+    if first == 0xE3:
+        return 3 if second == 0x80 and third == 0x80 else 0
+    if second == 0x80:
+        return 3 if third <= 0x8A or third == 0xA8 or third == 0xA9 or third == 0xAF else 0
+    return 3 if second == 0x81 and third == 0x9F else 0
+
+
+@kernel
+def collapse(
+    data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return the texts with each run of white space as one blank and none at the ends."""
+    rows = len(offsets) - 1
+    out = np.empty(offsets[rows] - offsets[0], np.uint8)
+    ends = np.zeros(rows + 1, np.int64)
+    size = 0
+    for row in range(rows):
+        at = offsets[row]
+        end = offsets[row + 1]
+        start = size
+        pending = False
+        while at < end:
+            step = whitespace_length(data, at, end)
+            if step:
+                pending = size > start
+                at += step
+                continue
+            if pending:
+                out[size] = 32
+                size += 1
+                pending = False
+            out[size] = data[at]
+            size += 1
+            at += 1
+        ends[row + 1] = size
+    return out[:size], ends
