@@ -1,0 +1,24 @@
+"""One rule: a column, a comparison, a threshold, and the reason a document is rejected for."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.model import Model
+
+__all__ = ["Op", "Rule"]
+
+Op = Literal["min", "max", "above", "below"]
+"""What must hold of a kept document's value: `min` >=, `max` <=, `above` >, `below` < the threshold."""
+
+
+class Rule(Model):
+    """A document falls if its value in `column` doesn't satisfy `op` and `threshold`; then `reason` names the rule.
+
+    A document without a value (null or NaN) doesn't fall: a rule decides about what was computed.
+    """
+
+    column: str = Field(min_length=1)
+    op: Op
+    threshold: float = Field(allow_inf_nan=False)
+    reason: str = Field(min_length=1)
