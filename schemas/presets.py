@@ -3,13 +3,13 @@
 `gopher_quality`, `gopher_repetition`, `c4` and `fineweb` follow the wording of the papers:
 
 * Gopher: Rae et al. 2021, "Scaling Language Models", section A1.1 and table A1;
-* C4: Raffel et al. 2020, "Exploring the Limits of Transfer Learning", section 2.2 (the list of bad words isn't
-  shipped: see the `bad_words` option of the text statistics);
+* C4: Raffel et al. 2020, "Exploring the Limits of Transfer Learning", section 2.2 (its list of bad words
+  isn't shipped: see the `bad_words` option of the text statistics);
 * FineWeb: Penedo et al. 2024, "The FineWeb Datasets", section 3.6 (the three filters that were kept).
 
-The `datatrove_*` presets reproduce the decisions of datatrove's filters with their default options, in the order in which
-they are checked and under the same reasons. `datatrove_c4_fineweb` is its C4 filter as FineWeb was made with: lines
-needn't end in punctuation.
+The `datatrove_*` presets reproduce the decisions of datatrove's filters with their default options, in the
+order in which they are checked and under the same reasons. `datatrove_c4_fineweb` is its C4 filter as
+FineWeb was made with: lines needn't end in punctuation.
 """
 
 from schemas.rule import Op, Rule
@@ -49,7 +49,10 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
         ("duplicate_paragraph_fraction", "max", 0.30, "max_duplicate_paragraph_fraction"),
         ("duplicate_line_char_fraction", "max", 0.20, "max_duplicate_line_char_fraction"),
         ("duplicate_paragraph_char_fraction", "max", 0.20, "max_duplicate_paragraph_char_fraction"),
-        *((f"top_{n}_gram_char_fraction", "max", most, f"max_top_{n}_gram_char_fraction") for n, most in _TOP_NGRAMS),
+        *(
+            (f"top_{n}_gram_char_fraction", "max", most, f"max_top_{n}_gram_char_fraction")
+            for n, most in _TOP_NGRAMS
+        ),
         *(
             (f"duplicate_{n}_gram_char_fraction", "max", most, f"max_duplicate_{n}_gram_char_fraction")
             for n, most in _DUPLICATE_NGRAMS

@@ -13,7 +13,7 @@ Op = Literal["min", "max", "above", "below"]
 
 
 class Rule(Model):
-    """A document falls if its value in `column` doesn't satisfy `op` and `threshold`; then `reason` names the rule.
+    """A document falls if its value in `column` breaks `op` and `threshold`; `reason` names the rule.
 
     A document without a value (null or NaN) doesn't fall: a rule decides about what was computed.
     """

@@ -1,5 +1,6 @@
 """From presets, overridden thresholds and the user's own rules to one ordered list of rules."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -18,18 +19,19 @@ def resolve_rules(
 ) -> tuple[Rule, ...]:
     """Return the rules of the presets, in their order, then the user's own.
 
-    A preset's rule gets the reason `preset.reason`, such as `gopher_quality.max_word_count`; the user's own keep theirs.
-    The order is the order of decision: a document is rejected for the first rule that it breaks.
+    A preset's rule gets the reason `preset.reason`, such as `gopher_quality.max_word_count`; the user's own
+    keep theirs. The order is the order of decision: a document is rejected for the first rule that it
+    breaks.
 
     Args:
         presets: names in `PRESETS`; a name given twice counts once.
-        thresholds: `preset.reason`, or `reason` alone where only one of the presets has it, to the threshold in place
-            of the preset's; None switches the rule off.
+        thresholds: `preset.reason`, or `reason` alone where only one of the presets has it, to the
+            threshold in place of the preset's; None switches the rule off.
         rules: the user's own.
 
     Raises:
-        ConfigError: for an unknown preset or reason (with the nearest known one), an ambiguous reason, a threshold given
-            twice or not finite, or two rules with one reason.
+        ConfigError: for an unknown preset or reason (with the nearest known one), an ambiguous reason, a
+            threshold given twice or not finite, or two rules with one reason.
     """
     resolved: dict[str, Rule] = {}
     for preset in dict.fromkeys(presets):
@@ -70,13 +72,13 @@ def _qualified(key: str, known: Mapping[str, Rule]) -> str:
     elif not known:
         msg = f"heuristics.thresholds: {key!r} overrides nothing, as no preset is chosen"
     else:
-        candidates = [*known, *(reason.partition(".")[2] for reason in known)] if "." not in key else list(known)
+        candidates = list(known) if "." in key else [reason.partition(".")[2] for reason in known]
         msg = f"heuristics.thresholds: unknown reason {key!r}{nearest(key, candidates)}"
     raise ConfigError(msg)
 
 
 def _with_threshold(rule: Rule, threshold: float) -> Rule:
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not abs(threshold) < float("inf"):
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not math.isfinite(threshold):
         msg = f"heuristics.thresholds: {rule.reason} needs a finite number or null, got {threshold!r}"
         raise ConfigError(msg)
     return rule.model_copy(update={"threshold": float(threshold)})

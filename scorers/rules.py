@@ -1,7 +1,7 @@
 """Decides by rules: which row falls, by which rule, with what value. Computes nothing else."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,9 @@ from schemas.rule import Op, Rule
 
 __all__ = ["Columns", "Decision", "decide"]
 
-Columns = Mapping[str, Any] | pa.RecordBatch | pa.Table
-"""Columns by name: Arrow batches and tables, or a mapping to Arrow arrays, NumPy arrays or sequences of numbers."""
+Columns: TypeAlias = "Mapping[str, Any] | pa.RecordBatch | pa.Table"
+"""Columns by name: Arrow batches and tables, or a mapping to Arrow or NumPy arrays or sequences of
+numbers."""
 
 _BREAKS: dict[Op, Callable[[Any, float], Any]] = {
     "min": np.less,
@@ -90,7 +91,9 @@ def _numbers(column: Any, rule: Rule) -> npt.NDArray[np.float64]:
         if pa.types.is_boolean(kind):
             column = column.cast(pa.int8())
         numbers = column.cast(pa.float64(), safe=False)
-        return np.asarray(numbers.to_numpy(zero_copy_only=False) if isinstance(numbers, pa.Array) else numbers.to_numpy())
+        if isinstance(numbers, pa.ChunkedArray):
+            return np.asarray(numbers.to_numpy())
+        return np.asarray(numbers.to_numpy(zero_copy_only=False))
     array = np.asarray(column)
     if array.dtype.kind not in "biufO":
         msg = f"rule {rule.reason!r}: column {rule.column!r} holds {array.dtype}, and rules compare numbers"
@@ -98,5 +101,5 @@ def _numbers(column: Any, rule: Rule) -> npt.NDArray[np.float64]:
     try:
         return array.astype(np.float64)  # None becomes NaN
     except (TypeError, ValueError):
-        msg = f"rule {rule.reason!r}: column {rule.column!r} holds something other than numbers, which rules compare"
+        msg = f"rule {rule.reason!r}: column {rule.column!r} doesn't hold numbers, which rules compare"
         raise ConfigError(msg) from None
