@@ -133,7 +133,7 @@ def test_web_warc_bodies_decode_as_declared() -> None:
         if "gzip" in how:
             body = gzip.decompress(body)
         encoding = "utf-8" if "gzip" in how or "chunked" in how else how
-        assert "</html>" in body.decode(encoding)
+        assert "<body" in body.decode(encoding)
     assert seen == set(known)
 
 

@@ -77,7 +77,8 @@ _OTHER_SCRIPTS = frozenset(("ar", "fa", "ja", "ru", "zh"))
 # Words that have no place in a sample, whatever the age of the text.
 _UNWANTED = re.compile(
     r"\bn[ei]g+(?:ro|er|ress)|\bsavage|\bheathen|\bcannibal|\bwhor|\bbastard|\bstrumpet|\brape|\bjews?\b|\bslut|\bharlot"
-    r"|\bindians?\b(?! ocean)|\bslave|\bcoloured|\bcolored|\bpagan|\bbarbar|\bgenocide|\bmassacre|\bsquaw|\boriental|\blewd",
+    r"|\bindians?\b(?! ocean)|\bslave|\bcoloured|\bcolored|\bpagan|\bbarbar|\bgenocide|\bmassacre"
+    r"|\bsquaw|\boriental|\blewd",
     re.I,
 )
 
