@@ -1,0 +1,52 @@
+"""Spans of a UTF-8 buffer: the sentences or documents that a scorer looks at one by one."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from scorers.kernels.spans import count_lines, mark_lines
+from scorers.texts import TextBuffer, Texts, as_buffer
+
+__all__ = ["Spans", "line_spans", "text_spans"]
+
+
+class Spans(NamedTuple):
+    """Spans of one buffer: span `i` is `data[starts[i]:ends[i]]`, valid UTF-8."""
+
+    data: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+
+    def text(self, index: int) -> str:
+        """Return span `index` as a string."""
+        return bytes(self.data[self.starts[index] : self.ends[index]]).decode()
+
+    def texts(self) -> list[str]:
+        """Return all spans as strings."""
+        whole = self.data.tobytes()
+        return [whole[a:b].decode() for a, b in zip(self.starts.tolist(), self.ends.tolist(), strict=True)]
+
+
+def text_spans(texts: "Texts | TextBuffer") -> Spans:
+    """Return each text as one span."""
+    data, offsets = as_buffer(texts)
+    return Spans(data, offsets[:-1], offsets[1:])
+
+
+def line_spans(
+    texts: "Texts | TextBuffer", *, blank: bool = True, trailing: bool = True
+) -> tuple[Spans, npt.NDArray[np.int64]]:
+    r"""Return each line of each text as a span without its "\n", and how many lines each text has.
+
+    Args:
+        texts: the texts.
+        blank: whether lines without a character other than ASCII white space count.
+        trailing: whether what follows a last "\n" is a line even when it is empty, as `str.split("\n")` has it.
+    """
+    data, offsets = as_buffer(texts)
+    counts = np.empty(len(offsets) - 1, np.int64)
+    total = count_lines(data, offsets, blank, trailing, counts)
+    spans = Spans(data, np.empty(total, np.int64), np.empty(total, np.int64))
+    mark_lines(data, offsets, blank, trailing, spans.starts, spans.ends)
+    return spans, counts
