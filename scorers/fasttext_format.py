@@ -6,6 +6,7 @@ stay in the file, mapped into memory.
 """
 
 import itertools
+import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = ["LOSSES", "DenseMatrix", "FastTextFile", "Matrix", "QuantisedMatrix",
 MAGIC = 793712314
 NEWEST_VERSION = 12
 CENTROIDS = 256
+MOST = 10**15
 LOSSES = {1: "hs", 2: "ns", 3: "softmax", 4: "ova"}
 """The losses by their number in the file: hierarchical softmax, negative sampling, softmax, one-vs-all."""
 
@@ -97,7 +99,8 @@ class FastTextFile:
 
     Attributes:
         path: the file.
-        data: its bytes, mapped, uint8.
+        mapping: the file in memory.
+        data: its bytes, uint8.
         loss: `hs`, `ns`, `softmax` or `ova`.
         word_ngrams: longest word n-gram (0 or 1: words alone).
         bucket: number of hash buckets of n-grams.
@@ -114,6 +117,7 @@ class FastTextFile:
     """
 
     path: Path
+    mapping: mmap.mmap
     data: Bytes
     loss: str
     word_ngrams: int
@@ -133,6 +137,11 @@ class FastTextFile:
         """Length of a row."""
         return self.input.shape[1]
 
+    def release(self) -> None:
+        """Let the system take back the memory of pages read so far; they are mapped again when needed."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.mapping.madvise(mmap.MADV_DONTNEED)
+
 
 def read_fasttext(path: str | Path) -> FastTextFile:
     """Read the structure of a supervised fastText model; its matrices are mapped, not loaded.
@@ -142,14 +151,15 @@ def read_fasttext(path: str | Path) -> FastTextFile:
     """
     path = Path(path)
     try:
-        mapped = np.memmap(path, np.uint8, mode="r")
+        with path.open("rb") as file:
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError as error:
         msg = f"there is no fastText model at {path}"
         raise ModelError(msg) from error
     except (OSError, ValueError) as error:  # ValueError: an empty file can't be mapped
         msg = f"the fastText model {path} can't be read: {error}"
         raise ModelError(msg) from error
-    return _Reader(path, np.asarray(mapped)).read()
+    return _Reader(path, mapping).read()
 
 
 def corrupt(path: Path, what: str) -> ModelError:
@@ -160,9 +170,10 @@ def corrupt(path: Path, what: str) -> ModelError:
 class _Reader:
     """Walks through the file; every step checks that the bytes are there."""
 
-    def __init__(self, path: Path, data: Bytes) -> None:
+    def __init__(self, path: Path, mapping: mmap.mmap) -> None:
         self.path = path
-        self.data = data
+        self.mapping = mapping
+        self.data = np.frombuffer(mapping, np.uint8)
         self.position = 0
 
     def broken(self, what: str) -> ModelError:
@@ -226,6 +237,7 @@ class _Reader:
             raise self.broken("its output matrix holds numbers that aren't finite")
         return FastTextFile(
             path=self.path,
+            mapping=self.mapping,
             data=self.data,
             loss=LOSSES[loss],
             word_ngrams=word_ngrams,
@@ -249,20 +261,18 @@ class _Reader:
 
     def dictionary(self, n_words: int, n_labels: int) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
         if 10 * (n_words + n_labels) > len(self.data):
-            raise self.broken(
-                f"its dictionary of {n_words} words and {n_labels} labels doesn't fit into the file"
-            )
+            raise self.broken(f"its dictionary of {n_words} words and {n_labels} labels doesn't fit into the file")
         starts, counts = np.zeros(n_labels, np.int64), np.zeros(n_labels, np.int64)
         end = scan_entries(self.data, self.position, n_words, starts, counts)
         if end < 0:
             reason = "an entry is of the wrong kind" if end == -2 else "the file ends inside it"
             raise self.broken(f"its dictionary can't be read, {reason}")
         self.position = end
+        if counts.min() < 0 or counts.max() > MOST:
+            raise self.broken("the count of a label makes no sense")
         stops = [*(starts[1:] - 10).tolist(), end - 10]
         try:
-            labels = tuple(
-                self.data[a:b].tobytes().decode() for a, b in zip(starts.tolist(), stops, strict=True)
-            )
+            labels = tuple(self.data[a:b].tobytes().decode() for a, b in zip(starts.tolist(), stops, strict=True))
         except UnicodeDecodeError as error:
             raise self.broken("a label isn't UTF-8") from error
         return labels, counts

@@ -113,9 +113,8 @@ def _project(model: FastTextFile) -> npt.NDArray[np.float32]:
     rows = model.input.shape[0]
     table = np.empty((rows, len(weights)), np.float32)
     for start in range(0, rows, CHUNK):
-        table[start : start + CHUNK] = (
-            model.input.dense(start, min(start + CHUNK, rows)).astype(np.float64) @ weights.T
-        )
+        table[start : start + CHUNK] = model.input.dense(start, min(start + CHUNK, rows)).astype(np.float64) @ weights.T
+        model.release()
     if not np.isfinite(table).all():
         raise corrupt(model.path, "its input matrix holds numbers that aren't finite")
     return table
@@ -157,6 +156,7 @@ def _replacing(path: Path) -> Iterator[Any]:
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
+        Path(name).chmod(0o644)  # others on the machine may map it too
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

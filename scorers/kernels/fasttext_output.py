@@ -21,7 +21,6 @@ ONE = np.float32(1.0)
 EIGHT = np.float32(8.0)
 STEPS = np.float32(512.0)
 TWO = np.float32(2.0)
-MISSING = np.float32(-np.inf)
 
 
 class Output(NamedTuple):
@@ -43,6 +42,18 @@ class Output(NamedTuple):
     scale: npt.NDArray[np.float32]
     children: npt.NDArray[np.int32]
     sigmoid: npt.NDArray[np.float32]
+
+
+class Heap(NamedTuple):
+    """The best labels so far, lowest score first, in the order of C++'s heap, which decides between equals.
+
+    Attributes:
+        scores: float32, logarithms of probabilities; room for one more than is kept.
+        labels: int32.
+    """
+
+    scores: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32]
 
 
 @kernel
@@ -90,18 +101,51 @@ def _sigmoid(output: Output, values: npt.NDArray[np.float32]) -> None:
 
 
 @kernel
-def _descend(
-    hidden: npt.NDArray[np.float32],
-    output: Output,
-    threshold: Any,
-    best_only: bool,
-    logs: npt.NDArray[np.float32],
-) -> None:
-    """Set `logs` to the leaves' log-probabilities; branches below `threshold` (or the best) stay missing."""
+def _rise(heap: Heap, hole: int, score: Any, label: int) -> None:
+    """Place an entry at `hole` or above: `std::push_heap`."""
+    while hole > 0 and heap.scores[(hole - 1) // 2] > score:
+        parent = (hole - 1) // 2
+        heap.scores[hole] = heap.scores[parent]
+        heap.labels[hole] = heap.labels[parent]
+        hole = parent
+    heap.scores[hole] = score
+    heap.labels[hole] = label
+
+
+@kernel
+def _pop(heap: Heap, size: int) -> None:
+    """Move the entry with the lowest score to place `size - 1`: `std::pop_heap`."""
+    last = size - 1
+    score, label = heap.scores[last], heap.labels[last]
+    heap.scores[last], heap.labels[last] = heap.scores[0], heap.labels[0]
+    hole = 0
+    child = 2
+    while child <= last:
+        if child == last or heap.scores[child] > heap.scores[child - 1]:
+            child -= 1
+        heap.scores[hole] = heap.scores[child]
+        heap.labels[hole] = heap.labels[child]
+        hole = child
+        child = 2 * hole + 2
+    _rise(heap, hole, score, label)
+
+
+@kernel
+def _offer(heap: Heap, size: int, k: int, score: Any, label: int) -> int:
+    """Keep the label if it is among the `k` best so far; return how many are kept."""
+    _rise(heap, size, score, label)
+    if size < k:
+        return size + 1
+    _pop(heap, size + 1)
+    return size
+
+
+@kernel
+def _descend(hidden: npt.NDArray[np.float32], output: Output, k: int, threshold: Any, heap: Heap) -> int:
+    """Keep the `k` best leaves of the label tree, passing over branches that can't be among them."""
     n = output.n_labels
-    logs[:] = MISSING
     floor = _std_log(threshold)
-    best = MISSING
+    size = 0
     nodes = np.empty(2 * n, np.int64)
     scores = np.empty(2 * n, np.float32)
     nodes[0] = 2 * n - 2
@@ -111,11 +155,10 @@ def _descend(
         depth -= 1
         node = nodes[depth]
         score = scores[depth]
-        if score < floor or (best_only and score < best):
+        if score < floor or (size == k and score < heap.scores[0]):
             continue
         if output.children[node, 0] < 0:
-            logs[node] = score
-            best = max(best, score)
+            size = _offer(heap, size, k, score, node)
             continue
         product = ZERO
         for j in range(len(hidden)):
@@ -127,45 +170,39 @@ def _descend(
         nodes[depth + 1] = output.children[node, 0]
         scores[depth + 1] = score + _std_log(1.0 - np.float64(f))
         depth += 2
+    return size
 
 
 @kernel
-def _logs(values: npt.NDArray[np.float32], threshold: Any) -> None:
-    """Replace probabilities by fastText's logarithms; those below the threshold go missing."""
+def _keep_best(values: npt.NDArray[np.float32], k: int, threshold: Any, heap: Heap) -> int:
+    """Keep the `k` best labels with a probability of at least `threshold`."""
+    size = 0
     for i in range(len(values)):
-        values[i] = MISSING if values[i] < threshold else _std_log(values[i])
+        if values[i] < threshold:
+            continue
+        score = _std_log(values[i])
+        if size == k and score < heap.scores[0]:
+            continue
+        size = _offer(heap, size, k, score, i)
+    return size
 
 
 @kernel
 def _report(
-    logs: npt.NDArray[np.float32],
-    label: int,
-    ids: npt.NDArray[np.int32],
-    probabilities: npt.NDArray[np.float32],
+    heap: Heap, size: int, label: int, ids: npt.NDArray[np.int32], probabilities: npt.NDArray[np.float32]
 ) -> None:
-    """Write the best labels, best first, as many as `ids` has room for; or the one label asked for."""
+    """Write the labels kept, best first, equal ones in the library's order; or only `label`."""
     if label >= 0:
-        if logs[label] > MISSING:
-            ids[0] = label
-            probabilities[0] = np.exp(logs[label])
+        for i in range(size):
+            if heap.labels[i] == label:
+                ids[0] = label
+                probabilities[0] = np.exp(heap.scores[i])
         return
-    k = len(ids)
-    if k == 1:
-        best = 0
-        for i in range(len(logs)):
-            if logs[i] > logs[best]:
-                best = i
-        if logs[best] > MISSING:
-            ids[0] = best
-            probabilities[0] = np.exp(logs[best])
-        return
-    order = np.argsort(-logs, kind="mergesort")
-    for place in range(min(k, len(logs))):
-        i = order[place]
-        if not logs[i] > MISSING:
-            break
-        ids[place] = i
-        probabilities[place] = np.exp(logs[i])
+    for left in range(size, 1, -1):
+        _pop(heap, left)
+    for i in range(size):
+        ids[i] = heap.labels[i]
+        probabilities[i] = np.exp(heap.scores[i])
 
 
 @kernel
@@ -205,30 +242,31 @@ def predict_dense(
         -1, or the first text whose sum of rows isn't finite, after which none is predicted.
     """
     hidden = np.empty(table.shape[1], np.float32)
-    values = np.empty(output.by_dim.shape[1], np.float32)
+    values = np.empty(output.n_labels, np.float32)
+    k = output.n_labels if label >= 0 else ids.shape[1]
+    heap = Heap(np.empty(k + 1, np.float32), np.empty(k + 1, np.int32))
     for i in range(len(starts)):
         hidden[:] = ZERO
         count, tokens[i] = sum_rows(text, starts[i], stops[i], vocabulary, features, scratch, table, hidden)
         if count == 0:
             continue
         factor = np.float32(1.0 / count)
-        size = ZERO
+        magnitude = ZERO
         for j in range(len(hidden)):
             hidden[j] *= factor
-            size += abs(hidden[j])
-        if not size < np.inf:
+            magnitude += abs(hidden[j])
+        if not magnitude < np.inf:
             return i
         if output.kind == HIERARCHICAL:
-            best_only = label < 0 and ids.shape[1] == 1
-            _descend(hidden, output, threshold, best_only, values)
+            size = _descend(hidden, output, k, threshold, heap)
         else:
             _dots(hidden, output, values)
             if output.kind == SOFTMAX:
                 _softmax(values)
             else:
                 _sigmoid(output, values)
-            _logs(values, threshold)
-        _report(values, label, ids[i], probabilities[i])
+            size = _keep_best(values, k, threshold, heap)
+        _report(heap, size, label, ids[i], probabilities[i])
     return -1
 
 
@@ -255,6 +293,8 @@ def predict_projected(
     width = table.shape[1]
     sums = np.empty(width, np.float64)
     values = np.empty(max(width, 2), np.float32)
+    k = len(values) if label >= 0 else ids.shape[1]
+    heap = Heap(np.empty(k + 1, np.float32), np.empty(k + 1, np.int32))
     for i in range(len(starts)):
         sums[:] = 0.0
         count, tokens[i] = sum_rows(text, starts[i], stops[i], vocabulary, features, scratch, table, sums)
@@ -267,5 +307,5 @@ def predict_projected(
             for j in range(width):
                 values[j] = np.float32(sums[j] / count)
         _softmax(values)
-        _logs(values, threshold)
-        _report(values, label, ids[i], probabilities[i])
+        size = _keep_best(values, k, threshold, heap)
+        _report(heap, size, label, ids[i], probabilities[i])
