@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from pipeline.decide import step_rules
 from schemas.errors import RunError
 from schemas.model import canonical_json
 from schemas.steps import (
@@ -125,7 +126,7 @@ def _build(config: StepConfig, models: Mapping[str, str]) -> Annotator | None:
         case HeuristicsStep():
             from scorers.text_statistics import TextStatistics
 
-            columns = {rule.column for rule in heuristic_rules(config) if rule.column.startswith("text_")}
+            columns = {rule.column for rule in step_rules(config) if rule.column.startswith("text_")}
             return _TextAnnotator(TextStatistics(splitter=config.splitter, columns=tuple(sorted(columns))))
         case PerplexityStep():
             return _perplexity(config, models)

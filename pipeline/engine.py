@@ -34,7 +34,8 @@ REFUSED = {
     "InteractiveRunner": "it is for notebooks",
 }
 TRIES = 3
-RECOGNISED = (LOCAL, "DataflowRunner", "FlinkRunner", "SparkRunner", "PortableRunner", "PrismRunner", "BundleBasedDirectRunner")
+PORTABLE = ("DataflowRunner", "FlinkRunner", "SparkRunner", "PortableRunner", "PrismRunner", "BundleBasedDirectRunner")
+RECOGNISED = (LOCAL, *PORTABLE)
 
 
 class Progress(Protocol):

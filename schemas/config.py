@@ -17,6 +17,7 @@ class Limits(Model):
     """What one record may cost before it becomes an error record."""
 
     max_record_bytes: int = Field(default=64 << 20, gt=0, description="decompressed bytes of one record")
+    max_expansion: int = Field(default=200, gt=0, description="bytes out a byte in of one compressed member")
 
 
 class InputConfig(Model):
@@ -30,6 +31,7 @@ class InputConfig(Model):
     url: str | None = Field(default=None, description="field of the address; `url` if there is one")
     timestamp: str | None = Field(default=None, description="field of the time; `timestamp` if there is one")
     html: bool = Field(default=False, description="the text field holds HTML, to be extracted")
+    encoding: str = Field(default="utf-8", description="of JSONL and CSV files")
     limits: Limits = Limits()
 
     @field_validator("path", mode="before")
@@ -59,9 +61,15 @@ class Config(Model):
     name: str = "run"
     seed: int = Field(default=0, ge=0, lt=2**63)
     inputs: tuple[InputConfig, ...] = Field(min_length=1)
-    steps: tuple[StepConfig, ...] = ()
+    steps: tuple[StepConfig, ...] = Field(default=(), validate_default=True)
     score: Literal["alive", "all"] = Field(default="alive", description="all: score rejected rows too")
     output: OutputConfig = OutputConfig()
+
+    @field_validator("steps")
+    @classmethod
+    def _extract_first(cls, value: tuple[StepConfig, ...]) -> tuple[StepConfig, ...]:
+        # Every run begins with it, said or not: it says what becomes of records without text.
+        return value if any(isinstance(step, ExtractStep) for step in value) else (ExtractStep(), *value)
 
     @field_validator("inputs")
     @classmethod
@@ -84,9 +92,12 @@ class Config(Model):
 
     @property
     def extract(self) -> ExtractStep:
-        """The extraction options: the config's, or the defaults for inputs that need extraction anyway."""
-        first = self.steps[0] if self.steps else None
-        return first if isinstance(first, ExtractStep) else ExtractStep()
+        """The options of the first step, which every run has."""
+        first = self.steps[0]
+        if not isinstance(first, ExtractStep):
+            msg = "extract must be the first step"
+            raise ConfigError(msg)
+        return first
 
     def resolved(self, models: dict[str, dict[str, str]] | None = None) -> dict[str, Any]:
         """Return the config as plain data with all defaults filled in.

@@ -52,6 +52,7 @@ class ExtractStep(StepConfig):
     timeout: float = Field(default=10.0, gt=0, description="seconds a page")
     min_characters: int = Field(default=1, ge=0)
     statuses: tuple[int, ...] = (200,)
+    content_types: tuple[str, ...] = ("text/html", "application/xhtml+xml", "text/plain")
 
 
 class LanguageStep(StepConfig):

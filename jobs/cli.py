@@ -1,0 +1,147 @@
+"""The command line. Commands are thin, and import what they need when they run: `tamis --help` answers at once."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from schemas.errors import ConfigError, TamisError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="tamis",
+    help="Curate pretraining corpora: extract, identify languages, deduplicate, score and select, with every document "
+    "accounted for.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+manifest_app = typer.Typer(help="Show, verify, compare and repeat finished runs.", no_args_is_help=True)
+train_app = typer.Typer(help="Fit the models that steps use.", no_args_is_help=True)
+app.add_typer(manifest_app, name="manifest")
+app.add_typer(train_app, name="train")
+
+Workers = Annotated[int, typer.Option("--workers", "-w", min=1, help="Local worker processes.")]
+Runner = Annotated[str, typer.Option(help="Beam runner; FnApiRunner is local.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one sentence and an exit status, never a traceback."""
+    debug = os.environ.get("TAMIS_DEBUG") == "1"
+    try:
+        app()
+    except ConfigError as error:
+        if debug:
+            raise
+        _fail(str(error), 2)
+    except TamisError as error:
+        if debug:
+            raise
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("stopped; what is finished is kept, and the same command goes on from there", 130)
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"tamis: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(status)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from jobs.provenance import version as installed
+
+    typer.echo(installed())
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")] = Path("runs/demo"),
+    workers: Workers = 1,
+) -> None:
+    """Run the whole pipeline on the bundled sample, in about a minute."""
+    from jobs.demo import run_demo
+
+    run_demo(str(output), workers)
+
+
+@app.command()
+def run(
+    config: Annotated[str, typer.Argument(help="The config, a YAML file.")],
+    beam_options: Annotated[list[str] | None, typer.Argument(help="Beam options, after --.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Overrides output.path.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted; may be repeated.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what earlier runs left, or go on.")] = False,
+    workers: Workers = 1,
+    runner: Runner = "FnApiRunner",
+    as_json: AsJson = False,
+) -> None:
+    """Run a config from inputs to shards and manifest."""
+    from jobs.config_file import load_config
+    from jobs.orders import run_config
+
+    loaded, plain = load_config(config, set_ or ())
+    options = _beam_options(beam_options or [])
+    run_config(loaded, plain, output, workers=workers, runner=runner, options=options, fresh=fresh, as_json=as_json)
+
+
+def _beam_options(options: list[str]) -> list[str]:
+    named = [option for option in options if option.startswith("--runner")]
+    if named:
+        msg = f"{named[0]}: give --runner before the --, not among the Beam options"
+        raise ConfigError(msg)
+    strange = [option for option in options if not option.startswith("-")]
+    if strange and strange[0] == options[0]:
+        msg = f"unexpected argument {strange[0]!r}: Beam options go after --, such as -- --region=europe-west1"
+        raise ConfigError(msg)
+    return options
+
+
+@app.command()
+def plan(
+    config: Annotated[str | None, typer.Argument(help="The config, a YAML file.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted; may be repeated.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the config's JSON Schema.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run would do: files, steps, models with digests, memory. Runs nothing."""
+    from jobs.orders import config_schema, show_plan
+
+    if schema:
+        typer.echo(json.dumps(config_schema(), indent=1))
+        return
+    if config is None:
+        msg = "tamis plan needs a config file, or --schema"
+        raise ConfigError(msg)
+    from jobs.config_file import load_config
+
+    loaded, plain = load_config(config, set_ or ())
+    show_plan(loaded, plain, as_json=as_json)
+
+
+@app.command()
+def score(
+    files: Annotated[list[str], typer.Argument(help="Input files, folders or globs.")],
+    step: Annotated[list[str], typer.Option("--step", help="A step as in the config: '{language: {}}'; repeatable.")],
+    output: Annotated[str | None, typer.Option("--output", "-o", help="A .parquet, .csv or .jsonl file.")] = None,
+    text: Annotated[str, typer.Option(help="The text field.")] = "text",
+    id_: Annotated[str | None, typer.Option("--id", help="The field of the record's identity.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help="Input format, if the suffix doesn't say.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Score so many documents only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score local files and print or write the columns."""
+    from jobs.score import score_files
+
+    options: dict[str, Any] = {"text": text, "id": id_, "format": format_}
+    score_files(files, step, options, output=output, limit=limit, as_json=as_json)

@@ -1,0 +1,139 @@
+"""Reads a config file, applies overrides from the command line, and says plainly what is wrong with either."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from pipeline.formats import filesystem
+from schemas.config import Config, parse_config
+from schemas.errors import ConfigError, InputError
+from schemas.model import nearest
+
+__all__ = ["load_config", "override", "parse_override", "read_yaml"]
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, and strict about a key given twice, which YAML would silently let win."""
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=deep)
+        if key in seen:
+            line = key_node.start_mark.line + 1
+            msg = f"line {line}: the key {key!r} is given twice"
+            raise ConfigError(msg)
+        seen.add(key)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=deep)
+
+
+_Loader.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, lambda loader, node: _mapping(loader, node, deep=True)
+)
+
+
+def read_yaml(text: str, where: str) -> Any:
+    """Parse YAML; `where` names it in errors."""
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        msg = f"{where}: {place}{getattr(error, 'problem', None) or 'no valid YAML'}"
+        raise ConfigError(msg) from None
+    except ConfigError as error:
+        msg = f"{where}: {error}"
+        raise ConfigError(msg) from None
+
+
+def load_config(path: str, overrides: Iterable[str] = ()) -> tuple[Config, dict[str, Any]]:
+    """Read a config file.
+
+    Args:
+        path: a local path or a URL.
+        overrides: "key=value", where the key is dotted, a step is reached by its verb or position, and the value is
+            YAML: `steps.language.min_score=0.8`.
+
+    Returns:
+        The config, and the plain data that it was made of.
+
+    Raises:
+        ConfigError: for anything wrong with the file or an override; the message begins with the file's name.
+    """
+    try:
+        with filesystem.open_binary(path) as stream:
+            text = stream.read().decode()
+    except InputError as error:
+        raise ConfigError(str(error)) from None
+    except UnicodeDecodeError:
+        msg = f"{path}: not UTF-8 text"
+        raise ConfigError(msg) from None
+    plain = read_yaml(text, path)
+    for pair in overrides:
+        key, value = parse_override(pair)
+        override(plain, key, value)
+    try:
+        return parse_config(plain), plain
+    except ConfigError as error:
+        msg = f"{path}: {error}"
+        raise ConfigError(msg) from None
+
+
+def parse_override(pair: str) -> tuple[str, Any]:
+    """Split "key=value" and parse the value as YAML."""
+    key, found, value = pair.partition("=")
+    if not found or not key:
+        msg = f"--set {pair}: expected key=value, such as --set seed=7"
+        raise ConfigError(msg)
+    return key, read_yaml(value, f"--set {key}")
+
+
+def override(plain: Any, key: str, value: Any) -> None:
+    """Set the value at a dotted key in plain config data."""
+    *path, last = key.split(".")
+    at = plain
+    for depth, part in enumerate(path):
+        at = _enter(at, part, ".".join(path[: depth + 1]), make=path[depth + 1] if depth + 1 < len(path) else last)
+    if isinstance(at, list):
+        at[_position(at, last, key)] = value
+    elif isinstance(at, dict):
+        at[last] = value
+    else:
+        msg = f"--set {key}: {'.'.join(path)} is no mapping"
+        raise ConfigError(msg)
+
+
+def _enter(at: Any, part: str, where: str, make: str) -> Any:
+    if isinstance(at, dict):
+        if at.get(part) is None:
+            if make.isdigit():
+                msg = f"--set: {where} is no list"
+                raise ConfigError(msg)
+            at[part] = {}
+        return at[part]
+    if isinstance(at, list):
+        position = _position(at, part, where)
+        if isinstance(at[position], str):
+            at[position] = {at[position]: {}}
+        entry = at[position]
+        if not part.isdigit() and isinstance(entry, dict) and part in entry:
+            if entry[part] is None:
+                entry[part] = {}
+            return entry[part]
+        return entry
+    msg = f"--set: {where} can't be reached: what holds it is neither a mapping nor a list"
+    raise ConfigError(msg)
+
+
+def _position(entries: list[Any], part: str, where: str) -> int:
+    if part.isdigit() and int(part) < len(entries):
+        return int(part)
+    verbs = [entry if isinstance(entry, str) else next(iter(entry), "") for entry in entries]
+    matches = [i for i, verb in enumerate(verbs) if verb == part]
+    if len(matches) == 1:
+        return matches[0]
+    problem = "several entries" if matches else f"no entry{nearest(part, [str(v) for v in verbs])}"
+    msg = f"--set {where}: {problem}; give a position from 0 to {len(entries) - 1}"
+    raise ConfigError(msg)

@@ -1,0 +1,89 @@
+"""Finds the models and files that steps refer to, and digests them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.formats import filesystem
+from schemas.config import Config
+from schemas.errors import InputError, ModelError
+from schemas.steps import DsirStep, StepConfig
+
+__all__ = ["FoundModel", "digest_path", "find_models"]
+
+FOLDER_SIDECARS = (".projected", ".cache", ".tmp")
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model or file of a step.
+
+    Attributes:
+        reference: as the config names it.
+        path: where it lies for the run; for a target corpus, the reference itself.
+        sha256: of its bytes; of a folder or a set of files, of their names and digests.
+        bytes: its size.
+    """
+
+    reference: str
+    path: str
+    sha256: str
+    bytes: int
+
+
+def digest_path(path: str) -> tuple[str, int]:
+    """Return SHA-256 and size of a file, or of a folder by the names and contents below it."""
+    local = Path(filesystem.local_path(path))
+    if filesystem.is_local(path) and local.is_dir():
+        files = [f for f in local.rglob("*") if f.is_file() and not _is_sidecar(f, local)]
+        return _digest_many([(f.relative_to(local).as_posix(), str(f)) for f in files])
+    size = filesystem.info(path).size
+    return filesystem.sha256(path), size or 0
+
+
+def _is_sidecar(path: Path, root: Path) -> bool:
+    """Return whether a file is a cache that a scorer keeps beside a model: its content follows from the model's."""
+    return any(part.startswith(".") or part.endswith(FOLDER_SIDECARS) for part in path.relative_to(root).parts)
+
+
+def _digest_many(named: Sequence[tuple[str, str]]) -> tuple[str, int]:
+    total = hashlib.sha256()
+    size = 0
+    for name, path in sorted(named):
+        total.update(f"{name}\0{filesystem.sha256(path)}\n".encode())
+        size += filesystem.info(path).size or 0
+    return total.hexdigest(), size
+
+
+def find_models(config: Config) -> dict[str, dict[str, FoundModel]]:
+    """Resolve all references of all steps: step label to {option: model}.
+
+    Raises:
+        ModelError: if a model is missing, or can't be fetched.
+    """
+    return {step.label: _of_step(step) for step in config.steps if step.references}
+
+
+def _of_step(step: StepConfig) -> dict[str, FoundModel]:
+    found = {}
+    for option, reference in step.references.items():
+        if isinstance(step, DsirStep) and option.startswith("target."):
+            try:
+                files = filesystem.expand(reference)
+            except InputError as error:
+                msg = f"step {step.label}: target: {error}"
+                raise ModelError(msg) from None
+            sha256, size = _digest_many([(Path(file.path).name, file.path) for file in files])
+            found[option] = FoundModel(reference, reference, sha256, size)
+            continue
+        from scorers.hub import resolve
+
+        try:
+            path = resolve(reference)
+            sha256, size = digest_path(path)
+        except (InputError, ModelError) as error:
+            msg = f"step {step.label}: {option}: {error}"
+            raise ModelError(msg) from None
+        found[option] = FoundModel(reference, str(path), sha256, size)
+    return found

@@ -1,0 +1,262 @@
+"""What a run would do: its files, source shards, models and stages; built before any work, from the inputs alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from pipeline.formats.reader import plan_splits
+
+from jobs.models import FoundModel, find_models
+from jobs.provenance import code_digest
+from pipeline.annotators import annotator
+from pipeline.barriers import barrier_columns, has_barrier
+from pipeline.decide import step_rules
+from pipeline.formats import filesystem
+from pipeline.formats.options import ReadOptions, data_suffixes
+from pipeline.stages import SourceShard, Stage
+from schemas.config import Config, InputConfig
+from schemas.errors import ConfigError, InputError
+from schemas.keep import Keep
+from schemas.model import digest, nearest
+from schemas.steps import DsirStep, ExtractStep, HeuristicsStep, RulesStep, StepConfig
+from schemas.tables import DOCUMENT_SCHEMA
+from scorers.extraction import ExtractOptions
+
+__all__ = ["Plan", "PlannedFile", "check_steps", "make_plan"]
+
+SHARD_BYTES = 128 << 20
+"""Bytes of input in one source shard, where a file can be cut; a constant, since shards must not follow the machine."""
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """One input file."""
+
+    source: str
+    path: str
+    size: int | None
+    fingerprint: str
+    sha256: str | None
+    options: ReadOptions
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known before the work begins.
+
+    Attributes:
+        config: the config; its first step is `extract`.
+        plain: the config as it was given.
+        files: the input files in canonical order: by source, then path.
+        shards: the source shards in canonical order.
+        models: step label to {option: model}.
+        digest: SHA-256 of everything in the config that can change a result.
+        schema: the columns that the steps add, in order.
+    """
+
+    config: Config
+    plain: Mapping[str, Any]
+    files: tuple[PlannedFile, ...]
+    shards: tuple[SourceShard, ...]
+    models: Mapping[str, Mapping[str, FoundModel]]
+    digest: str
+    schema: pa.Schema = field(default_factory=lambda: pa.schema([]))
+
+    def model_paths(self, label: str) -> dict[str, str]:
+        """Return option to path for a step's models."""
+        return {option: model.path for option, model in self.models.get(label, {}).items()}
+
+    def model_digests(self) -> dict[str, dict[str, str]]:
+        """Return step label to {option: SHA-256}."""
+        return {label: {o: m.sha256 for o, m in models.items()} for label, models in self.models.items()}
+
+
+def read_options(entry: InputConfig, extract: ExtractStep) -> ReadOptions:
+    """Return how the reader is to read one input."""
+    return ReadOptions(
+        format=entry.format,
+        text=entry.text,
+        id=entry.id,
+        url=entry.url,
+        timestamp=entry.timestamp,
+        html=entry.html,
+        encoding=entry.encoding,
+        statuses=extract.statuses,
+        content_types=extract.content_types,
+        extract=ExtractOptions(
+            engine=extract.engine,
+            main_content=extract.main_content,
+            max_page_bytes=extract.max_page_bytes,
+            timeout=extract.timeout,
+            min_characters=extract.min_characters,
+        ),
+        max_record_bytes=entry.limits.max_record_bytes,
+        max_expansion=entry.limits.max_expansion,
+    )
+
+
+def make_plan(config: Config, plain: Mapping[str, Any], *, hash_inputs: bool) -> Plan:
+    """Find files and models, cut source shards, and try every stage on no rows.
+
+    Args:
+        config: the config.
+        plain: the config as it was given.
+        hash_inputs: digest the input files' bytes, as a run does; costs one read of each.
+
+    Raises:
+        ConfigError: if the steps don't fit together.
+        InputError: if input files are missing, unreadable, or of no known format.
+        ModelError: if a model is missing or broken.
+    """
+    models = find_models(config)
+    paths = {label: {o: m.path for o, m in found.items()} for label, found in models.items()}
+    schema = check_steps(config, paths)
+    files = _files(config, hash_inputs=hash_inputs)
+    shards: list[SourceShard] = []
+    for file in files:
+        info = filesystem.FileInfo(file.path, file.size, file.fingerprint)
+        for split in plan_splits(info, file.options, SHARD_BYTES):
+            identity = [file.source, file.path, file.sha256 or file.fingerprint, str(split), str(file.options)]
+            shards.append(SourceShard(len(shards), file.source, split, file.options, digest(identity)[:24]))
+    digests = {label: {o: m.sha256 for o, m in found.items()} for label, found in models.items()}
+    return Plan(config, plain, tuple(files), tuple(shards), models, config.digest(digests), schema)
+
+
+def _files(config: Config, *, hash_inputs: bool) -> list[PlannedFile]:
+    found: dict[tuple[str, str], PlannedFile] = {}
+    for entry in config.inputs:
+        options = read_options(entry, config.extract)
+        try:
+            listed = filesystem.expand(entry.path, suffixes=data_suffixes())
+        except InputError as error:
+            msg = f"input {entry.source}: {error}"
+            raise InputError(msg) from None
+        for info in listed:
+            key = (entry.source, info.path)
+            if key in found:
+                if found[key].options != options:
+                    msg = f"input {entry.source}: {info.path} is listed twice with different options"
+                    raise ConfigError(msg)
+                continue
+            sha256 = filesystem.sha256(info.path) if hash_inputs and filesystem.is_local(info.path) else None
+            found[key] = PlannedFile(entry.source, info.path, info.size, info.fingerprint, sha256, options)
+    return [found[key] for key in sorted(found)]
+
+
+def check_steps(config: Config, models: Mapping[str, Mapping[str, str]]) -> pa.Schema:
+    """Try every step on a batch of no rows, as the run will call them, and return the columns that they add.
+
+    Loads the models, so that a broken one is found now and not in an hour.
+
+    Raises:
+        ConfigError: if a step or rule reads a column that nothing before it computes, or two steps add the same one.
+    """
+    available = {f.name: f for f in DOCUMENT_SCHEMA}
+    added: dict[str, pa.Field] = {}
+    for step in config.steps:
+        for column in _added_columns(step, models.get(step.label, {}), available):
+            if column.name in added and column.name != "text":
+                msg = f"step {step.label}: the column {column.name} is already there: give the step another `name`"
+                raise ConfigError(msg)
+            available[column.name] = column
+            if column.name not in DOCUMENT_SCHEMA.names:
+                added[column.name] = column
+        for name in _keep(step).by:
+            _require(name, available, f"step {step.label}: keep.by")
+        for rule in step_rules(step) if isinstance(step, HeuristicsStep | RulesStep) else ():
+            where = f"step {step.label}: rule {rule.reason!r}"
+            _require(rule.column, available, where)
+            kind = available[rule.column].type
+            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+                msg = f"{where}: column {rule.column!r} holds {kind}, and rules compare numbers"
+                raise ConfigError(msg)
+    return pa.schema([f for f in added.values() if not _internal(f)])
+
+
+def _added_columns(step: StepConfig, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> list[pa.Field]:
+    scorer = None if isinstance(step, DsirStep) and "model" not in models else annotator(step, models)
+    fields = []
+    if scorer is not None:
+        for name in scorer.requires:
+            _require(name, available, f"step {step.label}")
+        empty = pa.schema([available[name] for name in scorer.requires]).empty_table().to_batches()
+        batch = empty[0] if empty else _no_rows([available[name] for name in scorer.requires])
+        result = scorer.annotate(batch)
+        if result.schema.names != scorer.schema.names or result.num_rows:
+            msg = f"step {step.label}: declares {scorer.schema.names} but computes {result.schema.names}"
+            raise ConfigError(msg)
+        fields += list(scorer.schema)
+    return fields + list(barrier_columns(step)) if has_barrier(step) else fields
+
+
+def _no_rows(fields: list[pa.Field]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in fields], schema=pa.schema(fields))
+
+
+def _internal(column: pa.Field) -> bool:
+    return bool(column.metadata and column.metadata.get(b"internal"))
+
+
+def _keep(step: StepConfig) -> Keep:
+    keep = getattr(step, "keep", None)
+    return keep if isinstance(keep, Keep) else Keep()
+
+
+def _require(name: str, available: Mapping[str, pa.Field], where: str) -> None:
+    if name not in available:
+        msg = f"{where}: no column {name!r} at this point{nearest(name, list(available))}"
+        raise ConfigError(msg)
+
+
+def stages(plan: Plan, work: str) -> list[Stage]:
+    """Place every step: folders named by the digest of all that determines their content.
+
+    A step's columns depend on the step's scoring options, its models, the text, and (unless all rows are scored) on
+    which rows were alive; its row states on its whole config too. A changed threshold leaves the columns as they are.
+    """
+    config = plan.config
+    read = config.extract.model_dump(mode="json")
+    text = digest([code_digest(), read])
+    state = text
+    corpus = digest([shard.key for shard in plan.shards])
+    placed = [
+        Stage(0, config.extract, {}, None, _folder(work, 0, "read", text), _folder(work, 0, "errors", text)),
+    ]
+    digests = plan.model_digests()
+    for index, step in enumerate(config.steps[1:], start=1):
+        models = digests.get(step.label, {})
+        before = text if config.score == "all" else state
+        scoring = digest([before, step.verb, _scoring_options(step), models])
+        everything = [scoring, state, step.model_dump(mode="json"), models]
+        if has_barrier(step) or isinstance(step, DsirStep):
+            everything += [corpus, config.seed]
+            if isinstance(step, DsirStep):
+                scoring = digest([scoring, state, corpus])
+        state = digest(everything)
+        placed.append(
+            Stage(
+                index,
+                step,
+                plan.model_paths(step.label),
+                _folder(work, index, f"{step.label}-columns", scoring),
+                _folder(work, index, f"{step.label}-state", state),
+                _folder(work, index, f"{step.label}-errors", scoring),
+            )
+        )
+    return placed
+
+
+def _scoring_options(step: StepConfig) -> dict[str, Any]:
+    """Return the options that can change a step's columns: not what it keeps of them."""
+    hidden = {"keep", "min_score", "thresholds", "rules"}
+    if step.references:  # their digests count instead, wherever they lie
+        hidden |= {"model", "tokenizer", "target"}
+    options = step.model_dump(mode="json", exclude=hidden)
+    if isinstance(step, HeuristicsStep):
+        options["columns"] = sorted({rule.column for rule in step_rules(step)})
+    return options
+
+
+def _folder(work: str, index: int, label: str, name: str) -> str:
+    return filesystem.join(work, f"{index:02d}-{label}-{name[:16]}")

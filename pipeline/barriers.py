@@ -1,0 +1,28 @@
+"""Which steps decide over the whole corpus, and the short chain of passes by which each does."""
+
+import pyarrow as pa
+
+from pipeline.barrier import Barrier, Outcome
+from pipeline.decide import kept
+from pipeline.deduplicate import CLUSTER_SCHEMA, deduplicate
+from pipeline.select import select
+from schemas.steps import ExactDedupStep, StepConfig
+
+__all__ = ["barrier_columns", "has_barrier", "run_barrier"]
+
+
+def has_barrier(step: StepConfig) -> bool:
+    """Return whether a step decides over the whole corpus."""
+    return isinstance(step, ExactDedupStep) or kept(step).needs_corpus
+
+
+def barrier_columns(step: StepConfig) -> pa.Schema:
+    """Return the columns that a step's decision over the corpus adds."""
+    return CLUSTER_SCHEMA if isinstance(step, ExactDedupStep) else pa.schema([])
+
+
+def run_barrier(barrier: Barrier) -> Outcome:
+    """Decide: writes the row states after the step for every shard, and its columns if it has any."""
+    if isinstance(barrier.stage.config, ExactDedupStep):
+        return deduplicate(barrier)
+    return select(barrier)

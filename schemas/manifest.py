@@ -1,0 +1,115 @@
+"""The manifest: what a run read, did and left, so that anyone can verify and rerun it."""
+
+from typing import Any
+
+from pydantic import Field
+
+from schemas.model import Model
+
+__all__ = [
+    "MANIFEST_VERSION",
+    "Counts",
+    "InputRecord",
+    "Manifest",
+    "ModelRecord",
+    "Provenance",
+    "ShardRecord",
+    "StepRecord",
+]
+
+MANIFEST_VERSION = 1
+
+
+class InputRecord(Model):
+    """One input file as it was read."""
+
+    path: str
+    source: str
+    bytes: int | None
+    sha256: str | None = Field(default=None, description="of the file's bytes; absent where only an etag is known")
+    fingerprint: str = Field(description="etag, or size and time")
+    records: int
+    skipped: dict[str, int] = Field(default_factory=dict, description="records that hold no document, by kind")
+
+
+class ModelRecord(Model):
+    """A model, word list or target corpus that a step read."""
+
+    step: str
+    option: str
+    reference: str = Field(description="as the config names it")
+    sha256: str
+
+
+class Counts(Model):
+    """Documents before and after a step, of one source."""
+
+    source: str
+    documents: int
+    kept: int
+    rejected: dict[str, int] = Field(default_factory=dict, description="by rule")
+    errors: int = 0
+
+
+class StepRecord(Model):
+    """What a step did."""
+
+    label: str
+    verb: str
+    counts: tuple[Counts, ...]
+    seconds: float = Field(description="CPU seconds of the annotating passes, all workers together")
+    thresholds: dict[str, Any] = Field(default_factory=dict, description="in numbers, those found in the corpus too")
+    metrics: dict[str, Any] = Field(default_factory=dict, description="figures that the step reports")
+
+
+class ShardRecord(Model):
+    """One file that the run left."""
+
+    path: str = Field(description="relative to the run's folder")
+    fate: str
+    sources: tuple[str, ...]
+    rows: int
+    text_bytes: int
+    bytes: int
+    sha256: str
+
+
+class Provenance(Model):
+    """What ran, where it matters for repeating it."""
+
+    tamis: str
+    code_sha256: str = Field(description="of the program's own source files")
+    git_commit: str | None
+    python: str
+    unicode: str = Field(description="version of the character database; normalisation and word classes follow it")
+    packages: dict[str, str]
+
+
+class Manifest(Model):
+    """The whole record of a run."""
+
+    version: int = MANIFEST_VERSION
+    name: str
+    config_sha256: str
+    config: dict[str, Any] = Field(description="resolved: defaults filled in, models as digests")
+    source_config: dict[str, Any] = Field(description="as it was given, for running it again")
+    provenance: Provenance
+    inputs: tuple[InputRecord, ...]
+    models: tuple[ModelRecord, ...]
+    read: int
+    selected: int
+    rejected: int
+    errors: int
+    text_bytes: int = Field(description="bytes of text read")
+    sources: dict[str, dict[str, int]] = Field(description="by source: read, selected, rejected, errors")
+    steps: tuple[StepRecord, ...]
+    mixture: dict[str, Any] = Field(description="shares of the selected documents, text bytes by source")
+    shards: tuple[ShardRecord, ...]
+    warnings: tuple[str, ...] = ()
+    started: str
+    seconds: float = Field(description="wall seconds of the run that finished it")
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every record read ended as exactly one of selected, rejected, error."""
+        return self.read == self.selected + self.rejected + self.errors
