@@ -1,0 +1,146 @@
+"""JSON Lines to documents."""
+
+import codecs
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
+
+from pipeline.formats import filesystem
+from pipeline.formats.compression import Fault, decompress
+from pipeline.formats.fields import Fields, RecordError, add_record
+from pipeline.formats.options import ReadOptions, Split
+from pipeline.formats.records import BatchBuilder, ReadBatch
+
+__all__ = ["LineFault", "read_jsonl", "read_lines"]
+
+
+class LineFault(NamedTuple):
+    """A line that can't be given, or damage of the file between lines."""
+
+    error: str
+    detail: str
+
+
+def read_lines(stream: BinaryIO, split: Split, options: ReadOptions) -> Iterator[tuple[int, bytes | LineFault]]:
+    """Yield the lines of a split, each with the offset of its first byte in the decompressed file.
+
+    A line belongs to the split that its first byte is in. A line that is longer than a record may be is
+    passed over without holding it in memory.
+
+    Args:
+        stream: the file, at the byte before the split (at the start for the first).
+        split: whole file or byte range.
+        options: for the limits.
+    """
+    limit = options.max_record_bytes
+    offset = max(0, split.start - 1)
+    end = split.end if split.kind == "bytes" else None
+    dropping = split.start > 0  # the line that the byte before the split belongs to is another split's
+    parts: list[bytes] = []  # of the line that begins at `offset`
+    held = 0
+
+    pieces = decompress(stream, split.codec, max_expansion=options.max_expansion, free_expansion=16 * limit)
+    for piece in pieces:
+        if isinstance(piece, Fault):
+            detail = f"{piece.detail} (byte {piece.offset} of the file)"
+            yield offset, LineFault(piece.kind, detail)
+            offset += held
+            parts, held, dropping = [], 0, False
+            continue
+        lines = piece.data.split(b"\n")
+        rest = lines.pop()
+        for index, line in enumerate(lines):
+            if index == 0 and held:
+                size = held + len(line)
+                if size <= limit and not dropping:
+                    parts.append(line)
+                    line = b"".join(parts)  # noqa: PLW2901  (the line is whole now)
+                parts, held = [], 0
+            else:
+                size = len(line)
+            if dropping:
+                dropping = False
+            elif size > limit:
+                yield offset, LineFault("record_too_large", f"a line of {size} bytes; the limit is {limit}")
+            else:
+                yield offset, line
+            offset += size + 1
+            if end is not None and offset >= end:
+                return
+        if rest:
+            held += len(rest)
+            if dropping or held > limit:
+                parts = []
+            else:
+                parts.append(rest)
+            if dropping and end is not None and offset + held >= end:
+                return
+    if held and not dropping:
+        if held > limit:
+            yield offset, LineFault("record_too_large", f"a line of {held} bytes; the limit is {limit}")
+        else:
+            yield offset, b"".join(parts)
+
+
+def read_jsonl(split: Split, source: str, options: ReadOptions) -> Iterator[ReadBatch]:
+    """Yield the documents of a JSONL file or of a byte range of one.
+
+    Errors name their line by the offset of its first byte in the decompressed file, which doesn't depend on
+    how the file is split: `truncated_file`, `corrupt_member`, `garbage`, `expansion`, `record_too_large`,
+    `invalid_utf8`, `invalid_json`, `lone_surrogate`, `not_an_object`, `missing_text`, `text_not_a_string`,
+    `missing_id`, `bad_id`, `bad_meta`, `extraction_failed`.
+    """
+    fields = Fields(options)
+    builder = BatchBuilder(split.path, source, options)
+    recode = codecs.lookup(options.encoding).name not in ("utf-8", "ascii")
+    with filesystem.open_binary(split.path, max(0, split.start - 1)) as stream:
+        for offset, line in read_lines(stream, split, options):
+            if builder.full:
+                yield builder.flush()
+            if isinstance(line, LineFault):
+                builder.error(f"byte {offset}", line.error, line.detail)
+                continue
+            if not line or line.isspace():
+                builder.skip("blank_line")
+                continue
+            if offset == 0:
+                line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901  (the mark is no part of the line)
+            try:
+                record = _parse(line, options.encoding if recode else None)
+            except RecordError as error:
+                builder.error(f"byte {offset}", error.error, error.detail)
+                continue
+            if type(fields.look_at(record, fields.id)) is float:
+                # An integer beyond 64 bits, perhaps, which orjson rounds: ids must stay apart.
+                record = json.loads(line)
+            add_record(builder, fields, record, f"byte {offset}", len(line), options)
+    if not builder.empty():
+        yield builder.flush()
+
+
+def _parse(line: bytes, encoding: str | None) -> dict[str, Any]:
+    """Return the object of a line.
+
+    Raises:
+        RecordError: if it is none.
+    """
+    try:
+        record = orjson.loads(line if encoding is None else line.decode(encoding))
+    except UnicodeDecodeError as error:
+        raise RecordError("invalid_encoding", f"the line isn't {encoding}: {error}") from error
+    except orjson.JSONDecodeError as error:
+        raise _explained(line, error) from error
+    if type(record) is not dict:
+        raise RecordError("not_an_object", f"the line holds no JSON object but {line[:40]!r}")
+    return record
+
+
+def _explained(line: bytes, error: orjson.JSONDecodeError) -> RecordError:
+    try:
+        line.decode()
+    except UnicodeDecodeError as invalid:
+        return RecordError("invalid_utf8", f"byte {invalid.start} of the line is no UTF-8")
+    kind = "lone_surrogate" if "surrogate" in str(error) else "invalid_json"
+    return RecordError(kind, str(error))
