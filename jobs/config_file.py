@@ -118,11 +118,12 @@ def _enter(at: Any, part: str, where: str, make: str) -> Any:
         if isinstance(at[position], str):
             at[position] = {at[position]: {}}
         entry = at[position]
-        if not part.isdigit() and isinstance(entry, dict) and part in entry:
-            if entry[part] is None:
-                entry[part] = {}
-            return entry[part]
-        return entry
+        verb = next(iter(entry)) if isinstance(entry, dict) and len(entry) == 1 else None
+        if verb is None or make == verb:
+            return entry
+        if entry[verb] is None:
+            entry[verb] = {}
+        return entry[verb]
     msg = f"--set: {where} can't be reached: what holds it is neither a mapping nor a list"
     raise ConfigError(msg)
 

@@ -55,7 +55,8 @@ def silence_beam() -> None:
     """Keep Beam's notes about absent cloud extras out of a user's terminal."""
     for logger in ("root", "apache_beam"):
         logging.getLogger(logger).addFilter(lambda record: "apitools not found" not in record.getMessage())
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    # What went wrong is told in one sentence; TAMIS_DEBUG=1 shows the rest.
+    logging.getLogger("apache_beam").setLevel(logging.WARNING if os.environ.get("TAMIS_DEBUG") == "1" else logging.CRITICAL)
 
 
 def _lines(parts: Sequence[bytes]) -> bytes:
@@ -136,8 +137,6 @@ class Engine:
                 self._run(label, tasks, _Guarded(process, failure, ticks), combine, result, small=small)
             with filesystem.open_binary(result) as stream:
                 return stream.read()
-        except TamisError:
-            raise
         except Exception as error:
             raise self._reported(label, failure, error) from error
         finally:
@@ -189,6 +188,8 @@ class Engine:
             self.progress.finish()
 
     def _reported(self, label: str, failure: str, error: Exception) -> TamisError:
+        if isinstance(error, TamisError) and not filesystem.exists(failure):
+            return error
         if filesystem.exists(failure):
             with filesystem.open_binary(failure) as stream:
                 cause = json.loads(stream.read())

@@ -1,0 +1,122 @@
+"""The config: strict keys, sentences that help, and a digest of just what can change a result."""
+
+import json
+
+import pytest
+
+from jobs.config_file import load_config, override, parse_override
+from schemas.config import parse_config
+from schemas.errors import ConfigError
+from schemas.steps import STEPS
+
+INPUT = {"path": "a.jsonl", "source": "web"}
+
+
+def config(**changes):
+    return {"inputs": [INPUT], "steps": [{"language": {"keep": ["en"]}}, "exact_dedup"], **changes}
+
+
+@pytest.mark.parametrize(
+    ("plain", "said"),
+    [
+        (config(stpes=[]), "unknown key 'stpes'; did you mean 'steps'"),
+        (config(inputs=[INPUT | {"txet": "body"}]), "config.inputs[0].txet: unknown key 'txet'; did you mean 'text'"),
+        (config(steps=[{"langauge": {}}]), "steps[0]: unknown step 'langauge'; did you mean 'language'"),
+        (config(steps=[{"language": {"min_scor": 1}}]), "did you mean 'min_score'"),
+        (config(steps=[{"perplexity": {"model": "m", "keep": {"percentle": [0, 1]}}}]), "did you mean 'percentile'"),
+        (config(steps=[{"language": {"keep": [False]}}]), "quote language codes"),
+        (config(steps=[{"perplexity": {"model": "m", "keep": {"min": 2, "max": 1}}}]), "min 2.0 is above max 1.0"),
+        (config(steps=[{"perplexity": {"model": "m", "keep": {"by": ["source"]}}}]), "`by` groups percentiles"),
+        (config(steps=[{"perplexity": {"model": "{language}.arpa"}}]), "needs `languages:"),
+        (config(steps=[{"dsir": {}}]), "either `target`"),
+        (config(steps=["exact_dedup", "exact_dedup"]), "two steps are called 'exact_dedup'"),
+        (config(steps=["exact_dedup", "extract"]), "extract must be the first step"),
+        (config(steps=[{"language": {}, "extract": {}}]), "expected one step"),
+        (config(steps={"language": {}}), "steps: expected a list"),
+        (config(inputs=[]), "config.inputs"),
+        (config(inputs=[{"path": "a", "source": "a/b"}]), "config.inputs[0].source"),
+        (config(inputs=[{"path": [], "source": "a"}]), "names no file"),
+        (config(seed=-1), "config.seed"),
+        ([], "must be a mapping"),
+    ],
+)
+def test_mistakes_are_named_with_what_was_meant(plain, said):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(plain)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_step_has_a_bare_form_or_says_what_is_missing():
+    for verb in STEPS:
+        try:
+            parse_config(config(steps=[verb] if verb == "extract" else ["extract", verb]))
+        except ConfigError as error:
+            assert verb in str(error)
+
+
+def test_digest_ignores_place_and_name_and_order_of_inputs():
+    one, two = INPUT, {"path": ["c.jsonl", "b.jsonl"], "source": "books"}
+    turned = {"path": ["b.jsonl", "c.jsonl"], "source": "books"}
+    digest = parse_config(config(inputs=[one, two])).digest({})
+    assert parse_config(config(inputs=[turned, one])).digest({}) == digest
+    assert parse_config(config(inputs=[one, two], name="x", output={"path": "elsewhere"})).digest({}) == digest
+
+
+def test_digest_names_whatever_can_change_a_result():
+    base = parse_config(config()).digest({})
+    changed = [
+        config(seed=1),
+        config(score="all"),
+        config(steps=["exact_dedup"]),
+        config(steps=[{"language": {"keep": ["de"]}}, "exact_dedup"]),
+        config(inputs=[INPUT | {"text": "body"}]),
+        config(output={"shard_mb": 1}),
+    ]
+    assert len({base, *(parse_config(plain).digest({}) for plain in changed)}) == len(changed) + 1
+
+
+def test_a_model_counts_by_content_not_by_place():
+    def of(path, sha256):
+        plain = config(steps=[{"perplexity": {"model": path}}])
+        return parse_config(plain).digest({"perplexity.quality": {"model": sha256}})
+
+    assert of("a/m.arpa", "1") == of("b/m.arpa", "1") != of("a/m.arpa", "2")
+
+
+def test_resolved_config_is_plain_json_and_parses_again():
+    parsed = parse_config(config())
+    resolved = parsed.resolved()
+    assert parse_config(json.loads(json.dumps(resolved))) == parsed
+
+
+def test_overrides_reach_into_steps_by_verb_and_position():
+    plain = config(steps=["extract", {"language": None}])
+    for pair in ("seed=7", "steps.language.min_score=0.5", "steps.0.engine=trafilatura", "output.shard_mb=8"):
+        override(plain, *parse_override(pair))
+    parsed = parse_config(plain)
+    assert (parsed.seed, parsed.extract.engine, parsed.output.shard_mb) == (7, "trafilatura", 8)
+    assert parsed.steps[1].min_score == 0.5
+
+
+@pytest.mark.parametrize("pair", ["seed", "=1", "steps.languag.keep=[en]", "steps.9.x=1", "seed.x=1"])
+def test_bad_overrides_are_sentences(pair):
+    plain = config(seed=1)
+    with pytest.raises(ConfigError, match="--set"):
+        override(plain, *parse_override(pair))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("a: [", "line"), ("seed: 1\nseed: 2\n", "given twice"), ("just words", "must be a mapping"), ("", "mapping")],
+)
+def test_bad_files_are_sentences(tmp_path, text, said):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load_config(str(path))
+
+
+def test_a_missing_config_is_a_sentence(tmp_path):
+    with pytest.raises(ConfigError, match="no such file"):
+        load_config(str(tmp_path / "absent.yaml"))
