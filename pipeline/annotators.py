@@ -1,13 +1,16 @@
 """From a step's config to the object that computes its columns: the only place that knows which scorer a verb means."""
 
 import functools
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.decide import step_rules
+from pipeline.formats import filesystem
 from schemas.errors import RunError
 from schemas.model import canonical_json
 from schemas.steps import (
@@ -42,6 +45,22 @@ class Annotator(Protocol):
         ...
 
 
+def _local_folder(folder: str) -> Path:
+    """Return a folder of small files as a local one, fetched if it lies elsewhere."""
+    if filesystem.is_local(folder):
+        return Path(filesystem.local_path(folder))
+    scratch = Path(tempfile.mkdtemp(prefix="tamis-"))
+    for file in filesystem.expand(folder):
+        with filesystem.open_binary(file.path) as stream:
+            (scratch / file.path.rsplit("/", 1)[-1]).write_bytes(stream.read())
+    return scratch
+
+
+def _nullable(schema: pa.Schema) -> pa.Schema:
+    """Return the schema with all fields nullable: in a run, rows that were rejected before have no value."""
+    return pa.schema([field.with_nullable(True) for field in schema])
+
+
 class _TextAnnotator:
     """A scorer over the text alone."""
 
@@ -49,13 +68,10 @@ class _TextAnnotator:
 
     def __init__(self, scorer: Scorer):
         self._scorer = scorer
-
-    @property
-    def schema(self) -> pa.Schema:
-        return self._scorer.schema
+        self.schema = _nullable(scorer.schema)
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return self._scorer.score(batch.column("text"))
+        return pa.RecordBatch.from_arrays(self._scorer.score(batch.column("text")).columns, schema=self.schema)
 
 
 class _LanguageAnnotator:
@@ -66,7 +82,7 @@ class _LanguageAnnotator:
     def __init__(self, load: Callable[[str], Scorer], languages: tuple[str, ...]):
         self._load = functools.cache(load)
         self._languages = languages
-        self.schema: pa.Schema = self._load(languages[0]).schema
+        self.schema = _nullable(self._load(languages[0]).schema)
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         codes = np.array(batch.column("language").to_pylist(), dtype=object)
@@ -136,14 +152,13 @@ def _build(config: StepConfig, models: Mapping[str, str]) -> Annotator | None:
             if "model" not in models:
                 msg = "the target distribution isn't fitted yet"
                 raise RunError(msg)
-            return _TextAnnotator(DsirScorer(DsirModel.load(models["model"]), normalise=config.normalise))
+            model = DsirModel.load(_local_folder(models["model"]))
+            return _TextAnnotator(DsirScorer(model, normalise=config.normalise, chunk_tokens=config.chunk_tokens))
         case PreselectStep():
-            from scorers.fasttext_model import LabelScorer
+            from scorers.label_score import LabelScorer
 
             return _TextAnnotator(
-                LabelScorer(
-                    models["model"], label=config.label_scored, newline=config.newline, column=f"{config.name}_score"
-                )
+                LabelScorer(models["model"], label=config.label_scored, newline=config.newline, name=config.name)
             )
         case _:
             return None

@@ -27,7 +27,13 @@ from schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, STATE_SCHEMA, describe
 
 __all__ = ["STORED_SCHEMA", "ReadDocuments", "ReadStage", "read_batches"]
 
-STORED_SCHEMA = DOCUMENT_SCHEMA.append(described("text_bytes", pa.int64(), "bytes of the text's UTF-8", nullable=False))
+STORED_SCHEMA = pa.schema(
+    [
+        *DOCUMENT_SCHEMA,
+        described("text_bytes", pa.int64(), "bytes of the text's UTF-8", nullable=False),
+        described("text_chars", pa.int64(), "code points of the text", nullable=False),
+    ]
+)
 """What is kept of a shard's documents: the size of a text is wanted where the text isn't."""
 
 SPLIT_BYTES = 128 << 20
@@ -122,8 +128,9 @@ def _rows(read: ReadBatch) -> tuple[pa.RecordBatch, RowState]:
         thresholds = np.full(len(fell), np.nan)
         thresholds[fell] = refused.column("threshold").to_numpy(zero_copy_only=False)
         state.fall(0, fell, rules, values, thresholds)
-    sizes = pc.binary_length(columns[DOCUMENT_SCHEMA.get_field_index("text")])
-    return pa.RecordBatch.from_arrays([*columns, sizes], schema=STORED_SCHEMA), state
+    text = columns[DOCUMENT_SCHEMA.get_field_index("text")]
+    sizes = [pc.binary_length(text), pc.utf8_length(text)]
+    return pa.RecordBatch.from_arrays([*columns, *sizes], schema=STORED_SCHEMA), state
 
 
 @beam.typehints.with_input_types(str)

@@ -227,8 +227,8 @@ class WritePart:
                 for index, batch in zip(range(start, end), aligned(files, range(start, end)), strict=True):
                     state = RowState.from_batch(states[index])
                     chosen = state.mask if part.fate == "selected" else ~state.mask & (state.rule != FAILED)
-                    rows = pa.array(np.flatnonzero(chosen))
-                    columns = dict(zip(batch.schema.names, batch.take(rows).columns, strict=True))
+                    taken = batch if chosen.all() else batch.take(pa.array(np.flatnonzero(chosen)))
+                    columns = dict(zip(taken.schema.names, taken.columns, strict=True))
                     if part.fate == "rejected":
                         columns |= self._fall(state, chosen)
                     yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)

@@ -161,12 +161,15 @@ class DsirStep(StepConfig):
     model: str | None = Field(default=None, description="a model folder from `tamis train dsir`, instead of a target")
     proportions: dict[str, float] | None = None
     text: str = Field(default="text", description="the text field of the target files")
-    ngrams: int = Field(default=2, ge=1, le=8)
+    ngrams: int = Field(default=2, ge=1, le=16)
     buckets: int = Field(default=10_000, ge=1)
     hash: Literal["fast", "sha256"] = "fast"
     smoothing: float = Field(default=0.0, ge=0)
     min_tokens: int = Field(default=100, ge=0)
-    normalise: Literal["none", "token"] = "none"
+    normalise: Literal["none", "token", "chunk"] = "none"
+    chunk_tokens: int = Field(default=128, gt=0, description="of `normalise: chunk`")
+    tokens: Literal["wordpunct", "words"] = "wordpunct"
+    tokenizer: str | None = Field(default=None, description="SentencePiece or tokenizer.json file: its pieces as tokens")
     max_ngrams: int | None = Field(default=None, gt=0, description="n-grams to fit each side on; all if absent")
     top_k: bool = Field(default=False, description="take the largest weights instead of sampling")
     keep: Keep = Keep()
@@ -204,7 +207,8 @@ class DsirStep(StepConfig):
         """The model, or the target files."""
         if self.model is not None:
             return {"model": self.model}
-        return {f"target.{name}": path for name, path in self.targets.items()}
+        pieces = {"tokenizer": self.tokenizer} if self.tokenizer is not None else {}
+        return pieces | {f"target.{name}": path for name, path in self.targets.items()}
 
 
 class PreselectStep(StepConfig):

@@ -1,0 +1,49 @@
+"""The probability that a fastText classifier gives to one label, as columns."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.tables import described
+from scorers.fasttext_model import FastTextModel, Newline
+from scorers.texts import Texts
+
+__all__ = ["LabelScorer"]
+
+
+class LabelScorer:
+    """Columns `<name>_score` and `<name>_tokens` of a classifier; conforms to `scorers.base.Scorer`.
+
+    With `newline="glue"` the text is stripped and newlines vanish, as the filter of PreSelect's authors does, which
+    fuses words; `blank` is how their classifier was trained.
+
+    Args:
+        model: a supervised fastText model, or a folder that has it as `model.bin`.
+        label: the label, with or without `__label__`.
+        newline: what a newline becomes.
+        name: begins the columns' names.
+
+    Raises:
+        ModelError: if the model can't be read.
+        ConfigError: if it doesn't have the label.
+    """
+
+    def __init__(
+        self, model: str | Path, *, label: str = "__label__1", newline: Newline = "blank", name: str = "preselect"
+    ):
+        self._model = FastTextModel(model)
+        self._label = self._model.label_id(label)
+        self._newline: Newline = newline
+        self.schema = pa.schema(
+            [
+                described(f"{name}_score", pa.float32(), f"probability of {label} under the fastText classifier"),
+                described(f"{name}_tokens", pa.int64(), "white-space tokens that the classifier saw"),
+            ]
+        )
+
+    def score(self, texts: Texts) -> pa.RecordBatch:
+        """Return probability and tokens of each text."""
+        found = self._model.top(texts, -1, newline=self._newline, strip=self._newline == "glue")
+        score = np.where(found.ids == self._label, found.probabilities, 0).sum(axis=1, dtype=np.float32)
+        return pa.RecordBatch.from_arrays([pa.array(score), pa.array(found.tokens)], schema=self.schema)
