@@ -1,4 +1,4 @@
-"""The kernel of a hash table from words to numbers, with KenLM's hash of a word as the key."""
+"""Kernels of a hash table from words to numbers, with KenLM's hash of a word as the key."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ import numpy.typing as npt
 from scorers.kernels.jit import kernel
 from scorers.kernels.word_hash import word_hash
 
-__all__ = ["enter_words"]
+__all__ = ["enter_keys", "enter_words"]
 
 
 @kernel
@@ -33,3 +33,20 @@ def enter_words(
         keys[slot] = key
         values[slot] = numbers[word]
     return -1
+
+
+@kernel
+def enter_keys(
+    some_keys: npt.NDArray[np.uint64],
+    some_values: npt.NDArray[np.int64],
+    keys: npt.NDArray[np.uint64],
+    values: npt.NDArray[np.int64],
+) -> None:
+    """Enter the entries of another table, none of which is there yet."""
+    mask = np.uint64(len(keys) - 1)
+    for i in range(len(some_keys)):
+        slot = some_keys[i] & mask
+        while values[slot] >= 0:
+            slot = (slot + np.uint64(1)) & mask
+        keys[slot] = some_keys[i]
+        values[slot] = some_values[i]
