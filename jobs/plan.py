@@ -228,7 +228,7 @@ def stages(plan: Plan, work: str) -> list[Stage]:
         models = digests.get(step.label, {})
         before = text if config.score == "all" else state
         scoring = digest([before, step.verb, _scoring_options(step), models])
-        everything = [scoring, state, step.model_dump(mode="json"), models]
+        everything: list[Any] = [scoring, state, step.model_dump(mode="json"), models]
         if has_barrier(step) or isinstance(step, DsirStep):
             everything += [corpus, config.seed]
             if isinstance(step, DsirStep):

@@ -167,7 +167,7 @@ class _Execution:
             self.output, self.documents, self.at.state, self.at.columns, self.plan.schema, labels, rules, metadata
         )
         max_bytes = self.plan.config.output.shard_mb * 1e6
-        parts = [p for fate in ("selected", "rejected") for p in plan_parts(shards, summaries, fate, max_bytes)]  # type: ignore[arg-type]
+        parts = [p for fate in ("selected", "rejected") for p in plan_parts(shards, summaries, fate, max_bytes)]
         counts = self._counts(summaries)
         written = self.engine.map("write", parts, writer)
         written += self.engine.map("errors", self._error_parts(), self._error_writer(metadata), small=True)

@@ -29,7 +29,7 @@ class RecordBatchCoder(beam.coders.Coder):
 
     def estimate_size(self, value: pa.RecordBatch) -> int:
         """Return the bytes of the rows (of a slice: only its own)."""
-        return value.get_total_buffer_size() if value.num_rows == 0 else value.nbytes
+        return int(value.nbytes)
 
     def is_deterministic(self) -> bool:
         """Batches are values, never keys."""

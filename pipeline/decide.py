@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from pipeline.state import RowState
 from schemas.keep import Keep
-from schemas.rules import Rule, resolve_rules
+from schemas.rules import Op, Rule, resolve_rules
 from schemas.steps import (
     DsirStep,
     ExactDedupStep,
@@ -45,10 +45,10 @@ def step_rules(config: StepConfig) -> tuple[Rule, ...]:
             return config.rules
         case PerplexityStep() | PreselectStep():
             column = kept_column(config)
-            keep = kept(config)
+            bounds: list[tuple[Op, float | None]] = [("min", kept(config).min), ("max", kept(config).max)]
             return tuple(
                 Rule(column=column, op=op, threshold=bound, reason=keep_rule(config, op))
-                for op, bound in (("min", keep.min), ("max", keep.max))
+                for op, bound in bounds
                 if bound is not None
             )
         case _:

@@ -49,7 +49,7 @@ def _hex(words: npt.NDArray[np.uint64]) -> pa.StringArray:
     return pa.StringArray.from_buffers(len(words), pa.py_buffer(offsets), pa.py_buffer(digits))
 
 
-def _write_slices(path: str, schema: pa.Schema, columns: Sequence[Any], bounds: npt.NDArray[np.int64]) -> None:
+def _write_slices(path: str, schema: pa.Schema, columns: Any, bounds: npt.NDArray[np.int64]) -> None:
     with writer(path, schema) as out:
         for start, end in itertools.pairwise(bounds.tolist()):
             out.write_batch(pa.RecordBatch.from_arrays([pa.array(c[start:end]) for c in columns], schema=schema))

@@ -63,7 +63,8 @@ class RowState:
     @property
     def mask(self) -> npt.NDArray[np.bool_]:
         """True where a row is alive."""
-        return self.step == ALIVE
+        alive: npt.NDArray[np.bool_] = self.step == ALIVE
+        return alive
 
     def fall(
         self,

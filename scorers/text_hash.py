@@ -35,7 +35,7 @@ class TextHash:
         data, offsets = as_buffer(texts)
         if self._normalize == "whitespace":
             data, offsets = collapse(data, offsets)
-        view = memoryview(np.ascontiguousarray(data))
+        view = memoryview(data.tobytes())
         bounds = offsets.tolist()
         hashes = b"".join(
             [xxhash.xxh3_128_digest(view[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
