@@ -126,9 +126,13 @@ class _Source:
 
     def peek(self, size: int) -> bytes:
         """Return the next `size` bytes, fewer only at the end, without taking them."""
+        self.ensure(size)
+        return self._buffer[self._at : self._at + size]
+
+    def ensure(self, size: int) -> None:
+        """Have the next `size` bytes in one piece, fewer only at the end."""
         while len(self._buffer) - self._at < size and self._fill():
             pass
-        return self._buffer[self._at : self._at + size]
 
     def exactly(self, size: int) -> bytes:
         """Take `size` bytes."""
@@ -304,6 +308,7 @@ def decompress(
         fault = None
         try:
             if _has_magic(source, codec):
+                source.ensure(_SLICE)  # so that a member's first piece shows what it is
                 for data in member(source):
                     yield Piece(data, given == 0, start)
                     given += len(data)

@@ -1,0 +1,159 @@
+"""Files to batches of documents: which parts a file is read in, and the reading of one part."""
+
+import difflib
+from collections.abc import Callable, Iterator
+
+import orjson
+
+from pipeline.formats import filesystem
+from pipeline.formats.compression import Codec, Piece, decompress
+from pipeline.formats.delimited import check_csv, read_csv
+from pipeline.formats.filesystem import FileInfo
+from pipeline.formats.jsonl import LineFault, read_jsonl, read_lines
+from pipeline.formats.options import Format, ReadOptions, Split, format_of
+from pipeline.formats.parquet import plan_parquet, read_parquet
+from pipeline.formats.records import BatchBuilder, ReadBatch
+from pipeline.formats.warc import read_warc
+from schemas.errors import InputError
+
+__all__ = ["plan_splits", "read_split"]
+
+# What a byte of a compressed file holds, about; for estimates alone.
+_EXPANSION: dict[Codec | None, float] = {None: 1.0, "gz": 4.0, "zst": 4.0, "bz2": 5.0, "xz": 6.0}
+_LOOKED_AT = 100  # lines of a JSONL file that are looked at before work begins
+_READERS: dict[Format, Callable[[Split, str, ReadOptions], Iterator[ReadBatch]]] = {
+    "warc": read_warc,
+    "wet": read_warc,
+    "jsonl": read_jsonl,
+    "parquet": read_parquet,
+    "csv": read_csv,
+}
+
+
+def plan_splits(file: FileInfo, options: ReadOptions, target_bytes: int = 128 << 20) -> list[Split]:
+    """Return the parts that a file is read in, in file order; they depend on the file and the target alone.
+
+    Plain JSONL is cut into byte ranges and Parquet between row groups; every other file is read whole. The
+    beginning of the file is looked at, so that what is wrong with all of it is known before work begins.
+
+    Args:
+        file: as `filesystem.expand` gives it.
+        options: how it is read.
+        target_bytes: size of a part: of the file, or of row groups once decompressed.
+
+    Raises:
+        InputError: if the file can't be read, has no known format, or hasn't the fields named in the options.
+    """
+    if target_bytes < 1:
+        msg = f"{file.path}: parts of {target_bytes} bytes can't be read; give a positive size"
+        raise InputError(msg)
+    form, codec = format_of(file.path, options)
+    if file.size == 0 and form != "parquet":
+        return []
+    if form == "parquet":
+        return plan_parquet(file.path, options, target_bytes)
+    estimate = int((file.size or 0) * _EXPANSION[codec])
+    whole = Split(file.path, form, codec, estimated_bytes=estimate)
+    _check(whole, options)
+    if form != "jsonl" or codec is not None or file.size is None:
+        return [whole]
+    return [
+        Split(file.path, form, None, "bytes", start, end, end - start)
+        for start in range(0, file.size, target_bytes)
+        for end in [min(file.size, start + target_bytes)]
+    ]
+
+
+def read_split(split: Split, source: str, options: ReadOptions) -> Iterator[ReadBatch]:
+    """Yield the records of one part of a file, in file order, in batches bounded by the options.
+
+    The parts of a file give together what the whole file gives, row for row. A file that turns out unreadable
+    is one error record `unreadable_file`; failures of a network are raised, for the caller to try again.
+
+    Args:
+        split: from `plan_splits`.
+        source: the label of the input.
+        options: those that the split was planned with.
+
+    Raises:
+        OSError: if a remote file system fails for a reason that may pass.
+        ModelError: if the extraction engine isn't installed.
+    """
+    try:
+        yield from _READERS[split.format](split, source, options)
+    except OSError as error:
+        if not filesystem.is_local(split.path):
+            raise
+        yield _unreadable(split, source, options, error)
+    except InputError as error:
+        yield _unreadable(split, source, options, error)
+
+
+def _unreadable(split: Split, source: str, options: ReadOptions, error: Exception) -> ReadBatch:
+    builder = BatchBuilder(split.path, source, options)
+    builder.error("file", "unreadable_file", str(error))
+    return builder.flush()
+
+
+def _check(split: Split, options: ReadOptions) -> None:
+    """Look at the beginning of a file.
+
+    Raises:
+        InputError: if no record of it could become a document.
+    """
+    try:
+        _check_codec(split)
+        if split.format == "csv":
+            check_csv(split, options)
+        elif split.format == "jsonl":
+            _check_jsonl(split, options)
+    except OSError as error:
+        msg = f"{split.path} can't be read: {error}"
+        raise InputError(msg) from error
+
+
+def _check_codec(split: Split) -> None:
+    """Check that the file has a member of its compression, and that a WARC file's content begins as one."""
+    fault = None
+    with filesystem.open_binary(split.path) as stream:
+        for event in decompress(stream, split.codec):
+            if isinstance(event, Piece):
+                if split.format in ("warc", "wet") and b"WARC-" not in event.data:
+                    msg = f"{split.path} holds no WARC records where it begins; set `format:` to what it is"
+                    raise InputError(msg)
+                return
+            fault = event
+    if fault is not None and fault.kind in ("garbage", "corrupt_member"):
+        msg = f"{split.path} is no {split.codec} file, although its name says so: {fault.detail}"
+        raise InputError(msg)
+
+
+def _check_jsonl(split: Split, options: ReadOptions) -> None:
+    names: set[str] = set()
+    objects = 0
+    with filesystem.open_binary(split.path) as stream:
+        for number, (_, line) in enumerate(read_lines(stream, split, options)):
+            if number == _LOOKED_AT:
+                break
+            if isinstance(line, LineFault) or line.isspace() or not line:
+                continue
+            if number == 0 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                msg = f"{split.path} is UTF-16: convert it to UTF-8"
+                raise InputError(msg)
+            if number == 0 and line.lstrip(b"\xef\xbb\xbf \t\r").startswith(b"["):
+                msg = f"{split.path} is a JSON array, not JSON Lines: write one object a line"
+                raise InputError(msg)
+            try:
+                record = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(record, dict):
+                objects += 1
+                names |= record.keys()
+    wanted = {"text": options.text, "id": options.id}
+    for option, name in wanted.items():
+        if objects and name is not None and name.partition(".")[0] not in names and name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(names)[:20])}"
+            msg = f"{split.path}: none of its first {objects} records has the field {name!r}; {hint} (set `{option}:`)"
+            raise InputError(msg)

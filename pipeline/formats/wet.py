@@ -1,0 +1,40 @@
+"""Conversion records, of which WET files are made: text that a crawler extracted already."""
+
+from pipeline.formats.fields import as_json, as_timestamp
+from pipeline.formats.http_message import media_type
+from pipeline.formats.records import BatchBuilder
+from pipeline.formats.warc_records import WarcRecord
+from scorers.encoding import decode
+from scorers.extraction import Refusal
+
+__all__ = ["add_conversion"]
+
+
+def add_conversion(builder: BatchBuilder, record: WarcRecord, block: bytes) -> None:
+    """Add a conversion record: a document with the text as it is, or rejected if it holds no plain text.
+
+    `meta` holds `record`, `warc_record_id`, `refers_to` (the record that it was made from), `languages` and
+    `defects`, as far as there are such.
+    """
+    headers = record.headers
+    identity = headers.get("warc-record-id")
+    url = headers.get("warc-target-uri", "").strip("<>") or None
+    media, charset = media_type(headers.get("content-type", "text/plain"))
+    if media != "text/plain":
+        builder.reject(Refusal("content_type"), identity, url)
+        return
+    meta = {
+        "defects": list(record.defects) or None,
+        "languages": headers.get("warc-identified-content-language"),
+        "record": record.place,
+        "refers_to": headers.get("warc-refers-to"),
+        "warc_record_id": identity,
+    }
+    builder.document(
+        identity,
+        url,
+        decode(block, charset).text,
+        time=as_timestamp(headers.get("warc-date", "")),
+        meta=as_json({key: value for key, value in meta.items() if value is not None}),
+        weight=len(block),
+    )
