@@ -129,8 +129,7 @@ def train_classifier(
         provenance: recorded in the report: where texts and labels come from.
 
     Raises:
-        ConfigError: if `held_out` is out of range, an option isn't valid, or the fastText library can't
-            train.
+        ConfigError: if `held_out` is out of range, or the fastText library can't train.
         DataError: if there are fewer than two labels, a label can't be written, or no word is left to train
             on.
     """
@@ -223,7 +222,7 @@ def _fit(examples: Path, built: Path, options: FastTextOptions) -> None:
         raise DataError(msg) from error
     model.save_model(str(built))
     if read_fasttext(built).n_words < 2:  # the end marker is one
-        msg = f"fastText can't train: no word occurs {options.min_count} times or more; lower min_count or give more texts"
+        msg = f"fastText can't train: no word occurs {options.min_count} times or more; lower min_count"
         raise DataError(msg)
 
 
