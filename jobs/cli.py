@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.engine import debugging, silence_beam
 from schemas.errors import ConfigError, TamisError
 
 __all__ = ["app", "main"]
@@ -33,7 +34,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and an exit status, never a traceback."""
-    debug = os.environ.get("TAMIS_DEBUG") == "1"
+    debug = debugging()
+    silence_beam()
     try:
         app()
     except ConfigError as error:

@@ -61,9 +61,8 @@ def run_config(
     """
     from jobs.plan import make_plan
     from jobs.run import execute
-    from pipeline.engine import Engine, silence_beam
+    from pipeline.engine import Engine
 
-    silence_beam()
     folder = output or config.output.path
     if filesystem.is_local(folder) and Path(folder).is_file():
         msg = f"{folder} is a file; a run needs a folder: give --output"
@@ -116,9 +115,7 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
     from jobs.memory import estimate
     from jobs.plan import make_plan
     from pipeline.barriers import has_barrier
-    from pipeline.engine import silence_beam
 
-    silence_beam()
     made = make_plan(config, plain, hash_inputs=False)
     need = estimate(made)
     steps = [

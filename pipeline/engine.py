@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from pipeline.formats import filesystem
 from schemas.errors import ConfigError, RunError, TamisError
 
-__all__ = ["Engine", "Progress", "silence_beam"]
+__all__ = ["Engine", "Progress", "debugging", "silence_beam"]
 
 Process = Callable[[Any], bytes]
 Combine = Callable[[Sequence[bytes]], bytes]
@@ -34,6 +34,7 @@ REFUSED = {
     "InteractiveRunner": "it is for notebooks",
 }
 TRIES = 3
+WORKER_LOG = "workers.log"
 PORTABLE = ("DataflowRunner", "FlinkRunner", "SparkRunner", "PortableRunner", "PrismRunner", "BundleBasedDirectRunner")
 RECOGNISED = (LOCAL, *PORTABLE)
 
@@ -53,10 +54,13 @@ class Progress(Protocol):
 
 def silence_beam() -> None:
     """Keep Beam's notes about absent cloud extras out of a user's terminal."""
-    for logger in ("root", "apache_beam"):
-        logging.getLogger(logger).addFilter(lambda record: "apitools not found" not in record.getMessage())
+    logging.getLogger().addFilter(_worth_telling)
     # What went wrong is told in one sentence; TAMIS_DEBUG=1 shows the rest.
-    logging.getLogger("apache_beam").setLevel(logging.WARNING if os.environ.get("TAMIS_DEBUG") == "1" else logging.CRITICAL)
+    logging.getLogger("apache_beam").setLevel(logging.WARNING if debugging() else logging.CRITICAL)
+
+
+def _worth_telling(record: logging.LogRecord) -> bool:
+    return "apitools not found" not in record.getMessage()
 
 
 def _lines(parts: Sequence[bytes]) -> bytes:
@@ -158,7 +162,8 @@ class Engine:
         if self.runner == LOCAL:
             mode = "multi_processing" if parallel > 1 else "in_memory"
             arguments += [f"--direct_num_workers={parallel}", f"--direct_running_mode={mode}"]
-        with _importable(), beam.Pipeline(options=PipelineOptions(arguments)) as pipeline:
+        quiet = _stderr_to(filesystem.join(self.scratch, WORKER_LOG)) if parallel > 1 else nullcontext()
+        with quiet, _importable(), beam.Pipeline(options=PipelineOptions(arguments)) as pipeline:
             _ = (
                 pipeline
                 | "Shards" >> beam.Create(list(tasks), reshuffle=False)
@@ -198,7 +203,9 @@ class Engine:
                 return kind(cause["message"])
             return RunError(f"{label}: {cause['task']}: {cause['kind']}: {cause['message']}")
         last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        return RunError(f"{label}: the runner {self.runner} failed: {last[0]}")
+        log = filesystem.join(self.scratch, WORKER_LOG)
+        where = f"; workers wrote to {log}" if filesystem.exists(log) else ""
+        return RunError(f"{label}: the runner {self.runner} failed: {last[0]}{where}")
 
 
 def _subclasses(kind: type[TamisError]) -> list[type[TamisError]]:
@@ -267,6 +274,35 @@ def _follow(ticks: Path, progress: Progress, stop: threading.Event) -> None:
     while not stop.wait(0.2):
         if ticks.exists():
             progress.update(ticks.stat().st_size)
+
+
+def debugging() -> bool:
+    """Return whether TAMIS_DEBUG=1 asks for everything that is usually kept from the terminal."""
+    return os.environ.get("TAMIS_DEBUG") == "1"
+
+
+@contextmanager
+def _stderr_to(path: str) -> Iterator[None]:
+    """Send what worker processes write to stderr to a file: Beam's workers log a page each when they start.
+
+    This process's own `sys.stderr` still reaches the terminal.
+    """
+    if debugging() or not filesystem.is_local(path):
+        yield
+        return
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    before = sys.stderr
+    with Path(filesystem.local_path(path)).open("ab") as log, os.fdopen(os.dup(terminal), "w", buffering=1) as mine:
+        try:
+            if before is sys.__stderr__:
+                sys.stderr = mine
+            os.dup2(log.fileno(), 2)
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            sys.stderr = before
 
 
 @contextmanager
