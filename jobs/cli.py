@@ -147,3 +147,23 @@ def score(
 
     options: dict[str, Any] = {"text": text, "id": id_, "format": format_}
     score_files(files, step, options, output=output, limit=limit, as_json=as_json)
+
+
+@app.command()
+def sql(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    query: Annotated[str | None, typer.Argument(help="SQL; without it a prompt opens.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="table, tsv, csv or json (lines).")] = "table",
+    as_json: AsJson = False,  # noqa: FBT002
+    limit: Annotated[int | None, typer.Option(min=1, help="Print so many rows at most.")] = None,
+) -> None:
+    """Ask DuckDB about a run: views selected, rejected, errors, documents, shards, steps."""
+    chosen = "json" if as_json else format_
+    if query is None:
+        from jobs.sql_prompt import prompt
+
+        prompt(run_folder, format=chosen, limit=limit)
+        return
+    from jobs.sql import run_query
+
+    run_query(run_folder, query, format=chosen, limit=limit)

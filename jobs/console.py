@@ -7,12 +7,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+LOG_WIDTH = 140
+
 __all__ = ["RunProgress", "error_console", "out_console"]
 
 
 def out_console() -> Console:
     """Return the console for results."""
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    return Console(width=None if sys.stdout.isatty() else LOG_WIDTH, highlight=False)
 
 
 def error_console() -> Console:

@@ -6,21 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import typer
-from pipeline.formats.reader import plan_splits, read_split
 from rich.table import Table
 
 from jobs.config_file import read_yaml
 from jobs.console import error_console, out_console
+from jobs.corpus import documents
 from jobs.models import find_models
 from jobs.plan import check_steps, read_options
 from pipeline.annotate import annotate_batch
 from pipeline.annotators import Annotator, annotator
 from pipeline.formats import filesystem
-from pipeline.formats.options import data_suffixes
 from schemas.config import Config, parse_config
 from schemas.errors import ConfigError
 from schemas.tables import DOCUMENT_SCHEMA
@@ -28,7 +28,6 @@ from schemas.tables import DOCUMENT_SCHEMA
 __all__ = ["score_batches", "score_files"]
 
 SHOWN_ROWS = 20
-SPLIT_BYTES = 128 << 20
 
 
 def score_batches(config: Config) -> Iterator[pa.RecordBatch]:
@@ -43,19 +42,11 @@ def score_batches(config: Config) -> Iterator[pa.RecordBatch]:
     check_steps(config, models)
     scorers = [annotator(step, models.get(step.label, {})) for step in config.steps]
     for entry in config.inputs:
-        options = read_options(entry, config.extract)
-        for file in filesystem.expand(entry.path, suffixes=data_suffixes()):
-            for split in plan_splits(file, options, SPLIT_BYTES):
-                for read in read_split(split, entry.source, options):
-                    for error in read.errors.to_pylist():
-                        error_console().print(f"{error['uri']}: {error['record']}: {error['error']}: {error['detail']}")
-                    if read.documents.num_rows:
-                        yield _scored(read.documents, [scorer for scorer in scorers if scorer is not None])
+        for batch in documents(entry.path, read_options(entry, config.extract), entry.source):
+            yield _scored(batch, [scorer for scorer in scorers if scorer is not None])
 
 
 def _scored(batch: pa.RecordBatch, scorers: Sequence[Annotator]) -> pa.RecordBatch:
-    import numpy as np
-
     for scorer in scorers:
         columns, failures = annotate_batch(scorer, batch, np.ones(batch.num_rows, bool))
         for row, error, detail in failures:

@@ -96,7 +96,7 @@ class _LanguageAnnotator:
         table = pa.Table.from_batches(pieces, self.schema).combine_chunks()
         place: Any = np.full(batch.num_rows, -1)
         if rows:
-            place[np.concatenate(rows)] = np.arange(sum(map(len, rows)))
+            place[np.concatenate(rows)] = np.arange(sum(len(chosen) for chosen in rows))
         indices = pa.array(place, mask=place < 0)
         taken = [column.take(indices).combine_chunks() for column in table.columns]
         arrays = [a.chunk(0) if isinstance(a, pa.ChunkedArray) else a for a in taken]

@@ -5,7 +5,6 @@ import pyarrow as pa
 from pipeline.barrier import Barrier, Outcome
 from pipeline.decide import kept
 from pipeline.deduplicate import CLUSTER_SCHEMA, deduplicate
-from pipeline.select import select
 from schemas.steps import ExactDedupStep, StepConfig
 
 __all__ = ["barrier_columns", "has_barrier", "run_barrier"]
@@ -25,4 +24,6 @@ def run_barrier(barrier: Barrier) -> Outcome:
     """Decide: writes the row states after the step for every shard, and its columns if it has any."""
     if isinstance(barrier.stage.config, ExactDedupStep):
         return deduplicate(barrier)
+    from pipeline.select import select
+
     return select(barrier)

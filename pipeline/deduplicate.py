@@ -1,8 +1,8 @@
 """Exact deduplication over the whole corpus: groups of equal hashes, each kept once.
 
 Hashes and ids move between shards through files cut into partitions of the hash space, not through a shuffle: each
-shard writes one batch a partition, each partition reads its batch of every shard and writes one batch a shard, each shard
-reads its batch of every partition. So memory is bounded by the rows of one partition, on any runner.
+shard writes one batch a partition, each partition reads its batch of every shard and writes one batch a shard, each
+shard reads its batch of every partition. So memory is bounded by the rows of one partition, on any runner.
 """
 
 import itertools

@@ -15,7 +15,12 @@ from schemas.errors import BalanceError, ConfigError, InputError, RunError
 from scorers.text_hash import TextHash
 
 DEDUP = {"exact_dedup": {}}
-LONG = {"rules": {"name": "long", "rules": [{"column": "dup_cluster_size", "op": "max", "threshold": 2, "reason": "copied"}]}}
+LONG = {
+    "rules": {
+        "name": "long",
+        "rules": [{"column": "dup_cluster_size", "op": "max", "threshold": 2, "reason": "copied"}],
+    }
+}
 
 
 def shard_digests(manifest):
@@ -23,7 +28,11 @@ def shard_digests(manifest):
 
 
 def rows(tmp_path, folder, fate):
-    return [row for path in sorted((tmp_path / folder / fate).rglob("*.parquet")) for row in pq.read_table(path, partitioning=None).to_pylist()]
+    return [
+        row
+        for path in sorted((tmp_path / folder / fate).rglob("*.parquet"))
+        for row in pq.read_table(path, partitioning=None).to_pylist()
+    ]
 
 
 def test_every_record_ends_once_and_duplicates_fall_to_the_smallest_id(config_of, run, tmp_path):
@@ -166,7 +175,9 @@ def test_a_failed_run_leaves_no_manifest_and_can_go_on(config_of, run, tmp_path,
     def broken(self, texts):
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(TextHash, "score", lambda self, texts: broken(self, texts) if len(texts) else original(self, texts))
+    monkeypatch.setattr(
+        TextHash, "score", lambda self, texts: broken(self, texts) if len(texts) else original(self, texts)
+    )
     with pytest.raises(RunError, match="the disk is gone"):
         run(config_of(DEDUP))
     assert not (tmp_path / "run" / "manifest.json").exists()
@@ -177,8 +188,14 @@ def test_a_failed_run_leaves_no_manifest_and_can_go_on(config_of, run, tmp_path,
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
-        ([{"rules": {"rules": [{"column": "languag", "op": "min", "threshold": 1, "reason": "x"}]}}], "no column 'languag'"),
-        ([{"rules": {"rules": [{"column": "url", "op": "min", "threshold": 1, "reason": "x"}]}}], "rules compare numbers"),
+        (
+            [{"rules": {"rules": [{"column": "languag", "op": "min", "threshold": 1, "reason": "x"}]}}],
+            "no column 'languag'",
+        ),
+        (
+            [{"rules": {"rules": [{"column": "url", "op": "min", "threshold": 1, "reason": "x"}]}}],
+            "rules compare numbers",
+        ),
     ],
 )
 def test_steps_that_do_not_fit_fail_before_any_work(config_of, run, tmp_path, steps, said):

@@ -31,7 +31,9 @@ def test_files_are_read_by_column_and_batch(tmp_path):
 def test_files_line_up_side_by_side_and_later_columns_replace_earlier(tmp_path):
     one, two = str(tmp_path / "1.arrow"), str(tmp_path / "2.arrow")
     write_batches(one, A, [batch(1, 2), batch(3)])
-    write_batches(two, pa.schema([("b", pa.int8())]), [pa.record_batch({"b": pa.array(v, pa.int8())}) for v in ([7, 8], [9])])
+    write_batches(
+        two, pa.schema([("b", pa.int8())]), [pa.record_batch({"b": pa.array(v, pa.int8())}) for v in ([7, 8], [9])]
+    )
     with ColumnFile(one) as first, ColumnFile(two) as second:
         rows = [row for part in aligned([first, second]) for row in part.to_pylist()]
     assert rows == [{"a": 1, "b": 7}, {"a": 2, "b": 8}, {"a": 3, "b": 9}]
