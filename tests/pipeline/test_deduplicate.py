@@ -36,7 +36,7 @@ def test_groups_are_those_of_a_dictionary(tmp_path_factory, shards, count):
     sources = [Shard(i, f"s{i}") for i in range(len(shards))]
     every = []
     for shard, batches in zip(sources, shards, strict=True):
-        ids = [[xxhash.xxh3_128_hexdigest(str(number)) for number, _, _ in batch] for batch in batches]
+        ids = [[xxhash.xxh3_128_hexdigest(bytes([number])) for number, _, _ in batch] for batch in batches]
         texts = [[text for _, text, _ in batch] for batch in batches]
         states = []
         for batch in batches:
