@@ -134,15 +134,18 @@ def html_to_text(html: str, options: ExtractOptions | None = None) -> Extracted:
     data = np.frombuffer(html.encode("utf-8", "replace"), np.uint8)
     if refusal := _refused(data, options):
         return Extracted("", refusal)
-    pace = _STEPS_PER_SECOND[options.main_content]
-    limit = int(options.timeout * pace)
-    steps = parser_steps(data, _name_hashes(_UNSTACKED), _name_hashes(_RAW), limit)
-    if steps > limit:
-        return Extracted("", Refusal("page_too_complex", steps / pace, options.timeout))
-    try:
-        text = _resiliparse(html, options) if options.engine == "resiliparse" else _trafilatura(html, options)
-    except TimedOutError:
-        return Extracted("", Refusal("page_timeout", None, options.timeout))
+    if options.engine == "resiliparse":
+        pace = _STEPS_PER_SECOND[options.main_content]
+        limit = int(options.timeout * pace)
+        steps = parser_steps(data, _name_hashes(_UNSTACKED), _name_hashes(_RAW), limit)
+        if steps > limit:
+            return Extracted("", Refusal("page_too_complex", steps / pace, options.timeout))
+        text = _resiliparse(html, options)
+    else:
+        try:
+            text = _trafilatura(html, options)
+        except TimedOutError:
+            return Extracted("", Refusal("page_timeout", None, options.timeout))
     return _checked(clean_text(text), options)
 
 
