@@ -159,6 +159,14 @@ class ProbingModel:
         )
         return ids[:used], offsets, counts
 
+    def score(
+        self, spans: Spans, *, unicode_split: bool = False, python_count: bool = False, exact: bool = False
+    ) -> SentenceScores:
+        """Score each span as one sentence; the options are those of `word_ids` and `score_ids`."""
+        ids, offsets, words = self.word_ids(spans, unicode_split=unicode_split, python_count=python_count)
+        log10_prob, oov = self.score_ids(ids, offsets, exact=exact)
+        return SentenceScores(log10_prob, words, oov)
+
     def score_ids(
         self, ids: npt.NDArray[np.uint32], offsets: npt.NDArray[np.int64], *, exact: bool = False
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:

@@ -1,0 +1,256 @@
+"""Trains n-gram language models into model folders: texts in, everything that scoring needs out."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from schemas.errors import ConfigError
+from scorers.arpa import Arpa, read_arpa, write_arpa
+from scorers.kenlm_binary import write_probing
+from scorers.lmplz import find_lmplz, run_lmplz
+from scorers.model_folder import ModelFolder, write_model_folder
+from scorers.ngram_lm import estimate
+from scorers.normalize import NormalizerSpec, parse_normalizer
+from scorers.perplexity import LM_KIND, Mode, Policy
+from scorers.sentence_pieces import PieceTokenizer
+from scorers.spans import Spans, line_spans, text_spans
+from scorers.texts import Texts
+
+__all__ = ["TextStream", "TrainedModel", "train_lm"]
+
+TextStream: TypeAlias = "Iterable[str | Texts]"
+"""Texts one by one, or batches of them."""
+
+_ARPA, _BINARY, _TOKENIZER = "lm.arpa", "lm.binary", "tokenizer.model"
+_BATCH_TEXTS = 1000
+_LMPLZ_FROM = 1 << 29
+"""From this much text (bytes) on, lmplz takes over if there is one: it sorts on disk."""
+_PIECE_SENTENCES = 1_000_000
+_PIECE_SENTENCE_BYTES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A trained model and what went into it.
+
+    Attributes:
+        folder: its model folder.
+        estimator: `tamis` or `lmplz`.
+        documents: texts read.
+        sentences: sentences counted; None where lmplz counted.
+        tokens: words or pieces; likewise.
+        discounts: D1, D2, D3+ of each order; likewise.
+        fallback: the orders that got the fallback discounts; likewise.
+        skipped_symbols: how often `<s>`, `</s>` or `<unk>` was left out; likewise.
+    """
+
+    folder: ModelFolder
+    estimator: str
+    documents: int
+    sentences: int | None = None
+    tokens: int | None = None
+    discounts: tuple[tuple[float, float, float], ...] | None = None
+    fallback: tuple[int, ...] | None = None
+    skipped_symbols: int | None = None
+
+
+def train_lm(
+    texts: TextStream,
+    folder: Path,
+    *,
+    order: int = 5,
+    normalizer: NormalizerSpec = "ccnet",
+    mode: Mode = "ccnet",
+    policy: Policy = "document",
+    tokenizer: Path | None = None,
+    pieces: int | None = None,
+    discount_fallback: bool | tuple[float, float, float] = True,
+    skip_symbols: bool = True,
+    use_lmplz: bool | None = None,
+    lmplz_memory: str = "50%",
+    keep_arpa: bool = True,
+    settings: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> TrainedModel:
+    """Train a model and write its folder: ARPA and binary, tokenizer, and `model.json` with digests and provenance.
+
+    Args:
+        texts: the training documents; read once.
+        folder: the folder to write; made if need be.
+        order: the longest n-grams, 1 to 6 (2 to 6 for KenLM to read the binary).
+        normalizer: applied to every sentence, and stored: scoring uses the same.
+        mode: the convention that scoring follows by default (see `scorers.perplexity`).
+        policy: what a sentence is, in training and by default in scoring.
+        tokenizer: a SentencePiece model whose pieces are the words; copied into the folder.
+        pieces: train such a tokenizer with this many pieces (unigram model, 0.9995 of the characters, as cc_net).
+        discount_fallback: as in `scorers.ngram_lm.estimate`.
+        skip_symbols: likewise.
+        use_lmplz: True for KenLM's `lmplz` on the PATH, False for the estimator here, None for lmplz where there is one and more
+            than 512 MiB of text.
+        lmplz_memory: lmplz's `-S`.
+        keep_arpa: keep the ARPA file, the portable form; scoring needs the binary alone.
+        settings: more settings to store.
+        provenance: where the texts come from, to store.
+
+    Raises:
+        ConfigError: for an order out of range, both `tokenizer` and `pieces`, or a missing lmplz.
+        DataError: if there is no text, or the discounts can't be estimated.
+    """
+    if tokenizer is not None and pieces is not None:
+        msg = "give a tokenizer or a number of pieces to train one with, not both"
+        raise ConfigError(msg)
+    if use_lmplz and find_lmplz() is None:
+        msg = "there is no lmplz on the PATH; build it from KenLM's source, or let Tamis estimate the model itself"
+        raise ConfigError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
+    rules = parse_normalizer(normalizer)
+    files = [_BINARY]
+    counter = _Counter(texts)
+    with tempfile.TemporaryDirectory(prefix=".training-", dir=folder) as scratch:
+        work = Path(scratch)
+        stream = (rules.apply(spans) for spans in _sentences(counter, policy))
+        spool: Path | None = None
+        if pieces is not None or (use_lmplz is not False and find_lmplz() is not None):
+            spool = _spooled(stream, work / "sentences.txt")
+            stream = _unspooled(spool)
+        encoder = None
+        if pieces is not None and spool is not None:
+            (folder / _TOKENIZER).write_bytes(_train_pieces(spool, pieces))
+        elif tokenizer is not None:
+            (folder / _TOKENIZER).write_bytes(tokenizer.read_bytes())
+        if pieces is not None or tokenizer is not None:
+            encoder = PieceTokenizer(folder / _TOKENIZER)
+            files.append(_TOKENIZER)
+            stream = map(encoder.apply, stream)
+        if spool is not None and (use_lmplz or (use_lmplz is None and spool.stat().st_size > _LMPLZ_FROM)):
+            text = spool if encoder is None else _spooled(stream, work / "pieces.txt")
+            run_lmplz(
+                text,
+                work / _ARPA,
+                order=order,
+                discount_fallback=discount_fallback,
+                skip_symbols=skip_symbols,
+                memory=lmplz_memory,
+            )
+            arpa, details = read_arpa(work / _ARPA), {"estimator": "lmplz"}
+        else:
+            found = estimate(stream, order=order, discount_fallback=discount_fallback, skip_symbols=skip_symbols)
+            arpa = found.arpa
+            details = {
+                "estimator": "tamis",
+                "sentences": found.sentences,
+                "tokens": found.tokens,
+                "discounts": found.discounts,
+                "fallback": found.fallback,
+                "skipped_symbols": found.skipped_symbols,
+            }
+        _write(arpa, folder, files, keep_arpa=keep_arpa)
+    stored = {
+        "model": _BINARY,
+        "order": order,
+        "normalizer": rules.spec,
+        "mode": mode,
+        "policy": policy,
+        "tokenizer": None if encoder is None else _TOKENIZER,
+        **(settings or {}),
+    }
+    origin = {**details, "documents": counter.documents, **(provenance or {})}
+    written = write_model_folder(folder, kind=LM_KIND, files=files, settings=stored, provenance=origin)
+    return TrainedModel(folder=written, documents=counter.documents, **details)
+
+
+class _Counter:
+    """Passes batches of texts on and counts them."""
+
+    def __init__(self, texts: TextStream) -> None:
+        self._texts, self.documents = texts, 0
+
+    def __iter__(self) -> Iterator[Texts]:
+        single: list[str] = []
+        for item in self._texts:
+            if isinstance(item, str):
+                single.append(item)
+                if len(single) == _BATCH_TEXTS:
+                    self.documents += len(single)
+                    yield single
+                    single = []
+            else:
+                self.documents += len(item)
+                yield item
+        if single:
+            self.documents += len(single)
+            yield single
+
+
+def _sentences(batches: Iterable[Texts], policy: Policy) -> Iterator[Spans]:
+    """Yield the sentences of each batch; empty documents are no sentences, and a last line break begins none."""
+    for batch in batches:
+        if policy == "document":
+            spans = text_spans(batch)
+            full = spans.ends > spans.starts
+            yield Spans(spans.data, spans.starts[full], spans.ends[full])
+        else:
+            yield line_spans(batch, blank=policy == "lines", trailing=False)[0]
+
+
+def _spooled(batches: Iterable[Spans], path: Path) -> Path:
+    """Write a sentence a line; line breaks inside one become blanks, which separate words all the same."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for spans in batches:
+            file.writelines(text.replace("\n", " ") + "\n" for text in spans.texts())
+    return path
+
+
+def _unspooled(path: Path) -> Iterator[Spans]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        while lines := file.readlines(1 << 22):
+            yield line_spans(pa.array(["".join(lines)], pa.large_string()), trailing=False)[0]
+
+
+def _train_pieces(path: Path, pieces: int) -> bytes:
+    """Train a SentencePiece model on the sentences of a file, on one thread so that it comes out the same again."""
+    import io
+
+    import sentencepiece
+
+    model = io.BytesIO()
+    with path.open(encoding="utf-8", newline="\n") as file:
+        try:
+            sentencepiece.SentencePieceTrainer.Train(
+                sentence_iterator=islice(_short(file), _PIECE_SENTENCES),
+                model_writer=model,
+                vocab_size=pieces,
+                model_type="unigram",
+                character_coverage=0.9995,
+                hard_vocab_limit=False,
+                num_threads=1,
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            msg = f"a tokenizer of {pieces:,} pieces can't be trained on this text: {error}; ask for another number of pieces"
+            raise ConfigError(msg) from error
+    return model.getvalue()
+
+
+def _short(lines: Iterable[str]) -> Iterator[str]:
+    """Cut long lines at blanks: the trainer leaves out those above its limit."""
+    for line in lines:
+        rest = line.rstrip("\n")
+        while len(rest) * 4 > _PIECE_SENTENCE_BYTES:
+            cut = rest.rfind(" ", 0, _PIECE_SENTENCE_BYTES // 4) + 1 or _PIECE_SENTENCE_BYTES // 4
+            yield rest[:cut].rstrip()
+            rest = rest[cut:]
+        if rest:
+            yield rest
+
+
+def _write(arpa: Arpa, folder: Path, files: list[str], *, keep_arpa: bool) -> None:
+    write_probing(arpa, folder / _BINARY)
+    if keep_arpa:
+        write_arpa(arpa, folder / _ARPA)
+        files.append(_ARPA)
