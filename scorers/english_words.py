@@ -1,7 +1,7 @@
 """The exceptions to the affix rules of English words: contractions, abbreviations, emoticons.
 
-The fast splitter follows the rules of spaCy's blank English tokenizer, which datatrove's filters count words with.
-What the rules can't say by classes of characters stands here as data.
+The fast splitter follows the rules of spaCy's blank English tokenizer, which datatrove's filters count words
+with. What the rules can't say by classes of characters stands here as data.
 """
 
 import functools
@@ -11,11 +11,21 @@ import numpy as np
 
 from scorers.characters import character_classes
 from scorers.kernels.english_words import (
+    CLASSES,
+    CUTS,
     FILTER_SIZE,
+    LENGTH,
     MAX_EXCEPTION,
+    POINTS,
+    ROW_SIZE,
+    RULE_WORD_ENDS,
+    RULE_WORDS,
+    TEXT,
+    UNIT,
+    WORD_ENDS,
+    WORDS,
     EnglishRules,
     exception_filter,
-    exception_hash,
     exception_slot,
     new_chunk,
     split_chunk,
@@ -36,23 +46,23 @@ _WHOLE_WORDS = """
 doin doin' goin goin' nothin nothin' nuthin nuthin' ol ol' somethin somethin' lovin lovin' havin havin'
 """.split()
 _WHOLE = """
-em 'em ll 'll nuff 'nuff 'S 's ‘S ‘s and/or w/o 're 'Cause 'cause 'cos 'Cos 'coz 'Coz 'cuz 'Cuz 'bout ma'am Ma'am
-o'clock O'clock 'd a.m. Adm. Bros. co. Co. Corp. D.C. Dr. e.g. E.g. E.G. Gen. Gov. i.e. I.e. I.E. Inc. Jr. Ltd. Md.
-Messrs. Mo. Mont. Mr. Mrs. Ms. p.m. Ph.D. Prof. Rep. Rev. Sen. St. vs. v.s. Mt. Ak. Ala. Apr. Ariz. Ark. Aug. Calif.
-Colo. Conn. Dec. Del. Feb. Fla. Ga. Ia. Id. Ill. Ind. Jan. Jul. Jun. Kan. Kans. Ky. La. Mar. Mass. Mich. Minn. Miss.
-N.C. N.D. N.H. N.J. N.M. N.Y. Neb. Nebr. Nev. Nov. Oct. Okla. Ore. Pa. S.C. Sep. Sept. Tenn. Va. Wash. Wis.
-' '' \\") \\t \\n <space> C++ ä. ö. ü. —
+em 'em ll 'll nuff 'nuff 'S 's ‘S ‘s and/or w/o 're 'Cause 'cause 'cos 'Cos 'coz 'Coz 'cuz 'Cuz 'bout ma'am
+Ma'am o'clock O'clock 'd a.m. Adm. Bros. co. Co. Corp. D.C. Dr. e.g. E.g. E.G. Gen. Gov. i.e. I.e. I.E. Inc.
+Jr. Ltd. Md. Messrs. Mo. Mont. Mr. Mrs. Ms. p.m. Ph.D. Prof. Rep. Rev. Sen. St. vs. v.s. Mt. Ak. Ala. Apr.
+Ariz. Ark. Aug. Calif. Colo. Conn. Dec. Del. Feb. Fla. Ga. Ia. Id. Ill. Ind. Jan. Jul. Jun. Kan. Kans. Ky. La.
+Mar. Mass. Mich. Minn. Miss. N.C. N.D. N.H. N.J. N.M. N.Y. Neb. Nebr. Nev. Nov. Oct. Okla. Ore. Pa. S.C. Sep.
+Sept. Tenn. Va. Wash. Wis. ' '' \\") \\t \\n <space> C++ ä. ö. ü. —
 """.split()
 _EMOTICONS = r"""
-:) :-) :)) :-)) :))) :-))) (: (-: =) (= :] :-] [: [-: [= =] :o) (o: :} :-} 8) 8-) (-8 ;) ;-) (; (-; :( :-( :(( :-((
-:((( :-((( ): )-: =( >:( :') :'-) :'( :'-( :/ :-/ =/ =| :| :-| ]= =[ :1 :P :-P :p :-p :O :-O :o :-o :0 :-0 :() >:o :*
-:-* :3 :-3 =3 :> :-> :X :-X :x :-x :D :-D ;D ;-D =D xD XD xDD XDD 8D 8-D ^_^ ^__^ ^___^ >.< >.> <.< ._. ;_; -_- -__-
-v.v V.V v_v V_V o_o o_O O_o O_O 0_o o_0 0_0 o.O O.o O.O o.o 0.0 o.0 0.o @_@ <3 <33 <333 </3 (^_^) (-_-) (._.) (>_<)
-(*_*) (¬_¬) ಠ_ಠ ಠ︵ಠ (ಠ_ಠ) ¯\(ツ)/¯ (╯°□°）╯︵┻━┻ ><(((*>
+:) :-) :)) :-)) :))) :-))) (: (-: =) (= :] :-] [: [-: [= =] :o) (o: :} :-} 8) 8-) (-8 ;) ;-) (; (-; :( :-( :((
+:-(( :((( :-((( ): )-: =( >:( :') :'-) :'( :'-( :/ :-/ =/ =| :| :-| ]= =[ :1 :P :-P :p :-p :O :-O :o :-o :0
+:-0 :() >:o :* :-* :3 :-3 =3 :> :-> :X :-X :x :-x :D :-D ;D ;-D =D xD XD xDD XDD 8D 8-D ^_^ ^__^ ^___^ >.< >.>
+<.< ._. ;_; -_- -__- v.v V.V v_v V_V o_o o_O O_o O_O 0_o o_0 0_0 o.O O.o O.O o.o 0.0 o.0 0.o @_@ <3 <33 <333
+</3 (^_^) (-_-) (._.) (>_<) (*_*) (¬_¬) ಠ_ಠ ಠ︵ಠ (ಠ_ಠ) ¯\(ツ)/¯ (╯°□°）╯︵┻━┻ ><(((*>
 """.split()
 _SPLIT = """
-y'|all y|all how|'d|'y How|'d|'y not|'ve not|ve Not|'ve Not|ve can|not Can|not gon|na Gon|na got|ta Got|ta let|'s
-Let|'s c'm|on C'm|on
+y'|all y|all how|'d|'y How|'d|'y not|'ve not|ve Not|'ve Not|ve can|not Can|not gon|na Gon|na got|ta Got|ta
+let|'s Let|'s c'm|on C'm|on
 """.split()
 
 
@@ -106,42 +116,42 @@ def exceptions() -> dict[str, tuple[str, ...]]:
 
 
 _UNITS = """
-km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh mph hPa Pa mbar mb
-MB kb KB gb GB tb TB T G M K % км км² км³ м м² м³ дм дм² дм³ см см² см³ мм мм² мм³ нм кг г мг м/с км/ч кПа Па мбар Кб КБ
-кб Мб МБ мб Гб ГБ гб Тб ТБ тбكم كم² كم³ م م² م³ سم سم² سم³ مم مم² مم³ كم غرام جرام جم كغ ملغ كوب اكواب
+km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh mph hPa
+Pa mbar mb MB kb KB gb GB tb TB T G M K % км км² км³ м м² м³ дм дм² дм³ см см² см³ мм мм² мм³ нм кг г мг м/с
+км/ч кПа Па мбар Кб КБ кб Мб МБ мб Гб ГБ гб Тб ТБ тбكم كم² كم³ م م² م³ سم سم² سم³ مم مم² مم³ كم غرام جرام جم
+كغ ملغ كوب اكواب
 """.split()
-"""Units that are split off a number; the Cyrillic terabyte is one with the Arabic kilometre in the rules followed."""
+"""Units that are split off a number; the Cyrillic terabyte is one with the Arabic kilometre in the rules
+followed."""
 
 
 @functools.cache
 def english_rules() -> EnglishRules:
     """Return the exceptions and units as arrays for the kernels, built once a process."""
-    known = sorted(exceptions().items())
-    texts = np.zeros((len(known), MAX_EXCEPTION), np.uint32)
-    lengths = np.array([len(text) for text, _ in known], np.int32)
-    pieces = np.zeros((len(known), MAX_EXCEPTION), np.int32)
-    counts = np.array([len(words) for _, words in known], np.int32)
+    known = dict.fromkeys(_UNITS, ()) | exceptions()
+    rows = np.zeros((len(known), ROW_SIZE), np.int32)
     seen = np.zeros(FILTER_SIZE, np.uint8)
     slots = np.full(4096, -1, np.int32)
-    for row, (text, words) in enumerate(known):
-        points = np.array([ord(character) for character in text], np.uint32)
-        texts[row, : len(text)] = points
-        pieces[row, : len(words)] = np.cumsum([len(word) for word in words])
-        seen[exception_filter(int(points[0]), int(points[-1]), len(text))] = 1
-        slot = exception_slot(np.uint64(exception_hash(points, 0, len(points))), len(slots))
+    table = character_classes()
+    chunk = new_chunk(MAX_EXCEPTION)
+    for row, (text, words) in enumerate(known.items()):
+        points = [ord(character) for character in text]
+        rows[row, LENGTH] = len(text)
+        rows[row, WORDS] = len(words)
+        rows[row, UNIT] = text in _UNITS
+        rows[row, TEXT : TEXT + len(text)] = points
+        rows[row, WORD_ENDS : WORD_ENDS + len(words)] = np.cumsum([len(word) for word in words])
+        seen[exception_filter(points[0], points[-1], len(text))] = 1
+        chunk[POINTS, : len(text)] = points
+        slot = exception_slot(chunk, 0, len(text), len(slots))
         while slots[slot] >= 0:
             slot = (slot + 1) % len(slots)
         slots[slot] = row
-    units = [np.array([ord(character) for character in unit], np.uint32) for unit in _UNITS]
-    hashes = np.sort(np.array([exception_hash(unit, 0, len(unit)) for unit in units], np.uint64))
-    rules = EnglishRules(seen, slots, texts, lengths, pieces, counts, pieces.copy(), counts.copy(), hashes)
     # What the rules make of an exception without knowing that it is one.
-    table = character_classes()
-    chunk = new_chunk(MAX_EXCEPTION)
-    for row, (text, _) in enumerate(known):
-        chunk.points[: len(text)] = texts[row, : len(text)]
-        chunk.classes[: len(text)] = table[texts[row, : len(text)]]
-        plain = split_chunk(chunk, len(text), rules, False)  # noqa: FBT003
-        rules.plain_pieces[row, :plain] = chunk.cuts[:plain]
-        rules.plain_counts[row] = plain
-    return rules
+    for row, text in enumerate(known):
+        chunk[POINTS, : len(text)] = rows[row, TEXT : TEXT + len(text)]
+        chunk[CLASSES, : len(text)] = table[chunk[POINTS, : len(text)]]
+        count = split_chunk(chunk, len(text), seen, slots, rows, False)  # noqa: FBT003
+        rows[row, RULE_WORD_ENDS : RULE_WORD_ENDS + count] = chunk[CUTS, :count]
+        rows[row, RULE_WORDS] = count
+    return EnglishRules(seen, slots, rows)

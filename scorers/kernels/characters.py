@@ -1,5 +1,7 @@
 """Classes of Unicode characters as bits, and the step from UTF-8 to code points."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -32,6 +34,8 @@ __all__ = [
     "UNSPACED",
     "UPPER",
     "decode",
+    "integer",
+    "without_space",
 ]
 
 SPACE = 1 << 0
@@ -87,18 +91,47 @@ EN_PLAIN = 1 << 24
 
 
 @kernel
+def integer(value: Any) -> int:
+    """Return `value` as a signed number: kernels make floats of unsigned and signed ones together."""
+    return np.int64(value)  # type: ignore[return-value]
+
+
+@kernel
 def decode(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     """Return the code point at `at`, whose first byte isn't ASCII, and its width in bytes.
 
     Texts are valid UTF-8; the bounds only keep a broken one from reading outside the arrays.
     """
-    first = np.int64(data[at])
+    first = integer(data[at])
     if first < 0xE0 or at + 2 >= end:
         if at + 1 >= end:
             return 0xFFFD, 1
-        return (first & 0x1F) << 6 | (np.int64(data[at + 1]) & 0x3F), 2
-    second = np.int64(data[at + 1]) & 0x3F
-    third = np.int64(data[at + 2]) & 0x3F
+        return (first & 0x1F) << 6 | (integer(data[at + 1]) & 0x3F), 2
+    second = integer(data[at + 1]) & 0x3F
+    third = integer(data[at + 2]) & 0x3F
     if first < 0xF0 or at + 3 >= end:
         return (first & 0x0F) << 12 | second << 6 | third, 3
-    return min((first & 0x07) << 18 | second << 12 | third << 6 | np.int64(data[at + 3]) & 0x3F, 0x10FFFF), 4
+    return min((first & 0x07) << 18 | second << 12 | third << 6 | integer(data[at + 3]) & 0x3F, 0x10FFFF), 4
+
+
+@kernel
+def without_space(data: npt.NDArray[np.uint8], at: int, end: int, table: npt.NDArray[np.uint32]) -> tuple[int, int]:
+    """Return where `data[at:end]` begins and ends without the white space at its ends."""
+    while at < end:
+        point, width = integer(data[at]), 1
+        if point >= 0x80:
+            point, width = decode(data, at, end)
+        if not table[point] & SPACE:
+            break
+        at += width
+    while end > at:
+        last = end - 1
+        while last > at and data[last] & 0xC0 == 0x80:
+            last -= 1
+        point = integer(data[last])
+        if point >= 0x80:
+            point, _ = decode(data, last, end)
+        if not table[point] & SPACE:
+            break
+        end = last
+    return at, end

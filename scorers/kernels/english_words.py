@@ -1,8 +1,10 @@
-"""Splits text into English words by affix rules: the rules of spaCy's blank English tokenizer, written as loops.
+"""Splits text into English words by affix rules: the rules of spaCy's blank English tokenizer, written as
+loops.
 
-A *chunk* is a run of characters without white space. From its front and its end prefixes and suffixes are taken off, one
-of each a round, until an exception is left or nothing comes off; what is left is an exception, a web address, or is
-split at infixes. At last neighbouring words that together are an exception are joined and split as it says.
+A *chunk* is a run of characters without white space. From its front and its end prefixes and suffixes are
+taken off, one of each a round, until an exception is left or nothing comes off; what is left is an exception,
+a web address, or is split at infixes. At last neighbouring words that together are an exception are joined
+and split as it says.
 """
 
 from typing import NamedTuple
@@ -25,20 +27,34 @@ from scorers.kernels.characters import (
     EN_WORD,
     SPACE,
     decode,
+    integer,
 )
 from scorers.kernels.jit import kernel
+from scorers.kernels.repetition import FNV_BASIS, FNV_PRIME
 
 __all__ = [
+    "CHARS",
+    "CLASSES",
+    "CUTS",
+    "ENDS",
+    "EVERY",
     "FILTER_SIZE",
+    "LENGTH",
     "MAX_EXCEPTION",
-    "Chunk",
+    "POINTS",
+    "ROW_SIZE",
+    "RULE_WORDS",
+    "RULE_WORD_ENDS",
+    "SOME",
+    "TEXT",
+    "UNIT",
+    "WORDS",
+    "WORD_ENDS",
     "EnglishRules",
-    "Tokens",
     "exception_filter",
-    "exception_hash",
     "exception_slot",
     "new_chunk",
-    "new_tokens",
+    "new_words",
     "split_chunk",
     "split_words",
 ]
@@ -47,136 +63,126 @@ MAX_EXCEPTION = 12
 """Characters of the longest exception."""
 FILTER_SIZE = 8192
 _HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
-_FNV_BASIS = np.uint64(0xCBF29CE484222325)
-_FNV_PRIME = np.uint64(0x100000001B3)
 _MAX_UNIT = 5
 
 _QUOTE, _RIGHT_QUOTE, _DOT, _ELLIPSIS, _DEGREE = 0x27, 0x2019, 0x2E, 0x2026, 0xB0
 _DOLLAR, _PLUS, _COMMA, _HYPHEN, _COLON, _SLASH, _AT = 0x24, 0x2B, 0x2C, 0x2D, 0x3A, 0x2F, 0x40
-_EN_DASH, _EM_DASH, _TILDE = 0x2013, 0x2014, 0x7E
+_EN_DASH, _EM_DASH, _TILDE, _UNDERSCORE = 0x2013, 0x2014, 0x7E, 0x5F
+_STAR, _CARET, _LESS, _GREATER, _QUESTION = 0x2A, 0x5E, 0x3C, 0x3E, 0x3F
+_CAPITAL_A, _CAPITAL_C, _CAPITAL_S, _CAPITAL_U, _SMALL_S = 0x41, 0x43, 0x53, 0x55, 0x73
 
 
 class EnglishRules(NamedTuple):
-    """The exceptions and units in the form of arrays.
+    """The exceptions and units in the form of arrays, which inner loops are handed one by one.
 
     Attributes:
-        filter: 1 where an exception has such a first and last character and length, uint8 (FILTER_SIZE,).
-        slots: open addressing from the hash of an exception to its row, -1 if free, int32 (a power of two,).
-        texts: code points of the exceptions, uint32 (exceptions, MAX_EXCEPTION).
-        lengths: their characters, int32 (exceptions,).
-        pieces: ends of the words each is, padded with its length, int32 (exceptions, MAX_EXCEPTION).
-        counts: how many words each is, int32 (exceptions,).
-        plain_pieces: ends of the words that the rules alone make of each, int32 (exceptions, MAX_EXCEPTION).
-        plain_counts: how many those are, int32 (exceptions,).
-        units: hashes of the units that are split off a number, sorted, uint64 (units,).
+        filter: 1 where an exception or unit has such a first and last character and length, uint8
+            (FILTER_SIZE,).
+        slots: open addressing from the hash of an exception or unit to its row, -1 if free, int32 (a power of
+            two,).
+        rows: one row each, int32 (rows, ROW_SIZE): its characters, how many words it is (0 if it is a unit
+            alone), how many the rules alone make of it, whether it is a unit, its code points, the ends of
+            the words it is, and the ends of those that the rules alone make of it.
     """
 
     filter: npt.NDArray[np.uint8]
     slots: npt.NDArray[np.int32]
-    texts: npt.NDArray[np.uint32]
-    lengths: npt.NDArray[np.int32]
-    pieces: npt.NDArray[np.int32]
-    counts: npt.NDArray[np.int32]
-    plain_pieces: npt.NDArray[np.int32]
-    plain_counts: npt.NDArray[np.int32]
-    units: npt.NDArray[np.uint64]
+    rows: npt.NDArray[np.int32]
 
 
-class Chunk(NamedTuple):
-    """Room for one chunk: code points, classes, ends of its words, and the spans that are joined exceptions."""
+LENGTH, WORDS, RULE_WORDS, UNIT = 0, 1, 2, 3
+TEXT = 4
+WORD_ENDS = TEXT + MAX_EXCEPTION
+RULE_WORD_ENDS = WORD_ENDS + MAX_EXCEPTION
+ROW_SIZE = RULE_WORD_ENDS + MAX_EXCEPTION
+"""Columns of `EnglishRules.rows`."""
 
-    points: npt.NDArray[np.uint32]
-    classes: npt.NDArray[np.uint32]
-    cuts: npt.NDArray[np.int64]
-    spare: npt.NDArray[np.int64]
-    spans: npt.NDArray[np.int64]
+POINTS, CLASSES, CUTS, _SPARE = 0, 1, 2, 3
+"""Rows of a chunk, int64 (4, characters): its code points, their classes, the ends of its words, room to
+work."""
 
-
-class Tokens(NamedTuple):
-    """Words of a text, which are written one after the other, without blanks, to a buffer.
-
-    Attributes:
-        ends: where each word ends in the buffer.
-        chars: code points of each.
-        some: the classes that some character of the word has.
-        every: the classes that every character of the word has.
-        hashes: FNV-1a of the word's bytes.
-    """
-
-    ends: npt.NDArray[np.int64]
-    chars: npt.NDArray[np.int32]
-    some: npt.NDArray[np.uint32]
-    every: npt.NDArray[np.uint32]
-    hashes: npt.NDArray[np.uint64]
+ENDS, CHARS, SOME, EVERY = 0, 1, 2, 3
+"""Rows of the words found, int64 (4, words): where each ends in the buffer, its characters, the classes
+that some and that every character of it has."""
 
 
 @kernel
-def new_chunk(size: int) -> Chunk:
+def new_chunk(size: int) -> npt.NDArray[np.int64]:
     """Return room for a chunk of `size` characters; memory is taken as it is used."""
-    return Chunk(
-        np.empty(size + 1, np.uint32),
-        np.empty(size + 1, np.uint32),
-        np.empty(size + 1, np.int64),
-        np.empty(size + 1, np.int64),
-        np.empty((size + 1) * 3 * MAX_EXCEPTION, np.int64),
-    )
+    return np.empty((4, size + 1), np.int64)
 
 
 @kernel
-def new_tokens(size: int) -> Tokens:
+def new_words(size: int) -> npt.NDArray[np.int64]:
     """Return room for `size` words; memory is taken as it is used."""
-    return Tokens(
-        np.empty(size, np.int64),
-        np.empty(size, np.int32),
-        np.empty(size, np.uint32),
-        np.empty(size, np.uint32),
-        np.empty(size, np.uint64),
-    )
+    return np.empty((4, size), np.int64)
 
 
 @kernel
 def exception_filter(first: int, last: int, length: int) -> int:
-    """Return the place in the filter for exceptions with such first and last characters and such a length."""
+    """Return the place in the filter for exceptions and units with such first and last characters and such
+    a length.
+    """
     return (first * 37 + last * 1031 + length * 389) & (FILTER_SIZE - 1)
 
 
 @kernel
-def exception_hash(points: npt.NDArray[np.uint32], start: int, end: int) -> np.uint64:
-    """Return the hash of the code points `points[start:end]` that exceptions and units are found by."""
+def exception_slot(chunk: npt.NDArray[np.int64], start: int, end: int, slots: int) -> int:
+    """Return where the search for the chunk's characters from `start` to `end` begins among `slots`, a
+    power of two.
+    """
     key = np.uint64(end - start)
     for i in range(start, end):
-        key = (key ^ np.uint64(points[i])) * _HASH_FACTOR
-    return key
+        key = (key ^ np.uint64(chunk[POINTS, i])) * _HASH_FACTOR
+    return integer(key >> np.uint64(40)) & (slots - 1)
 
 
 @kernel
-def exception_slot(key: np.uint64, slots: int) -> int:
-    """Return where the search for a hash begins among `slots`, a power of two."""
-    return np.int64(np.uint64(key) >> np.uint64(40)) & (slots - 1)
-
-
-@kernel
-def _exception(points: npt.NDArray[np.uint32], start: int, end: int, rules: EnglishRules) -> int:
-    """Return the row of the exception that `points[start:end]` is, -1 if it is none."""
+def _find(
+    chunk: npt.NDArray[np.int64],
+    start: int,
+    end: int,
+    seen: npt.NDArray[np.uint8],
+    slots: npt.NDArray[np.int32],
+    rows: npt.NDArray[np.int32],
+) -> int:
+    """Return the row of the exception or unit that the chunk's characters from `start` to `end` are, -1 if
+    none.
+    """
     length = end - start
     if length <= 0 or length > MAX_EXCEPTION:
         return -1
-    if rules.filter[exception_filter(np.int64(points[start]), np.int64(points[end - 1]), length)] == 0:
+    if seen[exception_filter(chunk[POINTS, start], chunk[POINTS, end - 1], length)] == 0:
         return -1
-    mask = len(rules.slots) - 1
-    slot = exception_slot(exception_hash(points, start, end), len(rules.slots))
-    while rules.slots[slot] >= 0:
-        row = rules.slots[slot]
-        if rules.lengths[row] == length:
+    slot = exception_slot(chunk, start, end, len(slots))
+    while slots[slot] >= 0:
+        row = integer(slots[slot])
+        if rows[row, LENGTH] == length:
             same = True
             for i in range(length):
-                if rules.texts[row, i] != points[start + i]:
+                if rows[row, TEXT + i] != chunk[POINTS, start + i]:
                     same = False
                     break
             if same:
-                return np.int64(row)
-        slot = (slot + 1) & mask
+                return row
+        slot = (slot + 1) & (len(slots) - 1)
     return -1
+
+
+@kernel
+def _exception(
+    chunk: npt.NDArray[np.int64],
+    start: int,
+    end: int,
+    seen: npt.NDArray[np.uint8],
+    slots: npt.NDArray[np.int32],
+    rows: npt.NDArray[np.int32],
+) -> int:
+    """Return the row of the exception that the chunk's characters from `start` to `end` are, -1 if they are
+    none.
+    """
+    row = _find(chunk, start, end, seen, slots, rows)
+    return row if row >= 0 and rows[row, WORDS] else -1
 
 
 @kernel
@@ -185,62 +191,62 @@ def _is_digit(point: int) -> bool:
 
 
 @kernel
-def _prefix(chunk: Chunk, start: int, end: int) -> int:
+def _prefix(chunk: npt.NDArray[np.int64], start: int, end: int) -> int:
     """Return the length of the prefix of the chunk's characters from `start` to `end`, 0 if there is none."""
-    points = chunk.points
-    if chunk.classes[start] & EN_PREFIX:
+    if chunk[CLASSES, start] & EN_PREFIX:
         return 1
-    first = points[start]
+    first = chunk[POINTS, start]
     left = end - start
     if first == _DOT:
         run = 1
-        while start + run < end and points[start + run] == _DOT:
+        while start + run < end and chunk[POINTS, start + run] == _DOT:
             run += 1
         return run if run > 1 else 0
     if first == _PLUS:
-        return 0 if left > 1 and _is_digit(points[start + 1]) else 1
-    if (first == 0x43 or first == 0x41) and left > 1 and points[start + 1] == _DOLLAR:
+        return 0 if left > 1 and _is_digit(chunk[POINTS, start + 1]) else 1
+    if first in (_CAPITAL_C, _CAPITAL_A) and left > 1 and chunk[POINTS, start + 1] == _DOLLAR:
         return 2
-    if first == 0x55 and left > 2 and points[start + 1] == 0x53 and points[start + 2] == _DOLLAR:
+    if first == 0x55 and left > 2 and chunk[POINTS, start + 1] == 0x53 and chunk[POINTS, start + 2] == _DOLLAR:
         return 3
     return 0
 
 
 @kernel
-def _is_unit(points: npt.NDArray[np.uint32], start: int, end: int, rules: EnglishRules) -> bool:
-    key = exception_hash(points, start, end)
-    at = np.searchsorted(rules.units, key)
-    return bool(at < len(rules.units) and rules.units[at] == key)
-
-
-@kernel
-def _suffix(chunk: Chunk, start: int, end: int, rules: EnglishRules) -> int:
-    """Return the length of the longest suffix of the chunk's characters from `start` to `end`, 0 if there is none."""
+def _suffix(
+    chunk: npt.NDArray[np.int64],
+    start: int,
+    end: int,
+    seen: npt.NDArray[np.uint8],
+    slots: npt.NDArray[np.int32],
+    rows: npt.NDArray[np.int32],
+) -> int:
+    """Return the length of the longest suffix of the chunk's characters from `start` to `end`, 0 if there
+    is none.
+    """
     if end <= start:
         return 0
-    points, classes = chunk.points, chunk.classes
-    last, kind = points[end - 1], classes[end - 1]
+    last, kind = chunk[POINTS, end - 1], chunk[CLASSES, end - 1]
     length = 1 if kind & EN_SUFFIX else 0
-    before = points[end - 2] if end - 2 >= start else np.uint32(0)
+    before = chunk[POINTS, end - 2] if end - 2 >= start else 0
     if last == _DOT:
         run = 1
-        while end - 1 - run >= start and points[end - 1 - run] == _DOT:
+        while end - 1 - run >= start and chunk[POINTS, end - 1 - run] == _DOT:
             run += 1
         if run > 1:
             return run
         if end - 2 < start:
             return 0
-        if classes[end - 2] & EN_STOP_AFTER:
+        if chunk[CLASSES, end - 2] & EN_STOP_AFTER:
             return 1
         if end - 3 >= start:
-            if classes[end - 2] & EN_UPPER and classes[end - 3] & EN_UPPER:
+            if chunk[CLASSES, end - 2] & EN_UPPER and chunk[CLASSES, end - 3] & EN_UPPER:
                 return 1
-            if points[end - 3] == _DEGREE and (before == 0x43 or before == 0x46 or before == 0x4B):
+            if chunk[POINTS, end - 3] == _DEGREE and before in (_CAPITAL_C, 0x46, 0x4B):  # C, F, K
                 return 1
         return 0
     if last == _ELLIPSIS and before == _ELLIPSIS:
         return 2
-    if (last == 0x73 or last == 0x53) and (before == _QUOTE or before == _RIGHT_QUOTE):
+    if last in (_SMALL_S, _CAPITAL_S) and before in (_QUOTE, _RIGHT_QUOTE):
         return 2
     if last == _PLUS and _is_digit(before):
         length = 1
@@ -248,61 +254,68 @@ def _suffix(chunk: Chunk, start: int, end: int, rules: EnglishRules) -> int:
         if _is_digit(before):
             length = 1
         if last == _DOLLAR and end - 3 >= start:
-            if (before == 0x43 or before == 0x41) and _is_digit(points[end - 3]):
+            if before in (_CAPITAL_C, _CAPITAL_A) and _is_digit(chunk[POINTS, end - 3]):
                 length = 2
-            if before == 0x53 and points[end - 3] == 0x55 and end - 4 >= start and _is_digit(points[end - 4]):
+            if (
+                before == 0x53
+                and chunk[POINTS, end - 3] == 0x55
+                and end - 4 >= start
+                and _is_digit(chunk[POINTS, end - 4])
+            ):
                 length = 3
     for digit in range(end - 2, max(start, end - 1 - _MAX_UNIT) - 1, -1):
-        if _is_digit(points[digit]):
-            if _is_unit(points, digit + 1, end, rules):
+        if _is_digit(chunk[POINTS, digit]):
+            row = _find(chunk, digit + 1, end, seen, slots, rows)
+            if row >= 0 and rows[row, UNIT]:
                 length = max(length, end - 1 - digit)
             break
     return length
 
 
 @kernel
-def _infix(chunk: Chunk, at: int, start: int, end: int) -> int:
-    """Return the length of the infix at `at`, looking no further than `start` and `end`; 0 if there is none."""
-    points, classes = chunk.points, chunk.classes
-    point, kind = points[at], classes[at]
+def _infix(chunk: npt.NDArray[np.int64], at: int, start: int, end: int) -> int:
+    """Return the length of the infix at `at`, looking no further than `start` and `end`; 0 if there is
+    none.
+    """
+    point, kind = chunk[POINTS, at], chunk[CLASSES, at]
     if kind & EN_PLAIN:
         return 0
     if point == _DOT:
         run = 1
-        while at + run < end and points[at + run] == _DOT:
+        while at + run < end and chunk[POINTS, at + run] == _DOT:
             run += 1
         if run > 1:
             return run
         if at == start or at + 1 == end:
             return 0
-        left, right = classes[at - 1], classes[at + 1]
+        left, right = chunk[CLASSES, at - 1], chunk[CLASSES, at + 1]
         return 1 if left & (EN_LOWER | EN_QUOTE) and right & (EN_UPPER | EN_QUOTE) else 0
     if point == _ELLIPSIS or kind & EN_ICON:
         return 1
     if at == start or at + 1 == end:
         return 0
-    digit_left = _is_digit(points[at - 1])
-    alpha_left = classes[at - 1] & EN_ALPHA != 0
-    if digit_left and (point == _PLUS or point == _HYPHEN or point == 0x2A or point == 0x5E):
-        if _is_digit(points[at + 1]) or points[at + 1] == _HYPHEN:
+    digit_left = _is_digit(chunk[POINTS, at - 1])
+    alpha_left = chunk[CLASSES, at - 1] & EN_ALPHA != 0
+    if digit_left and point in (_PLUS, _HYPHEN, _STAR, _CARET):
+        if _is_digit(chunk[POINTS, at + 1]) or chunk[POINTS, at + 1] == _HYPHEN:
             return 1
     if point == _COMMA:
-        return 1 if alpha_left and classes[at + 1] & EN_ALPHA else 0
+        return 1 if alpha_left and chunk[CLASSES, at + 1] & EN_ALPHA else 0
     if not (alpha_left or digit_left):
         return 0
-    if point == _HYPHEN or point == _EN_DASH or point == _EM_DASH or point == _TILDE:
-        if classes[at + 1] & EN_ALPHA:
+    if point in (_HYPHEN, _EN_DASH, _EM_DASH, _TILDE):
+        if chunk[CLASSES, at + 1] & EN_ALPHA:
             return 1
-        if point == _HYPHEN or point == _EM_DASH:
+        if point in (_HYPHEN, _EM_DASH):
             run = 1
-            while at + run < end and run < 4 and points[at + run] == point:
+            while at + run < end and run < 4 and chunk[POINTS, at + run] == point:
                 run += 1
             longest = 3 if point == _HYPHEN else 2
-            if 1 < run <= longest and at + run < end and classes[at + run] & EN_ALPHA:
+            if 1 < run <= longest and at + run < end and chunk[CLASSES, at + run] & EN_ALPHA:
                 return run
         return 0
-    if point == _COLON or point == _SLASH or 0x3C <= point <= 0x3E:
-        return 1 if classes[at + 1] & EN_ALPHA else 0
+    if point in (_COLON, _SLASH) or _LESS <= point <= _GREATER:
+        return 1 if chunk[CLASSES, at + 1] & EN_ALPHA else 0
     return 0
 
 
@@ -312,29 +325,29 @@ def _is_host_letter(point: int) -> bool:
 
 
 @kernel
-def _url_tail(chunk: Chunk, at: int, end: int) -> bool:
+def _url_tail(chunk: npt.NDArray[np.int64], at: int, end: int) -> bool:
     """Tell whether a port, a path, both or nothing stands between a host and the end."""
-    points, classes = chunk.points, chunk.classes
-    if at < end and points[at] == _COLON:
+    if at < end and chunk[POINTS, at] == _COLON:
         digits = 0
-        while at + 1 + digits < end and classes[at + 1 + digits] & DIGIT:
+        while at + 1 + digits < end and chunk[CLASSES, at + 1 + digits] & DIGIT:
             digits += 1
         if digits < 2 or digits > 5:
             return False
         at += 1 + digits
-    return bool(at == end or points[at] == _SLASH or points[at] == 0x3F or points[at] == 0x23)
+    return bool(at == end or chunk[POINTS, at] == _SLASH or chunk[POINTS, at] == 0x3F or chunk[POINTS, at] == 0x23)
 
 
 @kernel
-def _is_ip_host(chunk: Chunk, at: int, end: int) -> bool:
-    """Tell whether a public IPv4 address with an optional port and path is all there is from `at` to `end`."""
-    points = chunk.points
+def _is_ip_host(chunk: npt.NDArray[np.int64], at: int, end: int) -> bool:
+    """Tell whether a public IPv4 address with an optional port and path is all there is from `at` to
+    `end`.
+    """
     first = second = 0
     for part in range(4):
         value = digits = 0
-        leading_zero = at < end and points[at] == 48
-        while at < end and digits < 3 and _is_digit(points[at]):
-            value = value * 10 + np.int64(points[at]) - 48
+        leading_zero = at < end and chunk[POINTS, at] == 48
+        while at < end and digits < 3 and _is_digit(chunk[POINTS, at]):
+            value = value * 10 + integer(chunk[POINTS, at]) - 48
             digits += 1
             at += 1
         if digits == 0:
@@ -351,30 +364,34 @@ def _is_ip_host(chunk: Chunk, at: int, end: int) -> bool:
             if value > 255 or (digits == 3 and leading_zero):
                 return False
         if part < 3:
-            if at >= end or points[at] != _DOT:
+            if at >= end or chunk[POINTS, at] != _DOT:
                 return False
             at += 1
-    private = first == 10 or first == 127 or (first == 169 and second == 254) or (first == 192 and second == 168)
+    private = first in (10, 127) or (first == 169 and second == 254) or (first == 192 and second == 168)
     if private or (first == 172 and 16 <= second <= 31):
         return False
     return _url_tail(chunk, at, end)
 
 
 @kernel
-def _is_named_host(chunk: Chunk, at: int, end: int) -> bool:
+def _is_named_host(chunk: npt.NDArray[np.int64], at: int, end: int) -> bool:
     """Tell whether a domain name with an optional port and path is all there is from `at` to `end`."""
-    points, classes = chunk.points, chunk.classes
     labels = 0
     while True:
         stop = at
         while stop < end and stop - at <= 64:
-            point = points[stop]
-            if not (_is_host_letter(point) or point == 0x5F or point == _HYPHEN):
+            point = chunk[POINTS, stop]
+            if not (_is_host_letter(point) or point in (_UNDERSCORE, _HYPHEN)):
                 break
             stop += 1
-        if stop < end and points[stop] == _DOT:
+        if stop < end and chunk[POINTS, stop] == _DOT:
             length = stop - at
-            if length < 1 or length > 64 or not _is_host_letter(points[at]) or not _is_host_letter(points[stop - 1]):
+            if (
+                length < 1
+                or length > 64
+                or not _is_host_letter(chunk[POINTS, at])
+                or not _is_host_letter(chunk[POINTS, stop - 1])
+            ):
                 return False
             labels += 1
             at = stop + 1
@@ -382,32 +399,42 @@ def _is_named_host(chunk: Chunk, at: int, end: int) -> bool:
         if labels == 0:
             return False
         stop = at
-        while stop < end and classes[stop] & EN_LOWER:
+        while stop < end and chunk[CLASSES, stop] & EN_LOWER:
             stop += 1
         return 2 <= stop - at <= 63 and _url_tail(chunk, stop, end)
 
 
 @kernel
-def _is_url(chunk: Chunk, start: int, end: int) -> bool:
+def _is_url(chunk: npt.NDArray[np.int64], start: int, end: int) -> bool:
     """Tell whether the chunk's characters are a web or mail address."""
-    points, classes = chunk.points, chunk.classes
     if _is_ip_host(chunk, start, end) or _is_named_host(chunk, start, end):
         return True
     at = start
-    while at < end and (classes[at] & EN_WORD or points[at] == _PLUS or points[at] == _HYPHEN or points[at] == _DOT):
+    while at < end and (
+        chunk[CLASSES, at] & EN_WORD
+        or chunk[POINTS, at] == _PLUS
+        or chunk[POINTS, at] == _HYPHEN
+        or chunk[POINTS, at] == _DOT
+    ):
         at += 1
-    if at - start >= 2 and at + 2 < end and points[at] == _COLON and points[at + 1] == points[at + 2] == _SLASH:
+    if (
+        at - start >= 2
+        and at + 2 < end
+        and chunk[POINTS, at] == _COLON
+        and chunk[POINTS, at + 1] == chunk[POINTS, at + 2] == _SLASH
+    ):
         if _is_ip_host(chunk, at + 3, end) or _is_named_host(chunk, at + 3, end):
             return True
     for at in range(start + 1, end):
-        if points[at] == _AT and (_is_ip_host(chunk, at + 1, end) or _is_named_host(chunk, at + 1, end)):
+        if chunk[POINTS, at] == _AT and (_is_ip_host(chunk, at + 1, end) or _is_named_host(chunk, at + 1, end)):
             return True
     return False
 
 
 @kernel
-def _split_core(chunk: Chunk, start: int, end: int, cuts: int) -> int:
-    """Split what affixes have left at its infixes; append the ends of words to the chunk's cuts, return their number.
+def _split_core(chunk: npt.NDArray[np.int64], start: int, end: int, cuts: int) -> int:
+    """Split what affixes have left at its infixes; append the ends of words to the chunk's cuts, return
+    their number.
 
     No infix stands at the start: it would have come off as a prefix.
     """
@@ -417,7 +444,7 @@ def _split_core(chunk: Chunk, start: int, end: int, cuts: int) -> int:
             first = at
             break
     if first < 0 or _is_url(chunk, start, end):
-        chunk.cuts[cuts] = end
+        chunk[CUTS, cuts] = end
         return cuts + 1
     word = start
     at = first
@@ -427,129 +454,189 @@ def _split_core(chunk: Chunk, start: int, end: int, cuts: int) -> int:
             at += 1
             continue
         if at != word:
-            chunk.cuts[cuts] = at
+            chunk[CUTS, cuts] = at
             cuts += 1
         at += length
-        chunk.cuts[cuts] = at
+        chunk[CUTS, cuts] = at
         cuts += 1
         word = at
     if word < end:
-        chunk.cuts[cuts] = end
+        chunk[CUTS, cuts] = end
         cuts += 1
     return cuts
 
 
 @kernel
-def split_chunk(chunk: Chunk, size: int, rules: EnglishRules, with_exceptions: bool) -> int:
-    """Split the first `size` characters of `chunk`; write the ends of the words to its cuts and return their number."""
+def split_chunk(
+    chunk: npt.NDArray[np.int64],
+    size: int,
+    seen: npt.NDArray[np.uint8],
+    slots: npt.NDArray[np.int32],
+    rows: npt.NDArray[np.int32],
+    with_exceptions: bool,
+) -> int:
+    """Split the first `size` characters of `chunk`; write the ends of the words to its cuts and return
+    their number.
+    """
     start, end = 0, size
     cuts = suffixes = 0
     last = -1
     row = -1
     while start < end and end - start != last:
         if with_exceptions:
-            row = _exception(chunk.points, start, end, rules)
+            row = _exception(chunk, start, end, seen, slots, rows)
             if row >= 0:
                 break
         last = end - start
         prefix = _prefix(chunk, start, end)
         if prefix and with_exceptions and start + prefix < end:
-            row = _exception(chunk.points, start + prefix, end, rules)
+            row = _exception(chunk, start + prefix, end, seen, slots, rows)
             if row >= 0:
                 start += prefix
-                chunk.cuts[cuts] = start
+                chunk[CUTS, cuts] = start
                 cuts += 1
                 break
-        suffix = _suffix(chunk, start + prefix, end, rules)
+        suffix = _suffix(chunk, start + prefix, end, seen, slots, rows)
         if suffix and with_exceptions and end - suffix > start:
-            row = _exception(chunk.points, start, end - suffix, rules)
+            row = _exception(chunk, start, end - suffix, seen, slots, rows)
             if row >= 0:
-                chunk.spare[suffixes] = end
+                chunk[_SPARE, suffixes] = end
                 suffixes += 1
                 end -= suffix
                 break
         if prefix:
             start += prefix
-            chunk.cuts[cuts] = start
+            chunk[CUTS, cuts] = start
             cuts += 1
         if suffix:
-            chunk.spare[suffixes] = end
+            chunk[_SPARE, suffixes] = end
             suffixes += 1
             end -= suffix
     if start < end:
         if row >= 0:
-            for i in range(rules.counts[row]):
-                chunk.cuts[cuts] = start + rules.pieces[row, i]
+            for i in range(rows[row, WORDS]):
+                chunk[CUTS, cuts] = start + rows[row, WORD_ENDS + i]
                 cuts += 1
         else:
             cuts = _split_core(chunk, start, end, cuts)
     for i in range(suffixes - 1, -1, -1):
-        chunk.cuts[cuts] = chunk.spare[i]
+        chunk[CUTS, cuts] = chunk[_SPARE, i]
         cuts += 1
     if with_exceptions and cuts > 1:
-        cuts = _join_exceptions(chunk, cuts, rules)
+        cuts = _join_exceptions(chunk, cuts, seen, slots, rows)
     return cuts
 
 
 @kernel
-def _join_exceptions(chunk: Chunk, cuts: int, rules: EnglishRules) -> int:
-    """Where neighbouring words are together an exception that the rules split so, split as the exception says.
+def _next_span(
+    chunk: npt.NDArray[np.int64],
+    cuts: int,
+    first: int,
+    length: int,
+    seen: npt.NDArray[np.uint8],
+    slots: npt.NDArray[np.int32],
+    rows: npt.NDArray[np.int32],
+) -> tuple[int, int, int]:
+    """Return the first and last word and the row of the next span that is an exception, from word `first` on.
 
-    Of spans that overlap the longest counts, then the first; a span hides what it overlaps even if it is itself hidden.
+    A span is of `length` words, of any number if that is 0. The first word is `cuts` if there is none.
     """
-    spans = 0
-    start = 0
-    for i in range(cuts):
-        for j in range(i + 1, cuts):
-            if chunk.cuts[j] - start > MAX_EXCEPTION:
+    for i in range(first, cuts):
+        start = chunk[CUTS, i - 1] if i else 0
+        for j in range(i + 1, cuts) if length == 0 else range(i + length - 1, min(i + length, cuts)):
+            if chunk[CUTS, j] - start > MAX_EXCEPTION:
                 break
-            row = _exception(chunk.points, start, chunk.cuts[j], rules)
-            if row < 0 or rules.plain_counts[row] != j - i + 1:
+            row = _exception(chunk, start, chunk[CUTS, j], seen, slots, rows)
+            if row < 0 or rows[row, RULE_WORDS] != j - i + 1:
                 continue
             same = True
             for k in range(i, j + 1):
-                if chunk.cuts[k] - start != rules.plain_pieces[row, k - i]:
+                if chunk[CUTS, k] - start != rows[row, RULE_WORD_ENDS + k - i]:
                     same = False
                     break
             if same:
-                chunk.spans[spans * 3] = i
-                chunk.spans[spans * 3 + 1] = j
-                chunk.spans[spans * 3 + 2] = row
-                spans += 1
-        start = chunk.cuts[i]
-    if spans == 0:
-        return cuts
-    return _replace_spans(chunk, cuts, spans, rules)
+                return i, j, row
+    return cuts, cuts, -1
 
 
 @kernel
-def _replace_spans(chunk: Chunk, cuts: int, spans: int, rules: EnglishRules) -> int:
-    seen = np.zeros(cuts, np.bool_)
-    chosen = np.full(cuts, -1, np.int64)
+def _join_exceptions(
+    chunk: npt.NDArray[np.int64],
+    cuts: int,
+    seen: npt.NDArray[np.uint8],
+    slots: npt.NDArray[np.int32],
+    rows: npt.NDArray[np.int32],
+) -> int:
+    """Where neighbouring words are together an exception that the rules split so, split as the exception
+    says.
+
+    Of spans that overlap the longest counts, then the first; a span hides what it overlaps even if it is
+    itself hidden.
+    """
+    first, _, _ = _next_span(chunk, cuts, 0, 0, seen, slots, rows)
+    if first == cuts:
+        return cuts
+    old = chunk[CUTS, :cuts].copy()
+    taken = np.zeros(cuts, np.bool_)
+    joined = np.full(cuts, -1, np.int64)
+    until = np.zeros(cuts, np.int64)
     for length in range(MAX_EXCEPTION, 1, -1):
-        for span in range(spans):
-            i, j = chunk.spans[span * 3], chunk.spans[span * 3 + 1]
-            if j - i + 1 != length:
-                continue
-            if not seen[i] and not seen[j]:
-                chosen[i] = span
-            seen[i : j + 1] = True
-    old = chunk.cuts[:cuts].copy()
+        i, j, row = _next_span(chunk, cuts, first, length, seen, slots, rows)
+        while i < cuts:
+            if not taken[i] and not taken[j]:
+                joined[i] = row
+                until[i] = j
+            taken[i : j + 1] = True
+            i, j, row = _next_span(chunk, cuts, i + 1, length, seen, slots, rows)
     out = i = 0
     while i < cuts:
-        if chosen[i] < 0:
-            chunk.cuts[out] = old[i]
+        if joined[i] < 0:
+            chunk[CUTS, out] = old[i]
             out += 1
             i += 1
             continue
-        span = chosen[i]
-        row = chunk.spans[span * 3 + 2]
         start = old[i - 1] if i else 0
-        for k in range(rules.counts[row]):
-            chunk.cuts[out] = start + rules.pieces[row, k]
+        for k in range(rows[joined[i], WORDS]):
+            chunk[CUTS, out] = start + rows[joined[i], WORD_ENDS + k]
             out += 1
-        i = chunk.spans[span * 3 + 1] + 1
+        i = until[i] + 1
     return out
+
+
+@kernel
+def _ascii_exception(
+    data: npt.NDArray[np.uint8],
+    start: int,
+    length: int,
+    seen: npt.NDArray[np.uint8],
+    slots: npt.NDArray[np.int32],
+    rows: npt.NDArray[np.int32],
+    chunk: npt.NDArray[np.int64],
+) -> int:
+    """Return the row of the exception that `length` ASCII characters from `start` are, -1 if they are
+    none.
+    """
+    if length > MAX_EXCEPTION:
+        return -1
+    if seen[exception_filter(integer(data[start]), integer(data[start + length - 1]), length)] == 0:
+        return -1
+    for i in range(length):
+        chunk[POINTS, i] = data[start + i]
+    return _exception(chunk, 0, length, seen, slots, rows)
+
+
+@kernel
+def _comes_off(data: npt.NDArray[np.uint8], start: int, at: int, end: int, table: npt.NDArray[np.uint32]) -> bool:
+    """Tell whether the character at `at`, the last of its chunk after plain ASCII characters, is a suffix
+    by itself.
+    """
+    mark = data[at]
+    if mark >= 0x80 or (at + 1 < end and (data[at + 1] >= 0x80 or not table[data[at + 1]] & SPACE)):
+        return False
+    if mark != _DOT:
+        return bool(table[mark] & EN_SUFFIX)
+    last = table[data[at - 1]]
+    return bool(last & EN_STOP_AFTER or (at - start > 1 and last & EN_UPPER and table[data[at - 2]] & EN_UPPER))
 
 
 @kernel
@@ -557,7 +644,7 @@ def _skip_space(data: npt.NDArray[np.uint8], at: int, end: int, table: npt.NDArr
     while at < end:
         byte = data[at]
         if byte < 0x80:
-            point, width = np.int64(byte), 1
+            point, width = integer(byte), 1
         else:
             point, width = decode(data, at, end)
         if not table[point] & SPACE:
@@ -567,12 +654,12 @@ def _skip_space(data: npt.NDArray[np.uint8], at: int, end: int, table: npt.NDArr
 
 
 @kernel
-def _add_space(tokens: Tokens, count: int, size: int) -> int:
-    tokens.ends[count] = size
-    tokens.chars[count] = 1
-    tokens.some[count] = SPACE
-    tokens.every[count] = SPACE
-    tokens.hashes[count] = np.uint64(0)
+def _add_space(words: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64], count: int, size: int) -> int:
+    words[ENDS, count] = size
+    words[CHARS, count] = 1
+    words[SOME, count] = SPACE
+    words[EVERY, count] = SPACE
+    hashes[count] = np.uint64(0)
     return count + 1
 
 
@@ -582,10 +669,13 @@ def split_words(
     at: int,
     end: int,
     table: npt.NDArray[np.uint32],
-    rules: EnglishRules,
-    chunk: Chunk,
+    seen: npt.NDArray[np.uint8],
+    slots: npt.NDArray[np.int32],
+    rows: npt.NDArray[np.int32],
+    chunk: npt.NDArray[np.int64],
     buffer: npt.NDArray[np.uint8],
-    tokens: Tokens,
+    words: npt.NDArray[np.int64],
+    hashes: npt.NDArray[np.uint64],
     with_spaces: bool,
 ) -> int:
     """Split `data[at:end]` into words and return their number.
@@ -595,20 +685,23 @@ def split_words(
         at: where the text begins.
         end: where it ends.
         table: character classes.
-        rules: exceptions and units.
+        seen: `EnglishRules.filter`.
+        slots: `EnglishRules.slots`.
+        rows: `EnglishRules.rows`.
         chunk: room for a chunk as long as the text.
         buffer: the words' bytes are written here, one after the other; as long as the text.
-        tokens: where each ends and what it is like; as many as the text has bytes.
-        with_spaces: whether white space beyond the one blank after a word is a word too (of class SPACE, and nothing
-            of it is written to the buffer).
+        words: where each word ends and what it is like, for as many words as the text has bytes.
+        hashes: FNV-1a of each word's bytes.
+        with_spaces: whether white space beyond the one blank after a word is a word too (of class SPACE, and
+            nothing of it is written to the buffer).
     """
     count = 0
     size = 0
     begin = at
     while at < end:
         start = at
-        some, every = np.uint32(0), np.uint32(0xFFFFFFFF)
-        key = _FNV_BASIS
+        some, every = 0, -1
+        key = FNV_BASIS
         kind = np.uint32(0)
         while at < end:
             byte = data[at]
@@ -621,40 +714,51 @@ def split_words(
             some |= kind
             every &= kind
             buffer[size + at - start] = byte
-            key = (key ^ np.uint64(byte)) * _FNV_PRIME
+            key = (key ^ np.uint64(byte)) * FNV_PRIME
             at += 1
         length = at - start
-        if at == end or kind & SPACE:
-            if length:
-                plain = True
-                first, last = np.int64(data[start]), np.int64(data[at - 1])
-                if length <= MAX_EXCEPTION and rules.filter[exception_filter(first, last, length)]:
-                    for i in range(length):
-                        chunk.points[i] = data[start + i]
-                    row = _exception(chunk.points, 0, length, rules)
-                    if row >= 0 and rules.counts[row] > 1:
-                        plain = False
-                        for i in range(length):
-                            chunk.classes[i] = table[data[start + i]]
-                        for i in range(rules.counts[row]):
-                            chunk.cuts[i] = rules.pieces[row, i]
-                        size = _emit(data, start, chunk, rules.counts[row], buffer, size, tokens, count)
-                        count += rules.counts[row]
-                if plain:
-                    size += length
-                    tokens.ends[count] = size
-                    tokens.chars[count] = length
-                    tokens.some[count] = some
-                    tokens.every[count] = every
-                    tokens.hashes[count] = key
-                    count += 1
+        ended = at == end or kind & SPACE != 0
+        # A word alone, or with one mark after it that comes off, is most of English and goes without code
+        # points.
+        marked = not ended and length > 0 and _comes_off(data, start, at, end, table)
+        if ended or marked:
+            row = _ascii_exception(data, start, length, seen, slots, rows, chunk) if length else -1
+            if marked and (row >= 0 or _ascii_exception(data, start, length + 1, seen, slots, rows, chunk) >= 0):
+                marked = False
+            elif row >= 0:
+                for i in range(length):
+                    chunk[CLASSES, i] = table[data[start + i]]
+                for i in range(rows[row, WORDS]):
+                    chunk[CUTS, i] = rows[row, WORD_ENDS + i]
+                size = _emit(data, start, chunk, rows[row, WORDS], buffer, size, words, hashes, count)
+                count += rows[row, WORDS]
+            elif length:
+                size += length
+                words[ENDS, count] = size
+                words[CHARS, count] = length
+                words[SOME, count] = some
+                words[EVERY, count] = every
+                hashes[count] = key
+                count += 1
+        if marked:
+            buffer[size] = data[at]
+            size += 1
+            words[ENDS, count] = size
+            words[CHARS, count] = 1
+            words[SOME, count] = kind
+            words[EVERY, count] = kind
+            hashes[count] = (FNV_BASIS ^ np.uint64(data[at])) * FNV_PRIME
+            count += 1
+            at += 1
+            continue
+        if ended:
             if at == end:
                 break
             start = at
             at = _skip_space(data, at, end, table)
             # One blank after a word belongs to nothing.
             if with_spaces and at - start > (1 if start > begin and data[start] == 32 else 0):
-                count = _add_space(tokens, count, size)
+                count = _add_space(words, hashes, count, size)
             continue
         # The chunk as code points.
         at = start
@@ -663,28 +767,28 @@ def split_words(
         while at < end:
             byte = data[at]
             if byte < 0x80:
-                point, width = np.int64(byte), 1
+                point, width = integer(byte), 1
             else:
                 point, width = decode(data, at, end)
             kind = table[point]
             if kind & SPACE:
                 break
-            chunk.points[length] = point
-            chunk.classes[length] = kind
+            chunk[POINTS, length] = point
+            chunk[CLASSES, length] = kind
             plain_bits &= kind
             length += 1
             at += width
         if length == 0:  # white space that isn't ASCII
             at = _skip_space(data, at, end, table)
             if with_spaces:
-                count = _add_space(tokens, count, size)
+                count = _add_space(words, hashes, count, size)
             continue
-        if plain_bits:
-            chunk.cuts[0] = length
+        if plain_bits and length > MAX_EXCEPTION:
+            chunk[CUTS, 0] = length
             cuts = 1
         else:
-            cuts = split_chunk(chunk, length, rules, True)
-        size = _emit(data, start, chunk, cuts, buffer, size, tokens, count)
+            cuts = split_chunk(chunk, length, seen, slots, rows, True)  # noqa: FBT003
+        size = _emit(data, start, chunk, cuts, buffer, size, words, hashes, count)
         count += cuts
     return count
 
@@ -693,34 +797,35 @@ def split_words(
 def _emit(
     data: npt.NDArray[np.uint8],
     at: int,
-    chunk: Chunk,
+    chunk: npt.NDArray[np.int64],
     cuts: int,
     buffer: npt.NDArray[np.uint8],
     size: int,
-    tokens: Tokens,
+    words: npt.NDArray[np.int64],
+    hashes: npt.NDArray[np.uint64],
     count: int,
 ) -> int:
     """Write the words of a chunk that begins at `data[at]`; return the bytes in the buffer after them."""
     start = 0
     for i in range(cuts):
-        stop = chunk.cuts[i]
-        some, every = np.uint32(0), np.uint32(0xFFFFFFFF)
-        key = _FNV_BASIS
+        stop = chunk[CUTS, i]
+        some, every = 0, -1
+        key = FNV_BASIS
         for j in range(start, stop):
-            kind, point = chunk.classes[j], chunk.points[j]
+            kind, point = chunk[CLASSES, j], chunk[POINTS, j]
             some |= kind
             every &= kind
             width = 1 if point < 0x80 else 2 if point < 0x800 else 3 if point < 0x10000 else 4
             for _ in range(width):
                 byte = data[at]
                 buffer[size] = byte
-                key = (key ^ np.uint64(byte)) * _FNV_PRIME
+                key = (key ^ np.uint64(byte)) * FNV_PRIME
                 size += 1
                 at += 1
-        tokens.ends[count + i] = size
-        tokens.chars[count + i] = stop - start
-        tokens.some[count + i] = some
-        tokens.every[count + i] = every
-        tokens.hashes[count + i] = key
+        words[ENDS, count + i] = size
+        words[CHARS, count + i] = stop - start
+        words[SOME, count + i] = some
+        words[EVERY, count + i] = every
+        hashes[count + i] = key
         start = stop
     return size
