@@ -6,6 +6,7 @@ shards are planned, as runs of batches in canonical order; then each output shar
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import RawIOBase
 from typing import Any, Literal
@@ -20,6 +21,8 @@ from pipeline.stages import SourceShard, shard_file
 from pipeline.state import ALIVE, FAILED, RowState
 from pipeline.store import ColumnFile, aligned
 from schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
+from scorers.kernels.gather import scatter_texts
+from scorers.texts import as_buffer
 
 __all__ = ["Part", "SummariseShard", "WriteErrors", "WritePart", "plan_parts"]
 
@@ -197,10 +200,13 @@ class WritePart:
 
     def __call__(self, part: Part) -> dict[str, Any]:
         """Write it, by `doc_id`; return its path, source, rows, text bytes, bytes and SHA-256."""
-        table = pa.Table.from_batches(list(self._batches(part)), self._schema(part.fate))
-        table = table.take(pc.sort_indices(table.column("doc_id"))) if table.num_rows > 1 else table
-        sizes = pc.binary_length(table.column("text"))
-        text_bytes = pc.sum(sizes).as_py() or 0
+        rest = pa.Table.from_batches(list(self._batches(part))).combine_chunks()
+        order = pc.sort_indices(rest.column("doc_id"))
+        rest = rest.take(order)
+        text = self._texts(part, order.to_numpy(), rest.column("text_bytes").to_numpy())
+        text_bytes = text.buffers()[2].size if part.rows else 0
+        schema = self._schema(part.fate)
+        table = pa.table([text if name == "text" else rest.column(name) for name in schema.names], schema=schema)
         written = _write_parquet(
             filesystem.join(self.root, part.path), table, self.metadata, text_bytes / max(1, table.num_rows)
         )
@@ -212,29 +218,55 @@ class WritePart:
         rest = [f for f in (*DOCUMENT_SCHEMA, *self.schema) if f.name not in leading.names]
         return pa.schema([*leading, *rest])
 
-    def _batches(self, part: Part) -> Iterator[pa.RecordBatch]:
-        schema = self._schema(part.fate)
-        by_folder: dict[str, list[str]] = {}
-        for name in (*DOCUMENT_SCHEMA.names, *self.schema.names):
-            # A rejected document is shown as it came, not as a later step would have rewritten it.
-            as_read = name == "text" and part.fate == "rejected"
-            folder = self.documents if as_read else self.columns.get(name, self.documents)
-            by_folder.setdefault(folder, []).append(name)
+    def _text_folder(self, fate: Fate) -> str:
+        # A rejected document is shown as it came, not as a later step would have rewritten it.
+        return self.documents if fate == "rejected" else self.columns.get("text", self.documents)
+
+    def _chosen(
+        self, part: Part, by_folder: Mapping[str, Sequence[str]]
+    ) -> Iterator[tuple[pa.RecordBatch, RowState, Any]]:
+        """Yield the part's batches with the columns of some folders, their states, and the rows that it takes."""
         for shard, start, end in part.pieces:
-            files = [ColumnFile(shard_file(folder, shard.key), names) for folder, names in by_folder.items()]
-            states = ColumnFile(shard_file(self.state, shard.key))
-            try:
+            with ExitStack() as stack:
+                files = [
+                    stack.enter_context(ColumnFile(shard_file(folder, shard.key), names))
+                    for folder, names in by_folder.items()
+                ]
+                states = stack.enter_context(ColumnFile(shard_file(self.state, shard.key)))
                 for index, batch in zip(range(start, end), aligned(files, range(start, end)), strict=True):
                     state = RowState.from_batch(states[index])
-                    chosen = state.mask if part.fate == "selected" else ~state.mask & (state.rule != FAILED)
-                    taken = batch if chosen.all() else batch.take(pa.array(np.flatnonzero(chosen)))
-                    columns = dict(zip(taken.schema.names, taken.columns, strict=True))
-                    if part.fate == "rejected":
-                        columns |= self._fall(state, chosen)
-                    yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-            finally:
-                for file in (*files, states):
-                    file.__exit__(None, None, None)
+                    yield batch, state, state.mask if part.fate == "selected" else ~state.mask & (state.rule != FAILED)
+
+    def _batches(self, part: Part) -> Iterator[pa.RecordBatch]:
+        """Yield all columns of the part's rows but the text, which has its bytes here."""
+        by_folder: dict[str, list[str]] = {}
+        for name in (*DOCUMENT_SCHEMA.names, *self.schema.names):
+            if name != "text":
+                by_folder.setdefault(self.columns.get(name, self.documents), []).append(name)
+        rewritten = self._text_folder(part.fate) != self.documents
+        by_folder.setdefault(self._text_folder(part.fate), []).append("text" if rewritten else "text_bytes")
+        for batch, state, chosen in self._chosen(part, by_folder):
+            taken = batch if chosen.all() else batch.take(pa.array(np.flatnonzero(chosen)))
+            columns = dict(zip(taken.schema.names, taken.columns, strict=True))
+            if rewritten:
+                columns["text_bytes"] = pc.binary_length(columns.pop("text"))
+            if part.fate == "rejected":
+                columns |= self._fall(state, chosen)
+            yield pa.RecordBatch.from_pydict(columns)
+
+    def _texts(self, part: Part, order: Any, sizes: Any) -> pa.LargeStringArray:
+        """Return the texts in their order, copied batch by batch: so no more than one batch is held beside them."""
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
+        out = np.empty(offsets[-1], np.uint8)
+        places = np.empty(part.rows, np.int64)
+        places[order] = offsets[:-1]
+        first = 0
+        for batch, _, chosen in self._chosen(part, {self._text_folder(part.fate): ["text"]}):
+            rows = np.flatnonzero(chosen)
+            texts = as_buffer(batch.column("text"))
+            scatter_texts(texts.data, texts.offsets, rows, places[first : first + len(rows)], out)
+            first += len(rows)
+        return pa.LargeStringArray.from_buffers(part.rows, pa.py_buffer(offsets), pa.py_buffer(out))
 
     def _fall(self, state: RowState, chosen: Any) -> dict[str, pa.Array]:
         """Return the columns that say why rows fell."""
