@@ -67,7 +67,7 @@ def columns_of(connection: duckdb.DuckDBPyConnection, view: str) -> list[tuple[s
     """Return name, type and description of a view's columns; nothing if there is no such view."""
     query = (
         "SELECT column_name, data_type, comment FROM duckdb_columns() "
-        "WHERE schema_name = 'main' AND lower(table_name) = lower(?) ORDER BY column_index"
+        "WHERE NOT internal AND schema_name = 'main' AND lower(table_name) = lower(?) ORDER BY column_index"
     )
     return connection.execute(query, [view]).fetchall()
 

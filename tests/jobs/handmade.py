@@ -172,7 +172,7 @@ def _rejected(run: Path, documents: Any, digest: str) -> list[dict[str, Any]]:
 def _errors(run: Path, errors: int, digest: str) -> list[dict[str, Any]]:
     if not errors:
         return []
-    row = {"uri": "web.jsonl", "record": "line 9", "step": "extract", "error": "invalid_json", "detail": "no JSON"}
+    row = {"uri": "web.jsonl", "record": "line 9", "step": "read", "error": "invalid_json", "detail": "no JSON"}
     table = pa.Table.from_pylist([row] * errors, ERROR_SCHEMA)
     path = "errors/part-00000.parquet"
     record = {"path": path, "fate": "errors", "sources": ["web"], "text_bytes": 0}
@@ -194,11 +194,24 @@ def _step(documents: Any, position: int, sources: list[str], min_score: float) -
         fell = [f[1] for f in before if f is not None and f[0] == STEPS[position]]
         rejected = {rule: fell.count(rule) for rule in sorted(set(fell))}
         counts.append(
-            {"source": source, "documents": len(before), "kept": len(before) - len(fell), "rejected": rejected, "errors": 0}
+            {
+                "source": source,
+                "documents": len(before),
+                "kept": len(before) - len(fell),
+                "rejected": rejected,
+                "errors": 0,
+            }
         )
     thresholds = {"language_score_min": min_score} if STEPS[position] == "language" else {}
     label = STEPS[position]
-    return {"label": label, "verb": label, "counts": counts, "seconds": 0.5 * position, "thresholds": thresholds, "metrics": {}}
+    return {
+        "label": label,
+        "verb": label,
+        "counts": counts,
+        "seconds": 0.5 * position,
+        "thresholds": thresholds,
+        "metrics": {},
+    }
 
 
 def _mixture(documents: Any) -> dict[str, Any]:
