@@ -209,8 +209,7 @@ DEFAULT_TEXT_COLUMNS = tuple(
 
 
 def text_schema(columns: Iterable[str]) -> pa.Schema:
-    """Return the Arrow schema of text statistics, with each definition in its field's metadata under
-    "description".
+    """Return the Arrow schema of text statistics, with definitions in the fields' metadata ("description").
 
     Raises:
         ConfigError: for a column that isn't in the catalogue, with the nearest one that is.

@@ -33,37 +33,50 @@ from scorers.kernels.english_words import (
 
 __all__ = ["english_rules", "exceptions"]
 
+
+def _listed(words: str) -> list[str]:
+    return words.split()
+
+
 _PRONOUNS = ("i", "you", "he", "she", "it", "we", "they")
 _QUESTION_WORDS = ("who", "what", "when", "where", "why", "how", "there", "that", "this")
 _PLURALS = ("these", "those")
-_NEGATED = "ca could do does did had may might must need ought sha should wo would".split()
-_NEGATED_ONLY = "ai are is was were have has dare".split()
-_HAVE_AFTER = "could might must should would".split()
-_NO_EXCEPTIONS = "ill its hell shell shed were well whore".split()
+_NEGATED = _listed("ca could do does did had may might must need ought sha should wo would")
+_NEGATED_ONLY = _listed("ai are is was were have has dare")
+_HAVE_AFTER = _listed("could might must should would")
+_NO_EXCEPTIONS = _listed("ill its hell shell shed were well whore")
 """Words of their own that look like contractions without the apostrophe."""
 
-_WHOLE_WORDS = """
+_WHOLE_WORDS = _listed(
+    """
 doin doin' goin goin' nothin nothin' nuthin nuthin' ol ol' somethin somethin' lovin lovin' havin havin'
-""".split()
-_WHOLE = """
+"""
+)
+_WHOLE = _listed(
+    """
 em 'em ll 'll nuff 'nuff 'S 's ‘S ‘s and/or w/o 're 'Cause 'cause 'cos 'Cos 'coz 'Coz 'cuz 'Cuz 'bout ma'am
 Ma'am o'clock O'clock 'd a.m. Adm. Bros. co. Co. Corp. D.C. Dr. e.g. E.g. E.G. Gen. Gov. i.e. I.e. I.E. Inc.
 Jr. Ltd. Md. Messrs. Mo. Mont. Mr. Mrs. Ms. p.m. Ph.D. Prof. Rep. Rev. Sen. St. vs. v.s. Mt. Ak. Ala. Apr.
 Ariz. Ark. Aug. Calif. Colo. Conn. Dec. Del. Feb. Fla. Ga. Ia. Id. Ill. Ind. Jan. Jul. Jun. Kan. Kans. Ky. La.
 Mar. Mass. Mich. Minn. Miss. N.C. N.D. N.H. N.J. N.M. N.Y. Neb. Nebr. Nev. Nov. Oct. Okla. Ore. Pa. S.C. Sep.
 Sept. Tenn. Va. Wash. Wis. ' '' \\") \\t \\n <space> C++ ä. ö. ü. —
-""".split()
-_EMOTICONS = r"""
+"""
+)
+_EMOTICONS = _listed(
+    r"""
 :) :-) :)) :-)) :))) :-))) (: (-: =) (= :] :-] [: [-: [= =] :o) (o: :} :-} 8) 8-) (-8 ;) ;-) (; (-; :( :-( :((
 :-(( :((( :-((( ): )-: =( >:( :') :'-) :'( :'-( :/ :-/ =/ =| :| :-| ]= =[ :1 :P :-P :p :-p :O :-O :o :-o :0
 :-0 :() >:o :* :-* :3 :-3 =3 :> :-> :X :-X :x :-x :D :-D ;D ;-D =D xD XD xDD XDD 8D 8-D ^_^ ^__^ ^___^ >.< >.>
 <.< ._. ;_; -_- -__- v.v V.V v_v V_V o_o o_O O_o O_O 0_o o_0 0_0 o.O O.o O.O o.o 0.0 o.0 0.o @_@ <3 <33 <333
 </3 (^_^) (-_-) (._.) (>_<) (*_*) (¬_¬) ಠ_ಠ ಠ︵ಠ (ಠ_ಠ) ¯\(ツ)/¯ (╯°□°）╯︵┻━┻ ><(((*>
-""".split()
-_SPLIT = """
+"""
+)
+_SPLIT = _listed(
+    """
 y'|all y|all how|'d|'y How|'d|'y not|'ve not|ve Not|'ve Not|ve can|not Can|not gon|na Gon|na got|ta Got|ta
 let|'s Let|'s c'm|on C'm|on
-""".split()
+"""
+)
 
 
 def _contractions(word: str) -> Iterator[tuple[str, ...]]:
@@ -115,12 +128,14 @@ def exceptions() -> dict[str, tuple[str, ...]]:
     return found
 
 
-_UNITS = """
+_UNITS = _listed(
+    """
 km km² km³ m m² m³ dm dm² dm³ cm cm² cm³ mm mm² mm³ ha µm nm yd in ft kg g mg µg t lb oz m/s km/h kmh mph hPa
 Pa mbar mb MB kb KB gb GB tb TB T G M K % км км² км³ м м² м³ дм дм² дм³ см см² см³ мм мм² мм³ нм кг г мг м/с
 км/ч кПа Па мбар Кб КБ кб Мб МБ мб Гб ГБ гб Тб ТБ тбكم كم² كم³ م م² م³ سم سم² سم³ مم مم² مم³ كم غرام جرام جم
 كغ ملغ كوب اكواب
-""".split()
+"""
+)
 """Units that are split off a number; the Cyrillic terabyte is one with the Arabic kilometre in the rules
 followed."""
 

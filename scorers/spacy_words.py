@@ -43,9 +43,7 @@ class SpacyWords:
                     yield tokenize(text.replace(_BREAKING, ""))
 
     def words(self, texts: Sequence[str]) -> GivenWords:
-        """Return the words of each text, white space at their ends cut and those of white space alone left
-        out.
-        """
+        """Return the words of each text, without those of white space alone."""
         joined: list[str] = []
         counts = np.zeros(len(texts) + 1, np.int64)
         lengths: list[int] = []

@@ -1,6 +1,4 @@
-"""C4's rules for lines: which lines of a page are kept, what they are without citation marks, and how many
-sentences.
-"""
+"""C4's rules for lines: which are kept, what they are without citation marks, and their sentences."""
 
 from typing import NamedTuple
 
@@ -81,9 +79,7 @@ class C4Lines(NamedTuple):
 
 @kernel
 def _begins(data: npt.NDArray[np.uint8], at: int, end: int, phrase: bytes) -> bool:
-    """Tell whether the lower case of `data[at:end]` begins with `phrase`; the Kelvin sign's lower case is a
-    k.
-    """
+    """Tell whether the lower case of `data[at:end]` begins with `phrase` (a Kelvin sign gives a k)."""
     for letter in phrase:
         if at >= end:
             return False
@@ -120,21 +116,18 @@ def _phrases(data: npt.NDArray[np.uint8], at: int, end: int) -> int:
         elif first == 0x63:
             if second == 0x6F and _begins(data, i, end, b"cookie policy"):
                 found |= _POLICY
-        elif first == 0x75 and second == 0x73:
-            if (
-                _begins(data, i, end, b"uses cookies")
-                or _begins(data, i, end, b"use of cookies")
-                or _begins(data, i, end, b"use cookies")
-            ):
-                found |= _POLICY
+        elif (first == 0x75 and second == 0x73) and (
+            _begins(data, i, end, b"uses cookies")
+            or _begins(data, i, end, b"use of cookies")
+            or _begins(data, i, end, b"use cookies")
+        ):
+            found |= _POLICY
     return found
 
 
 @kernel
 def page_phrases(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], out: npt.NDArray[np.float64]) -> None:
-    """Write how often each text has "lorem ipsum", in any case, to `out[0]`, and how often "{" to `out[1]`;
-    (2, n).
-    """
+    """Write how often each text has "lorem ipsum", in any case, and how often "{", to `out`, (2, n)."""
     for text in range(len(offsets) - 1):
         lorem = curly = 0
         end = offsets[text + 1]
@@ -150,9 +143,7 @@ def page_phrases(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], ou
 
 @kernel
 def _citation(data: npt.NDArray[np.uint8], at: int, end: int, table: npt.NDArray[np.uint32]) -> int:
-    """Return the bytes of the citation mark at `data[at]`, a "[": digits, "edit" or "citation needed" in
-    brackets.
-    """
+    """Return the bytes of the citation mark at `data[at]`, a "[": [1], [edit] or [citation needed]."""
     i = at + 1
     while i < end:
         byte = data[i]
@@ -212,8 +203,7 @@ def _clean_line(
     first: npt.NDArray[np.int64],
     text: int,
 ) -> int:
-    """Write a line without citation marks to `out[size:]`; return where it ends, -1 if the line is to be
-    dropped.
+    """Write a line without citation marks to `out[size:]`; return its end, -1 if it is to be dropped.
 
     The line has no white space at its ends. What would have its whole page dropped is recorded in `first`.
     """

@@ -78,9 +78,7 @@ def _paragraphs(
     keys: npt.NDArray[np.uint64],
     chars: npt.NDArray[np.int64],
 ) -> int:
-    """Write the hash and the characters of each paragraph between runs of two or more line feeds; return
-    how many.
-    """
+    """Write hash and characters of each paragraph, between two or more line feeds; return how many."""
     count = 0
     key = FNV_BASIS
     length = 0
@@ -230,10 +228,10 @@ def datatrove_lines(
 
 @kernel
 def _same_bytes(data: npt.NDArray[np.uint8], first: int, second: int, length: int) -> bool:
-    for i in range(length):
-        if data[first + i] != data[second + i]:
-            return False
-    return True
+    same = 0
+    while same < length and data[first + same] == data[second + same]:
+        same += 1
+    return same == length
 
 
 @kernel
@@ -244,8 +242,7 @@ def _mark_windows(
     repeats: Repeats,
     marks: npt.NDArray[np.bool_],
 ) -> bool:
-    """Mark the words where a run of bytes begins that begins at another word too; return whether there are
-    any.
+    """Mark words where a run of bytes begins that begins at another too; return whether any is.
 
     Longer runs of words can only be equal as joined strings where these are.
     """
@@ -305,10 +302,10 @@ def _greedy_repeats(
         while slots[slot] >= 0:
             other = integer(slots[slot])
             other_start = words[ENDS, other - 1] if other else 0
-            if words[ENDS, other + order - 1] - other_start == length and repeats.keys[other] == key:
-                if _same_bytes(buffer, start, other_start, length):
-                    found = True
-                    break
+            same_length = words[ENDS, other + order - 1] - other_start == length
+            if same_length and repeats.keys[other] == key and _same_bytes(buffer, start, other_start, length):
+                found = True
+                break
             slot = (slot + 1) & mask
         if found:
             repeated += chars[i + order] - chars[i]
@@ -360,7 +357,7 @@ def _given(
 ) -> int:
     """Describe the words that another splitter found in a text; return how many there are."""
     first = given.words[text]
-    count = given.words[text + 1] - first
+    count = integer(given.words[text + 1] - first)
     base = given.ends[first]
     for i in range(count):
         at, end = given.ends[first + i], given.ends[first + i + 1]

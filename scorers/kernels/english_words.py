@@ -1,5 +1,4 @@
-"""Splits text into English words by affix rules: the rules of spaCy's blank English tokenizer, written as
-loops.
+"""Splits text into English words by the affix rules of spaCy's blank English tokenizer, as loops.
 
 A *chunk* is a run of characters without white space. From its front and its end prefixes and suffixes are
 taken off, one of each a round, until an exception is left or nothing comes off; what is left is an exception,
@@ -120,17 +119,13 @@ def new_words(size: int) -> npt.NDArray[np.int64]:
 
 @kernel
 def exception_filter(first: int, last: int, length: int) -> int:
-    """Return the place in the filter for exceptions and units with such first and last characters and such
-    a length.
-    """
+    """Return the place in the filter for exceptions and units with such ends and such a length."""
     return (first * 37 + last * 1031 + length * 389) & (FILTER_SIZE - 1)
 
 
 @kernel
 def exception_slot(chunk: npt.NDArray[np.int64], start: int, end: int, slots: int) -> int:
-    """Return where the search for the chunk's characters from `start` to `end` begins among `slots`, a
-    power of two.
-    """
+    """Return where among `slots`, a power of two, the search for a part of the chunk begins."""
     key = np.uint64(end - start)
     for i in range(start, end):
         key = (key ^ np.uint64(chunk[POINTS, i])) * _HASH_FACTOR
@@ -146,9 +141,7 @@ def _find(
     slots: npt.NDArray[np.int32],
     rows: npt.NDArray[np.int32],
 ) -> int:
-    """Return the row of the exception or unit that the chunk's characters from `start` to `end` are, -1 if
-    none.
-    """
+    """Return the row of the exception or unit that a part of the chunk is, -1 if it is none."""
     length = end - start
     if length <= 0 or length > MAX_EXCEPTION:
         return -1
@@ -178,9 +171,7 @@ def _exception(
     slots: npt.NDArray[np.int32],
     rows: npt.NDArray[np.int32],
 ) -> int:
-    """Return the row of the exception that the chunk's characters from `start` to `end` are, -1 if they are
-    none.
-    """
+    """Return the row of the exception that a part of the chunk is, -1 if it is none."""
     row = _find(chunk, start, end, seen, slots, rows)
     return row if row >= 0 and rows[row, WORDS] else -1
 
@@ -220,9 +211,7 @@ def _suffix(
     slots: npt.NDArray[np.int32],
     rows: npt.NDArray[np.int32],
 ) -> int:
-    """Return the length of the longest suffix of the chunk's characters from `start` to `end`, 0 if there
-    is none.
-    """
+    """Return the length of the longest suffix of a part of the chunk, 0 if there is none."""
     if end <= start:
         return 0
     last, kind = chunk[POINTS, end - 1], chunk[CLASSES, end - 1]
@@ -274,9 +263,7 @@ def _suffix(
 
 @kernel
 def _infix(chunk: npt.NDArray[np.int64], at: int, start: int, end: int) -> int:
-    """Return the length of the infix at `at`, looking no further than `start` and `end`; 0 if there is
-    none.
-    """
+    """Return the length of the infix at `at` in a part of the chunk, 0 if there is none."""
     point, kind = chunk[POINTS, at], chunk[CLASSES, at]
     if kind & EN_PLAIN:
         return 0
@@ -296,9 +283,9 @@ def _infix(chunk: npt.NDArray[np.int64], at: int, start: int, end: int) -> int:
         return 0
     digit_left = _is_digit(chunk[POINTS, at - 1])
     alpha_left = chunk[CLASSES, at - 1] & EN_ALPHA != 0
-    if digit_left and point in (_PLUS, _HYPHEN, _STAR, _CARET):
-        if _is_digit(chunk[POINTS, at + 1]) or chunk[POINTS, at + 1] == _HYPHEN:
-            return 1
+    digit_right = _is_digit(chunk[POINTS, at + 1]) or chunk[POINTS, at + 1] == _HYPHEN
+    if digit_left and digit_right and point in (_PLUS, _HYPHEN, _STAR, _CARET):
+        return 1
     if point == _COMMA:
         return 1 if alpha_left and chunk[CLASSES, at + 1] & EN_ALPHA else 0
     if not (alpha_left or digit_left):
@@ -339,9 +326,7 @@ def _url_tail(chunk: npt.NDArray[np.int64], at: int, end: int) -> bool:
 
 @kernel
 def _is_ip_host(chunk: npt.NDArray[np.int64], at: int, end: int) -> bool:
-    """Tell whether a public IPv4 address with an optional port and path is all there is from `at` to
-    `end`.
-    """
+    """Tell whether a part of the chunk is a public IPv4 address with an optional port and path."""
     first = second = 0
     for part in range(4):
         value = digits = 0
@@ -409,6 +394,7 @@ def _is_url(chunk: npt.NDArray[np.int64], start: int, end: int) -> bool:
     """Tell whether the chunk's characters are a web or mail address."""
     if _is_ip_host(chunk, start, end) or _is_named_host(chunk, start, end):
         return True
+    found = False
     at = start
     while at < end and (
         chunk[CLASSES, at] & EN_WORD
@@ -423,8 +409,9 @@ def _is_url(chunk: npt.NDArray[np.int64], start: int, end: int) -> bool:
         and chunk[POINTS, at] == _COLON
         and chunk[POINTS, at + 1] == chunk[POINTS, at + 2] == _SLASH
     ):
-        if _is_ip_host(chunk, at + 3, end) or _is_named_host(chunk, at + 3, end):
-            return True
+        found = _is_ip_host(chunk, at + 3, end) or _is_named_host(chunk, at + 3, end)
+    if found:
+        return True
     for at in range(start + 1, end):
         if chunk[POINTS, at] == _AT and (_is_ip_host(chunk, at + 1, end) or _is_named_host(chunk, at + 1, end)):
             return True
@@ -433,8 +420,7 @@ def _is_url(chunk: npt.NDArray[np.int64], start: int, end: int) -> bool:
 
 @kernel
 def _split_core(chunk: npt.NDArray[np.int64], start: int, end: int, cuts: int) -> int:
-    """Split what affixes have left at its infixes; append the ends of words to the chunk's cuts, return
-    their number.
+    """Split what affixes have left at its infixes; append ends of words to the cuts, return their number.
 
     No infix stands at the start: it would have come off as a prefix.
     """
@@ -475,9 +461,7 @@ def split_chunk(
     rows: npt.NDArray[np.int32],
     with_exceptions: bool,
 ) -> int:
-    """Split the first `size` characters of `chunk`; write the ends of the words to its cuts and return
-    their number.
-    """
+    """Split the first `size` characters; write the ends of the words to the cuts, return their number."""
     start, end = 0, size
     cuts = suffixes = 0
     last = -1
@@ -567,8 +551,7 @@ def _join_exceptions(
     slots: npt.NDArray[np.int32],
     rows: npt.NDArray[np.int32],
 ) -> int:
-    """Where neighbouring words are together an exception that the rules split so, split as the exception
-    says.
+    """Split words that are together an exception as the exception says, if the rules alone split it so.
 
     Of spans that overlap the longest counts, then the first; a span hides what it overlaps even if it is
     itself hidden.
@@ -613,9 +596,7 @@ def _ascii_exception(
     rows: npt.NDArray[np.int32],
     chunk: npt.NDArray[np.int64],
 ) -> int:
-    """Return the row of the exception that `length` ASCII characters from `start` are, -1 if they are
-    none.
-    """
+    """Return the row of the exception that some ASCII characters are, -1 if they are none."""
     if length > MAX_EXCEPTION:
         return -1
     if seen[exception_filter(integer(data[start]), integer(data[start + length - 1]), length)] == 0:
@@ -627,9 +608,7 @@ def _ascii_exception(
 
 @kernel
 def _comes_off(data: npt.NDArray[np.uint8], start: int, at: int, end: int, table: npt.NDArray[np.uint32]) -> bool:
-    """Tell whether the character at `at`, the last of its chunk after plain ASCII characters, is a suffix
-    by itself.
-    """
+    """Tell whether the mark at `at`, after plain ASCII characters, ends its chunk and is a suffix."""
     mark = data[at]
     if mark >= 0x80 or (at + 1 < end and (data[at + 1] >= 0x80 or not table[data[at + 1]] & SPACE)):
         return False

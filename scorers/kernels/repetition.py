@@ -1,6 +1,4 @@
-"""Finds equal things: hashes that occur again, and repeated n-grams of any order from those of the order
-before.
-"""
+"""Finds equal things: hashes that occur again, and repeated n-grams, order by order."""
 
 from typing import NamedTuple
 
@@ -98,9 +96,7 @@ def intern(keys: npt.NDArray[np.uint64], size: int, repeats: Repeats) -> int:
 
 @kernel
 def repeated_words(keys: npt.NDArray[np.uint64], size: int, repeats: Repeats) -> int:
-    """Begin with order 1: find the words that occur more than once; return at how many positions they
-    stand.
-    """
+    """Find the words that occur more than once, order 1; return at how many positions they stand."""
     intern(keys, size, repeats)
     found = 0
     for i in range(size):
@@ -115,8 +111,7 @@ def repeated_words(keys: npt.NDArray[np.uint64], size: int, repeats: Repeats) ->
 
 @kernel
 def next_order(found: int, repeats: Repeats) -> int:
-    """Go from the repeated n-grams of one order to those of the next; return at how many positions they
-    stand.
+    """Go from the repeated n-grams of one order to the next; return at how many positions they stand.
 
     An n-gram is repeated only if the shorter ones at its position and at the next are, and two are equal if
     those are.
@@ -142,8 +137,7 @@ def next_order(found: int, repeats: Repeats) -> int:
 
 @kernel
 def top_ngram(found: int, order: int, chars: npt.NDArray[np.int64], repeats: Repeats, longest: bool) -> tuple[int, int]:
-    """Return where the most frequent repeated n-gram occurs first, and how often it occurs; (-1, 0) if
-    there is none.
+    """Return where the most frequent repeated n-gram is first, and how often it is; (-1, 0) if none.
 
     Args:
         found: how many positions are repeated at this order.

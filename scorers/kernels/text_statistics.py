@@ -1,6 +1,4 @@
-"""Statistics of words, lines, paragraphs and repetition, in one pass over each text and one over its
-words.
-"""
+"""Statistics of words, lines, paragraphs and repetition: one pass over a text, one over its words."""
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +45,7 @@ _HASH, _DOT, _ELLIPSIS = 0x23, 0x2E, 0x2026
 
 @kernel
 def stop_word_bit(data: npt.NDArray[np.uint8], start: int, end: int, fold: int) -> int:
-    """Return the bit of the stop word that `data[start:end]` is: the, be, to, of, and, that, have, with; 0
-    if none.
+    """Return the bit of the stop word (the, be, to, of, and, that, have, with) that it is, 0 if none.
 
     Args:
         data: UTF-8.
@@ -83,9 +80,7 @@ def count_ones(value: int) -> int:
 def _repeated_share(
     keys: npt.NDArray[np.uint64], chars: npt.NDArray[np.int64], size: int, repeats: Repeats
 ) -> tuple[float, float]:
-    """Return the share of things that occur more than once, all occurrences counted, and the share of their
-    chars.
-    """
+    """Return the share of things that occur more than once, all counted, and of their characters."""
     if size < 2 or intern(keys, size, repeats) == size:
         return 0.0, 0.0
     many = repeated = total = 0
