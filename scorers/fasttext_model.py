@@ -25,7 +25,7 @@ from scorers.kernels.fasttext_output import (
 )
 from scorers.kernels.fasttext_rows import BLOCK, Features, Scratch
 from scorers.kernels.fasttext_texts import cut_texts, drop_newlines
-from scorers.kernels.fasttext_vocabulary import Vocabulary, find_word, hash_bytes
+from scorers.kernels.fasttext_vocabulary import Vocabulary, find_words, new_tokens, set_token
 from scorers.texts import TextBuffer, Texts, as_buffer
 
 __all__ = ["LABEL_PREFIX", "MODEL_FILE", "FastTextModel", "LabelScorer", "Newline", "Predictions"]
@@ -261,9 +261,7 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _scratch(features: Features, starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> Scratch:
     longest = int((stops - starts).max(initial=0)) if features.word_ngrams > 1 else 0
     return Scratch(
-        np.empty(BLOCK, np.int64),
-        np.empty(BLOCK, np.int64),
-        np.empty(BLOCK, np.uint32),
+        new_tokens(BLOCK),
         np.empty(BLOCK, np.int64),
         np.empty(BLOCK, np.int64),
         np.empty(longest // 2 + 2, np.int32),
@@ -272,7 +270,9 @@ def _scratch(features: Features, starts: npt.NDArray[np.int64], stops: npt.NDArr
 
 def _features(model: FastTextFile, vocabulary: Vocabulary) -> Features:
     eos = np.frombuffer(b"</s>", np.uint8)
-    row = find_word(vocabulary, eos, 0, len(eos), hash_bytes(eos, 0, len(eos)))
+    token, word = new_tokens(1), np.empty(1, np.int64)
+    set_token(eos, 0, len(eos), token, 0)
+    find_words(vocabulary, eos, token, 1, word)
     bits = np.zeros(-(-model.bucket // 64), np.uint64)
     targets = np.zeros(0, np.int64)
     pruned = -1
@@ -290,7 +290,7 @@ def _features(model: FastTextFile, vocabulary: Vocabulary) -> Features:
         model.minn,
         model.maxn,
         model.word_ngrams,
-        int(row) if row < model.n_words else -1,
+        int(word[0]) if word[0] < model.n_words else -1,
         pruned,
         bits,
         ranks,

@@ -26,7 +26,7 @@ __all__ = ["Prepared", "prepare"]
 
 STORED_FROM = 64 << 20
 """From this size of model (bytes) on, tables are stored; smaller ones are prepared in memory in a moment."""
-LAYOUT = 1
+LAYOUT = 2
 """Raised whenever the content of a stored table changes its meaning."""
 CHUNK = 1 << 16
 ALIGNMENT = 64
@@ -38,7 +38,7 @@ class Prepared:
 
     Attributes:
         starts: int64, position of each dictionary entry in the model file.
-        slots: uint64, open-addressing table of the entries' hashes.
+        slots: uint64 of shape (slots, 2), open-addressing table of the entries (see `Vocabulary`).
         table: float32 rows: projected on the labels if `projected`, else rows of the input matrix.
         projected: whether `table` holds logits: one column a label, or for two labels the second's minus
             the first's.
@@ -95,7 +95,7 @@ def _prepared(model: FastTextFile, arrays: dict[str, npt.NDArray[Any]], projecte
 def _build(model: FastTextFile, projected: bool) -> dict[str, npt.NDArray[Any]]:
     entries = model.n_words + len(model.labels)
     starts = np.zeros(entries, np.int64)
-    slots = np.zeros(1 << (2 * entries).bit_length(), np.uint64)
+    slots = np.zeros((1 << (2 * entries).bit_length(), 2), np.uint64)
     build_slots(model.data, model.entries_at, starts, slots)
     arrays: dict[str, npt.NDArray[Any]] = {"starts": starts, "slots": slots}
     if projected:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from scorers.kernels.fasttext_vocabulary import FNV_OFFSET, FNV_PRIME, Vocabulary, find_word
+from scorers.kernels.fasttext_vocabulary import BYTE, FNV_OFFSET, FNV_PRIME, Tokens, Vocabulary, find_words
 from scorers.kernels.jit import kernel
 
 __all__ = ["BLOCK", "Features", "Scratch", "sum_rows"]
@@ -60,9 +60,7 @@ class Features(NamedTuple):
 class Scratch(NamedTuple):
     """Working memory: blocks of tokens and rows, and the hash of every token of the longest text."""
 
-    starts: npt.NDArray[np.int64]
-    stops: npt.NDArray[np.int64]
-    hashes: npt.NDArray[np.uint32]
+    tokens: Tokens
     words: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     history: npt.NDArray[np.int32]
@@ -86,7 +84,7 @@ def _is_eos(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
 
 @kernel
 def _is_label(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
-    if stop - start < len(LABEL):
+    if stop - start < len(LABEL) or text[start] != LABEL[0]:
         return False
     same = True
     for i in range(len(LABEL)):
@@ -131,7 +129,7 @@ def _flush(rows: npt.NDArray[np.int64], n: int, table: Any, total: Any) -> None:
 
 
 @kernel
-def _scan(text: npt.NDArray[np.uint8], position: int, stop: int, scratch: Scratch) -> tuple[int, int]:
+def _scan(text: npt.NDArray[np.uint8], position: int, stop: int, tokens: Tokens) -> tuple[int, int]:
     """Cut up to a block of tokens from `position` on and hash them.
 
     A literal `</s>` ends the text, as in fastText.
@@ -147,17 +145,20 @@ def _scan(text: npt.NDArray[np.uint8], position: int, stop: int, scratch: Scratc
             return n, stop
         start = position
         h = FNV_OFFSET
+        tail = np.uint64(0)
         while position < stop:
             byte = text[position]
             if _is_separator(byte):
                 break
             h = np.uint32((h ^ np.uint32(np.int8(byte))) * FNV_PRIME)
+            tail = (tail << BYTE) | np.uint64(byte)
             position += 1
         if h == EOS_HASH and _is_eos(text, start, position):
             return n, stop
-        scratch.starts[n] = start
-        scratch.stops[n] = position
-        scratch.hashes[n] = h
+        tokens.starts[n] = start
+        tokens.stops[n] = position
+        tokens.hashes[n] = h
+        tokens.tails[n] = tail
         n += 1
     return n, position
 
@@ -238,6 +239,7 @@ def sum_rows(
     Returns:
         The number of rows added, and the number of tokens in the text (without the final one).
     """
+    tokens = scratch.tokens
     rows = scratch.rows
     history = scratch.history
     remember = features.word_ngrams > 1
@@ -247,20 +249,17 @@ def sum_rows(
     n_history = 0
     position = start
     while position < stop:
-        n_block, position = _scan(text, position, stop, scratch)
+        n_block, position = _scan(text, position, stop, tokens)
         n_tokens += n_block
-        for t in range(n_block):
-            scratch.words[t] = find_word(
-                vocabulary, text, scratch.starts[t], scratch.stops[t], scratch.hashes[t]
-            )
+        find_words(vocabulary, text, tokens, n_block, scratch.words)
         for t in range(n_block):
             word = scratch.words[t]
             if word >= features.n_words:
                 continue  # a label of the model is no word
-            if word < 0 and _is_label(text, scratch.starts[t], scratch.stops[t]):
+            if word < 0 and _is_label(text, tokens.starts[t], tokens.stops[t]):
                 continue
             if remember:
-                history[n_history] = np.int32(scratch.hashes[t])
+                history[n_history] = np.int32(tokens.hashes[t])
                 n_history += 1
             if word >= 0:
                 rows[n] = word
@@ -270,9 +269,7 @@ def sum_rows(
                     count += n
                     n = 0
             if features.maxn > 0:
-                n, flushed = _add_subwords(
-                    text, scratch.starts[t], scratch.stops[t], features, rows, n, table, total
-                )
+                n, flushed = _add_subwords(text, tokens.starts[t], tokens.stops[t], features, rows, n, table, total)
                 count += flushed
     if features.eos >= 0:
         rows[n] = features.eos

@@ -16,9 +16,7 @@ def _is_space(code: int) -> bool:
     if code <= 32:
         return code == 32 or 9 <= code <= 13 or 28 <= code <= 31
     return code >= 0x85 and (
-        code in (0x85, 0xA0, 0x1680)
-        or 0x2000 <= code <= 0x200A
-        or code in (0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
+        code in (0x85, 0xA0, 0x1680) or 0x2000 <= code <= 0x200A or code in (0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
     )
 
 
