@@ -31,6 +31,8 @@ CELL = 64
 """Characters of a cell where no terminal's width bounds it."""
 NARROW = 10
 """A column that must be cut below so many characters is better shown as a line of its own."""
+GAP = 3
+"""Blanks between two columns."""
 PIPED_WIDTH = 200
 FETCH = 4096
 # Text from the web must not move the cursor, colour the terminal, or turn the reading direction round.
@@ -127,13 +129,14 @@ def _show_table(names: Sequence[str], types: Sequence[str], rows: Sequence[Seque
     room = width if console.is_terminal else CELL
     shown = [[_cell(value, room) for value in row] for row in rows[:limit]]
     widest = [max((cell_len(cell) for cell in column), default=0) for column in zip(names, *shown, strict=True)]
-    if shown and sum(min(w, NARROW) + 3 for w in widest) + 1 > width:
+    if shown and sum(min(w, NARROW) + GAP for w in widest) > width + GAP:
         _show_records(console, names, shown, width)
     else:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for name, type_ in zip(names, types, strict=True):
+        room = _widest_column(widest, width - GAP * (len(names) - 1)) if console.is_terminal else console.width
+        for name, type_, most in zip(names, types, widest, strict=True):
             side: Literal["left", "right"] = "right" if _is_number(type_) else "left"
-            table.add_column(Text(name), justify=side, no_wrap=True, overflow="ellipsis")
+            table.add_column(Text(name), justify=side, no_wrap=True, overflow="ellipsis", width=min(most, room))
         for row in shown:
             table.add_row(*(Text(cell) for cell in row))
         console.print(table)
@@ -141,6 +144,17 @@ def _show_table(names: Sequence[str], types: Sequence[str], rows: Sequence[Seque
         console.print(f"the first {limit:,} rows: --limit shows more, --format csv or json all")
     else:
         console.print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}")
+
+
+def _widest_column(widest: Sequence[int], room: int) -> int:
+    """Return the width to cut columns to so that all fit, so that long text gives way and short columns don't."""
+    left = room
+    for taken, width in enumerate(sorted(widest)):
+        fair = left // (len(widest) - taken)
+        if width > fair:
+            return max(1, fair)
+        left -= width
+    return max(widest, default=1)
 
 
 def _show_records(console: Console, names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> None:

@@ -16,7 +16,7 @@ from schemas.model import nearest
 __all__ = ["columns_of", "execute", "split", "views_of"]
 
 _TABLE = re.compile(r"Table with name (\S+) does not exist")
-_COLUMN = re.compile(r'(?:Referenced column|does not have a column named) "([^"]+)"')
+_COLUMN = re.compile(r'(?:Referenced column (?=\S+ not found)|does not have a column named )"([^"]+)"')
 _GUESS = re.compile(r'Did you mean "([^"]+)"')
 _WRITERS = frozenset({"copy", "export", "attach"})
 _OURS = frozenset({*FATES, "work", MANIFEST})

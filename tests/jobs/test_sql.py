@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from rich.console import Console
 
 from jobs import sql_prompt
 from jobs.sql import connect, run_query
@@ -203,6 +204,24 @@ def test_a_table_is_cut_counted_and_cannot_drive_the_terminal(made, capsys):
     assert "doc_id          a0\n" in out
 
 
+def test_on_a_terminal_long_text_gives_way(made, capsys, monkeypatch):
+    def console():
+        return Console(width=50, force_terminal=True, color_system=None)
+
+    monkeypatch.setattr("jobs.sql_output.out_console", console)
+    run_query(made[0], "SELECT doc_id, language_score, repeat(text, 30) AS long FROM selected ORDER BY 1")
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) == 50
+    assert lines[0].startswith("doc_id   language_s")
+    assert lines[2].startswith("a0 ")
+    assert lines[2].endswith("…")
+    run_query(made[0], "SELECT * FROM selected LIMIT 1")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("--- row 1 -")
+    assert "doc_id          b0" in lines
+    assert max(map(len, lines)) <= 50
+
+
 def test_many_rows_are_all_printed(made, capsys):
     rows = 2 * FETCH + 5
     run_query(made[0], f"SELECT range AS n FROM range({rows})", format="csv")
@@ -214,6 +233,7 @@ def test_many_rows_are_all_printed(made, capsys):
     [
         ("SELECT docid FROM documents", r"Referenced column .docid.*did you mean 'doc_id'\?$"),
         ("SELECT s.languag FROM selected s", r"languag.*did you mean 'language'\?$"),
+        ("SELECT docid", r"because the FROM clause is missing$"),
         ("SELECT * FROM reject", r"reject does not exist; did you mean 'rejected'\?$"),
         ("SELECT * FROM zzzz", r"zzzz does not exist; known: documents, errors"),
         ("SELEC 1", r"syntax error at or near .SELEC.$"),
