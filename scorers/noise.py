@@ -26,7 +26,7 @@ from scorers.texts import as_buffer
 
 __all__ = ["DocumentIds", "gumbel_noise", "id_words", "keyed_hash", "uniform_noise"]
 
-DocumentIds: TypeAlias = "Sequence[str] | pa.Array | pa.ChunkedArray | npt.NDArray[np.uint8] | npt.NDArray[np.uint64]"
+DocumentIds: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray | npt.NDArray[np.uint8] | npt.NDArray[np.uint64]
 """128-bit ids: 32 hex digits each (a sequence or Arrow string array), or 16 bytes each (uint8 (n, 16) or Arrow
 fixed-size binary), or two words each (uint64 (n, 2), the more significant first)."""
 
