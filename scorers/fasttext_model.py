@@ -264,6 +264,7 @@ def _scratch(features: Features, starts: npt.NDArray[np.int64], stops: npt.NDArr
         new_tokens(BLOCK),
         np.empty(BLOCK, np.int64),
         np.empty(BLOCK, np.int64),
+        np.empty(BLOCK, np.int64),
         np.empty(longest // 2 + 2, np.int32),
     )
 

@@ -58,10 +58,19 @@ class Features(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory: blocks of tokens and rows, and the hash of every token of the longest text."""
+    """Working memory.
+
+    Attributes:
+        tokens: a block of tokens.
+        words: their indices in the vocabulary, or -1.
+        found: a block of finds: the bucket of an n-gram, or the complement (`~`) of a word's row.
+        rows: the rows of a block.
+        history: the hash of every token of the longest text.
+    """
 
     tokens: Tokens
     words: npt.NDArray[np.int64]
+    found: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     history: npt.NDArray[np.int32]
 
@@ -93,39 +102,50 @@ def _is_label(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
 
 
 @kernel
-def _bucket_row(features: Features, bucket: np.int64) -> np.int64:
-    """Return the row of a bucket, or -1 where pruning removed it."""
+def _resolve(found: npt.NDArray[np.int64], n: int, features: Features, rows: npt.NDArray[np.int64]) -> int:
+    """Set `rows` to those of the first `n` finds, without buckets that pruning removed; return their number."""
+    n_words = features.n_words
     if features.pruned < 0:
-        return np.int64(features.n_words + bucket)
-    if features.pruned == 0:
-        return np.int64(-1)
-    index = bucket >> 6
-    word = features.prune_bits[index]
-    bit = np.uint64(1) << np.uint64(bucket & 63)
-    if word & bit == 0:
-        return np.int64(-1)
-    below = word & (bit - np.uint64(1))
-    below = below - ((below >> np.uint64(1)) & M1)
-    below = (below & M2) + ((below >> np.uint64(2)) & M2)
-    below = (below + (below >> np.uint64(4))) & M4
-    rank = np.int64((below * H01) >> np.uint64(56))
-    return np.int64(features.n_words + features.prune_targets[features.prune_ranks[index] + rank])
+        for i in range(n):
+            rows[i] = n_words + found[i] if found[i] >= 0 else ~found[i]
+        return n
+    bits, ranks, targets = features.prune_bits, features.prune_ranks, features.prune_targets
+    kept = 0
+    for i in range(n):
+        bucket = found[i]
+        if bucket < 0:
+            rows[kept] = ~bucket
+            kept += 1
+        elif features.pruned > 0:
+            word = bits[bucket >> 6]
+            bit = np.uint64(1) << np.uint64(bucket & 63)
+            if word & bit:
+                below = word & (bit - np.uint64(1))
+                below = below - ((below >> np.uint64(1)) & M1)
+                below = (below & M2) + ((below >> np.uint64(2)) & M2)
+                below = (below + (below >> np.uint64(4))) & M4
+                rows[kept] = n_words + targets[ranks[bucket >> 6] + np.int64((below * H01) >> np.uint64(56))]
+                kept += 1
+    return kept
 
 
 @kernel
-def _flush(rows: npt.NDArray[np.int64], n: int, table: Any, total: Any) -> None:
-    """Add rows `rows[:n]` of `table` to `total`, in order, in the precision of `total`."""
+def _flush(found: npt.NDArray[np.int64], n: int, features: Features, scratch: Scratch, table: Any, total: Any) -> int:
+    """Add the rows of the first `n` finds to `total`, in order, in its precision; return their number."""
+    rows = scratch.rows
+    n = _resolve(found, n, features, rows)
     width = len(total)
     if width == 1:
         first = total[0]
         for i in range(n):
             first += table[rows[i], 0]
         total[0] = first
-        return
+        return n
     for i in range(n):
         row = rows[i]
         for j in range(width):
             total[j] += table[row, j]
+    return n
 
 
 @kernel
@@ -169,25 +189,27 @@ def _add_subwords(
     start: int,
     stop: int,
     features: Features,
-    rows: npt.NDArray[np.int64],
+    scratch: Scratch,
     n: int,
     table: Any,
     total: Any,
 ) -> tuple[int, int]:
-    """Add the character n-grams of the token, wrapped in `<` and `>`.
+    """Find the character n-grams of the token, wrapped in `<` and `>`.
 
-    Returns the rows left in the block and the rows flushed. The hash of an n-gram is that of the one
-    shorter by a character, taken further.
+    Returns the finds left in the block and the rows flushed. The hash of an n-gram is that of the one shorter by a
+    character, taken further.
     """
+    found = scratch.found
     flushed = 0
     bucket = np.uint32(features.bucket)
+    minn, maxn = features.minn, features.maxn
     for first in range(start - 1, stop + 1):
         if start <= first < stop and (text[first] & 0xC0) == 0x80:
             continue
         h = FNV_OFFSET
         position = first
         length = 1
-        while position <= stop and length <= features.maxn:
+        while position <= stop and length <= maxn:
             if position < start:
                 byte = BEGIN_WORD
             elif position < stop:
@@ -199,15 +221,12 @@ def _add_subwords(
             while start <= position < stop and (text[position] & 0xC0) == 0x80:
                 h = np.uint32((h ^ np.uint32(np.int8(text[position]))) * FNV_PRIME)
                 position += 1
-            if length >= features.minn and not (length == 1 and (first < start or position > stop)):
-                row = _bucket_row(features, np.int64(h % bucket))
-                if row >= 0:
-                    rows[n] = row
-                    n += 1
-                    if n == BLOCK:
-                        _flush(rows, n, table, total)
-                        flushed += n
-                        n = 0
+            if length >= minn and not (length == 1 and (first < start or position > stop)):
+                found[n] = np.int64(h % bucket)
+                n += 1
+                if n == BLOCK:
+                    flushed += _flush(found, n, features, scratch, table, total)
+                    n = 0
             length += 1
     return n, flushed
 
@@ -240,9 +259,10 @@ def sum_rows(
         The number of rows added, and the number of tokens in the text (without the final one).
     """
     tokens = scratch.tokens
-    rows = scratch.rows
+    found = scratch.found
+    words = scratch.words
     history = scratch.history
-    remember = features.word_ngrams > 1
+    n_words, maxn, word_ngrams = features.n_words, features.maxn, features.word_ngrams
     count = 0
     n = 0
     n_tokens = 0
@@ -251,48 +271,42 @@ def sum_rows(
     while position < stop:
         n_block, position = _scan(text, position, stop, tokens)
         n_tokens += n_block
-        find_words(vocabulary, text, tokens, n_block, scratch.words)
+        find_words(vocabulary, text, tokens, n_block, words)
         for t in range(n_block):
-            word = scratch.words[t]
-            if word >= features.n_words:
+            word = words[t]
+            if word >= n_words:
                 continue  # a label of the model is no word
             if word < 0 and _is_label(text, tokens.starts[t], tokens.stops[t]):
                 continue
-            if remember:
+            if word_ngrams > 1:
                 history[n_history] = np.int32(tokens.hashes[t])
                 n_history += 1
             if word >= 0:
-                rows[n] = word
+                found[n] = ~word
                 n += 1
                 if n == BLOCK:
-                    _flush(rows, n, table, total)
-                    count += n
+                    count += _flush(found, n, features, scratch, table, total)
                     n = 0
-            if features.maxn > 0:
-                n, flushed = _add_subwords(text, tokens.starts[t], tokens.stops[t], features, rows, n, table, total)
+            if maxn > 0:
+                n, flushed = _add_subwords(text, tokens.starts[t], tokens.stops[t], features, scratch, n, table, total)
                 count += flushed
     if features.eos >= 0:
-        rows[n] = features.eos
+        found[n] = ~features.eos
         n += 1
         if n == BLOCK:
-            _flush(rows, n, table, total)
-            count += n
+            count += _flush(found, n, features, scratch, table, total)
             n = 0
-    if remember:
+    if word_ngrams > 1:
         history[n_history] = np.int32(EOS_HASH)
         n_history += 1
         bucket = np.uint64(features.bucket)
         for i in range(n_history):
             h = np.uint64(np.int64(history[i]))
-            for j in range(i + 1, min(i + features.word_ngrams, n_history)):
+            for j in range(i + 1, min(i + word_ngrams, n_history)):
                 h = h * NGRAM_FACTOR + np.uint64(np.int64(history[j]))
-                row = _bucket_row(features, np.int64(h % bucket))
-                if row >= 0:
-                    rows[n] = row
-                    n += 1
-                    if n == BLOCK:
-                        _flush(rows, n, table, total)
-                        count += n
-                        n = 0
-    _flush(rows, n, table, total)
-    return count + n, n_tokens
+                found[n] = np.int64(h % bucket)
+                n += 1
+                if n == BLOCK:
+                    count += _flush(found, n, features, scratch, table, total)
+                    n = 0
+    return count + _flush(found, n, features, scratch, table, total), n_tokens
