@@ -154,7 +154,7 @@ def sql(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")],
     query: Annotated[str | None, typer.Argument(help="SQL; without it a prompt opens.")] = None,
     format_: Annotated[str, typer.Option("--format", help="table, tsv, csv or json (lines).")] = "table",
-    as_json: AsJson = False,  # noqa: FBT002
+    as_json: AsJson = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Print so many rows at most.")] = None,
 ) -> None:
     """Ask DuckDB about a run: views selected, rejected, errors, documents, shards, steps."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.formats import filesystem
 from schemas.config import Config
 from schemas.errors import InputError, ModelError
-from schemas.steps import DsirStep, StepConfig
+from schemas.steps import DsirStep, PerplexityStep, StepConfig
 
 __all__ = ["FoundModel", "digest_path", "find_models"]
 
@@ -81,9 +81,20 @@ def _of_step(step: StepConfig) -> dict[str, FoundModel]:
 
         try:
             path = resolve(reference)
-            sha256, size = digest_path(path)
+            sha256, size = digest_path(str(path))
         except (InputError, ModelError) as error:
             msg = f"step {step.label}: {option}: {error}"
             raise ModelError(msg) from None
         found[option] = FoundModel(reference, str(path), sha256, size)
+        beside = _tokenizer_beside(Path(path)) if isinstance(step, PerplexityStep) and step.tokenizer is None else None
+        if beside is not None:
+            name = option.replace("model", "tokenizer", 1)
+            found[name] = FoundModel(f"{reference}: {beside.name}", str(beside), *digest_path(str(beside)))
     return found
+
+
+def _tokenizer_beside(model: Path) -> Path | None:
+    """Return `LANG.sp.model` beside a model called `LANG.arpa.bin`, as published models lie: it is read with it."""
+    language, found, _ = model.name.partition(".arpa")
+    beside = model.with_name(f"{language}.sp.model")
+    return beside if found and beside.is_file() else None

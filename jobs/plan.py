@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-from pipeline.formats.reader import plan_splits
 
 from jobs.models import FoundModel, find_models
 from jobs.provenance import code_digest
@@ -14,6 +13,7 @@ from pipeline.barriers import barrier_columns, has_barrier
 from pipeline.decide import step_rules
 from pipeline.formats import filesystem
 from pipeline.formats.options import ReadOptions, data_suffixes
+from pipeline.formats.reader import plan_splits
 from pipeline.stages import SourceShard, Stage
 from schemas.config import Config, InputConfig
 from schemas.errors import ConfigError, InputError
@@ -251,7 +251,7 @@ def _scoring_options(step: StepConfig) -> dict[str, Any]:
     """Return the options that can change a step's columns: not what it keeps of them."""
     hidden = {"keep", "min_score", "thresholds", "rules"}
     if step.references:  # their digests count instead, wherever they lie
-        hidden |= {"model", "tokenizer", "target"}
+        hidden |= {"model", "tokenizer", "target", "bad_words"}
     options = step.model_dump(mode="json", exclude=hidden)
     if isinstance(step, HeuristicsStep):
         options["columns"] = sorted({rule.column for rule in step_rules(step)})

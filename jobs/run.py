@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.resample import fit_target
-
 from jobs.plan import Plan, stages
 from jobs.provenance import provenance, version
 from pipeline.annotate import AnnotateShard
@@ -17,6 +15,7 @@ from pipeline.decide import rule_names, step_rules
 from pipeline.engine import Engine
 from pipeline.formats import filesystem
 from pipeline.read import ReadStage
+from pipeline.resample import fit_target
 from pipeline.stages import SourceShard, Stage
 from pipeline.write import SummariseShard, WriteErrors, WritePart, plan_parts
 from schemas.errors import BalanceError, RunError

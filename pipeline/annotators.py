@@ -22,9 +22,10 @@ from schemas.steps import (
     PreselectStep,
     StepConfig,
 )
+from schemas.text_columns import DEFAULT_TEXT_COLUMNS, TEXT_COLUMNS
 from scorers.base import Scorer
 
-__all__ = ["Annotator", "annotator", "forget"]
+__all__ = ["Annotator", "annotator", "forget", "local_folder"]
 
 
 class Annotator(Protocol):
@@ -45,7 +46,7 @@ class Annotator(Protocol):
         ...
 
 
-def _local_folder(folder: str) -> Path:
+def local_folder(folder: str) -> Path:
     """Return a folder of small files as a local one, fetched if it lies elsewhere."""
     if filesystem.is_local(folder):
         return Path(filesystem.local_path(folder))
@@ -58,7 +59,7 @@ def _local_folder(folder: str) -> Path:
 
 def _nullable(schema: pa.Schema) -> pa.Schema:
     """Return the schema with all fields nullable: in a run, rows that were rejected before have no value."""
-    return pa.schema([field.with_nullable(True) for field in schema])
+    return pa.schema([pa.field(f.name, f.type, metadata=f.metadata) for f in schema])
 
 
 class _TextAnnotator:
@@ -142,8 +143,8 @@ def _build(config: StepConfig, models: Mapping[str, str]) -> Annotator | None:
         case HeuristicsStep():
             from scorers.text_statistics import TextStatistics
 
-            columns = {rule.column for rule in step_rules(config) if rule.column.startswith("text_")}
-            return _TextAnnotator(TextStatistics(splitter=config.splitter, columns=tuple(sorted(columns))))
+            bad_words = models.get("bad_words")
+            return _TextAnnotator(TextStatistics(_text_columns(config), splitter=config.splitter, bad_words=bad_words))
         case PerplexityStep():
             return _perplexity(config, models)
         case DsirStep():
@@ -152,7 +153,7 @@ def _build(config: StepConfig, models: Mapping[str, str]) -> Annotator | None:
             if "model" not in models:
                 msg = "the target distribution isn't fitted yet"
                 raise RunError(msg)
-            model = DsirModel.load(_local_folder(models["model"]))
+            model = DsirModel.load(local_folder(models["model"]))
             return _TextAnnotator(DsirScorer(model, normalise=config.normalise, chunk_tokens=config.chunk_tokens))
         case PreselectStep():
             from scorers.label_score import LabelScorer
@@ -162,3 +163,29 @@ def _build(config: StepConfig, models: Mapping[str, str]) -> Annotator | None:
             )
         case _:
             return None
+
+
+def _text_columns(config: HeuristicsStep) -> tuple[str, ...]:
+    """Return the statistics to compute: those that rules need, and unless told otherwise all that follow the papers."""
+    needed = dict.fromkeys(rule.column for rule in step_rules(config) if rule.column in TEXT_COLUMNS)
+    if config.statistics == "rules" and needed:
+        return tuple(needed)
+    return tuple(dict.fromkeys([*DEFAULT_TEXT_COLUMNS, *needed]))
+
+
+def _perplexity(config: PerplexityStep, models: Mapping[str, str]) -> Annotator:
+    from scorers.perplexity import NgramPerplexity
+
+    def load(suffix: str) -> Scorer:
+        return NgramPerplexity(
+            models[f"model{suffix}"],
+            tokenizer=models.get(f"tokenizer{suffix}", models.get("tokenizer", config.tokenizer)),
+            normalizer=config.normalizer,
+            policy=config.policy,
+            mode=config.mode,
+            name=config.name,
+        )
+
+    if "{language}" in config.model:
+        return _LanguageAnnotator(lambda code: load(f".{code}"), config.languages or ())
+    return _TextAnnotator(load(""))

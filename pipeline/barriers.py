@@ -5,7 +5,9 @@ import pyarrow as pa
 from pipeline.barrier import Barrier, Outcome
 from pipeline.decide import kept
 from pipeline.deduplicate import CLUSTER_SCHEMA, deduplicate
-from schemas.steps import ExactDedupStep, StepConfig
+from pipeline.resample import resample, resampled_columns
+from pipeline.select import select
+from schemas.steps import DsirStep, ExactDedupStep, StepConfig
 
 __all__ = ["barrier_columns", "has_barrier", "run_barrier"]
 
@@ -17,13 +19,15 @@ def has_barrier(step: StepConfig) -> bool:
 
 def barrier_columns(step: StepConfig) -> pa.Schema:
     """Return the columns that a step's decision over the corpus adds."""
-    return CLUSTER_SCHEMA if isinstance(step, ExactDedupStep) else pa.schema([])
+    if isinstance(step, ExactDedupStep):
+        return CLUSTER_SCHEMA
+    return resampled_columns(step) if isinstance(step, DsirStep) else pa.schema([])
 
 
 def run_barrier(barrier: Barrier) -> Outcome:
     """Decide: writes the row states after the step for every shard, and its columns if it has any."""
     if isinstance(barrier.stage.config, ExactDedupStep):
         return deduplicate(barrier)
-    from pipeline.select import select
-
+    if isinstance(barrier.stage.config, DsirStep):
+        return resample(barrier)
     return select(barrier)

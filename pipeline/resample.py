@@ -4,6 +4,7 @@ import io
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,28 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.barrier import Barrier
+from pipeline.annotators import local_folder
+from pipeline.barrier import Barrier, Outcome
+from pipeline.decide import keep_rule, kept, rule_names
 from pipeline.formats import filesystem
 from pipeline.formats.options import ReadOptions, Split, data_suffixes
 from pipeline.formats.reader import plan_splits, read_split
-from pipeline.stages import SourceShard, shard_file
-from pipeline.store import ColumnFile, aligned
-from schemas.errors import DataError
+from pipeline.select import ColumnReader, merge_partials, rewrite_states, unit_column
+from pipeline.stages import SourceShard, Stage, shard_file
+from pipeline.state import RowState
+from pipeline.store import ColumnFile, aligned, writer
+from schemas.errors import ConfigError, DataError, RunError
 from schemas.steps import DsirStep
+from schemas.tables import described
 from scorers.divergence import kl_reduction
 from scorers.dsir import DsirModel
 from scorers.dsir_features import NgramCounter, NgramFeatures
+from scorers.dsir_sampling import DsirDecision, DsirPass, DsirSampling
+from scorers.noise import id_words
+from scorers.order_statistics import Partial
+from scorers.selection import TopDocuments, TopFraction, TopWeight, rule_of
 
-__all__ = ["CountFile", "CountShard", "features_of", "fit_target", "measure_gain"]
+__all__ = ["CountFile", "CountShard", "features_of", "fit_target", "resample", "resampled_columns"]
 
 SPLIT_BYTES = 128 << 20
 FITTED = "fit.json"
@@ -178,13 +188,151 @@ def _keep(model: DsirModel, folder: str) -> None:
                 stream.write(file.read_bytes())
 
 
-def measure_gain(barrier: Barrier, model: DsirModel, state: str) -> dict[str, float]:
-    """Return by how much the rows alive in `state` are nearer to the targets than the pool is (KL reduction, nats).
+TARGET_SCHEMA = pa.schema([described("dsir_target", pa.string(), "the target that drew the document")])
+
+
+def resampled_columns(step: DsirStep) -> pa.Schema:
+    """Return the columns that the draw adds: with several targets, which one drew the document."""
+    return TARGET_SCHEMA if isinstance(step.target, dict) and len(step.target) > 1 else pa.schema([])
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Reads what the draw looks at."""
+
+    reader: ColumnReader
+    columns: tuple[str, ...]
+    unit: str | None
+
+    def of(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], Any]:
+        """Return log weights (rows, targets), tokens, and what a row weighs."""
+        weights = np.column_stack([batch.column(name).to_numpy(zero_copy_only=False) for name in self.columns])
+        tokens = batch.column("dsir_tokens").to_numpy(zero_copy_only=False).astype(np.int64)
+        return weights, tokens, None if self.unit is None else batch.column(self.unit).to_numpy(zero_copy_only=False)
+
+
+@dataclass(frozen=True)
+class _Accumulate:
+    """One pass over a shard's weights."""
+
+    source: _Weights
+    task: DsirPass
+
+    def __call__(self, shard: SourceShard) -> bytes:
+        """Return the shard's partial."""
+        partials = []
+        for batch, state, positions in self.source.reader.read(shard):
+            rows = np.flatnonzero(state.mask)
+            taken = batch.take(pa.array(rows))
+            weights, tokens, units = self.source.of(taken)
+            partials.append(self.task.accumulate(weights, taken.column("doc_id"), tokens, units, positions[rows]))
+        if not partials:
+            none = np.zeros((0, len(self.source.columns)))
+            partials.append(self.task.accumulate(none, pa.array([], pa.string()), np.zeros(0, np.int64)))
+        return Partial.merge(partials).to_bytes()
+
+
+@dataclass(frozen=True)
+class _Apply:
+    """Lets the rows of a shard fall that weren't drawn, and says which target drew the others."""
+
+    stage: Stage
+    source: _Weights
+    decision: DsirDecision
+    targets: tuple[str, ...]
+    min_tokens: int
+    rule: int
+    columns: str | None
+
+    def __call__(self, shard: SourceShard) -> int:
+        """Write the shard's row states (and columns); return how many rows are alive."""
+        with ExitStack() as stack:
+            out = None
+            if self.columns is not None:
+                out = stack.enter_context(writer(shard_file(self.columns, shard.key), TARGET_SCHEMA))
+
+            def change(batch: pa.RecordBatch, state: RowState, positions: npt.NDArray[np.uint64]) -> None:
+                drawn = self._change(batch, state, positions)
+                if out is not None:
+                    names = pa.array([None if target < 0 else self.targets[target] for target in drawn], pa.string())
+                    out.write_batch(pa.RecordBatch.from_arrays([names], schema=TARGET_SCHEMA))
+
+            return rewrite_states(self.source.reader, shard, self.stage.state, change)
+
+    def _change(self, batch: pa.RecordBatch, state: RowState, positions: npt.NDArray[np.uint64]) -> list[int]:
+        rows = np.flatnonzero(state.mask)
+        taken = batch.take(pa.array(rows))
+        weights, tokens, _ = self.source.of(taken)
+        drawn = np.full(batch.num_rows, -1, np.int64)
+        drawn[rows] = self.decision.choose(weights, taken.column("doc_id"), tokens, positions[rows])
+        length = np.zeros(batch.num_rows)
+        length[rows] = tokens
+        state.fall(self.stage.index, state.mask & (length < self.min_tokens), 0, length, float(self.min_tokens))
+        # What fell is the weight with its noise, towards the first target; the threshold is that of the draw.
+        keys = np.full(batch.num_rows, np.nan)
+        keys[rows] = self.decision.draw.keys(weights[:, 0], id_words(taken.column("doc_id")))
+        first = self.decision.thresholds.get(0)
+        edge = first.value if first is not None and np.isfinite(first.value) else np.nan
+        state.fall(self.stage.index, drawn < 0, self.rule, keys, edge)
+        return drawn.tolist()  # type: ignore[no-any-return]
+
+
+def resample(barrier: Barrier) -> Outcome:
+    """Draw documents by their weights: exactly as many as asked for, the same on any runner and in any order."""
+    stage = barrier.stage
+    config = stage.config
+    if not isinstance(config, DsirStep):
+        msg = f"step {stage.label} doesn't resample"
+        raise RunError(msg)
+    model = DsirModel.load(local_folder(stage.models["model"]))
+    columns = tuple(f"dsir_log_weight_{name}" for name in model.targets) or ("dsir_log_weight",)
+    unit = unit_column(config)
+    names = [*columns, "dsir_tokens", *([unit] if unit is not None else [])]
+    source = _Weights(ColumnReader.of(barrier, names), columns, unit)
+    rule = rule_of(kept(config))
+    if not isinstance(rule, TopDocuments | TopFraction | TopWeight):
+        msg = f"step {stage.label} draws a fraction or a number of documents, no percentiles"
+        raise ConfigError(msg)
+    proportions = None
+    if model.targets:
+        given = config.proportions
+        proportions = [given[n] for n in model.targets] if given is not None else model.proportions.tolist()
+    sampling = DsirSampling(
+        rule, seed=barrier.seed, proportions=proportions, top_k=config.top_k, min_tokens=config.min_tokens
+    )
+    passes = 0
+    while (task := sampling.next_pass()) is not None:
+        passes += 1
+        label = f"{stage.label}: draw, pass {passes}"
+        work = _Accumulate(source, task)
+        partial = barrier.engine.reduce(label, barrier.shards, work, merge_partials, small=barrier.small)
+        sampling.advance(Partial.from_bytes(partial))
+    kind = "fraction" if config.keep.fraction is not None else "documents"
+    adds = resampled_columns(config).names
+    folder = barrier.folder("target") if adds else None
+    decision = sampling.decision()
+    position = rule_names(config).index(keep_rule(config, kind))
+    apply = _Apply(stage, source, decision, model.targets, config.min_tokens, position, folder)
+    barrier.engine.map(f"{stage.label}: decide", barrier.shards, apply, small=barrier.small)
+    thresholds = {
+        model.targets[target] if model.targets else "target": threshold.value if np.isfinite(threshold.value) else None
+        for target, threshold in decision.thresholds.items()
+    }
+    return Outcome(
+        columns=dict.fromkeys(adds, folder or ""),
+        thresholds={keep_rule(config, kind): thresholds, "dsir_tokens_min": config.min_tokens},
+        metrics={"passes": passes, "candidates": sampling.candidates} | _measure_gain(barrier, model),
+        warnings=tuple(f"step {stage.label}: {note}" for note in sampling.notes()),
+    )
+
+
+def _measure_gain(barrier: Barrier, model: DsirModel) -> dict[str, float]:
+    """Return by how much the rows drawn are nearer to the targets than the pool is (KL reduction, nats).
 
     A random selection of the pool has the pool's own distribution in expectation, so the pool is the baseline.
     """
     text = barrier.columns.get("text", barrier.documents)
-    work = CountShard(text, state, model.features, None)
+    work = CountShard(text, barrier.stage.state, model.features, None)
     counts = _load(barrier.engine.reduce(f"{barrier.stage.label}: gain", barrier.shards, work, _sum))
     if not counts[:-1].sum():
         return {}

@@ -121,7 +121,7 @@ class Config(Model):
         plain = self.resolved(models)
         del plain["name"], plain["output"]["path"]
         for step, options in zip(self.steps, plain["steps"], strict=True):
-            for option in ("model", "tokenizer", "target"):
+            for option in ("model", "tokenizer", "target", "bad_words"):
                 if any(key.split(".")[0] == option for key in step.references):
                     options[step.verb].pop(option, None)
         return digest(plain)

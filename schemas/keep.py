@@ -27,6 +27,9 @@ class Keep(Model):
     fraction: float | None = Field(default=None, gt=0, le=1)
     of: Unit = "documents"
     documents: int | None = Field(default=None, ge=0)
+    best: Literal["high", "low"] | None = Field(
+        default=None, description="which values `fraction` and `documents` keep; high, but of perplexities low"
+    )
 
     @model_validator(mode="after")
     def _one_global_rule(self) -> "Keep":

@@ -95,6 +95,13 @@ class HeuristicsStep(StepConfig):
     thresholds: dict[str, float | None] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     splitter: Literal["fast", "spacy"] = "fast"
+    statistics: Literal["all", "rules"] = Field(default="all", description="rules: only the columns that rules need")
+    bad_words: str | None = Field(default=None, description="a file with a word or phrase a line")
+
+    @property
+    def references(self) -> dict[str, str]:
+        """The word list, if there is one."""
+        return {} if self.bad_words is None else {"bad_words": self.bad_words}
 
 
 class RulesStep(StepConfig):
@@ -115,9 +122,9 @@ class PerplexityStep(StepConfig):
 
     verb: ClassVar[str] = "perplexity"
     model: str = Field(description="model folder, ARPA or KenLM binary, or hf://; may hold {language}")
-    tokenizer: str | None = Field(default=None, description="SentencePiece model; may hold {language}")
+    tokenizer: str | None = Field(default=None, description="SentencePiece model, or none: words; may hold {language}")
     normalizer: str | None = None
-    policy: Literal["document", "lines"] | None = None
+    policy: Literal["document", "lines", "nonblank_lines"] | None = None
     mode: Literal["ccnet", "oscar", "kenlm"] | None = None
     name: str = Field(default="quality", pattern=NAME)
     languages: tuple[str, ...] | None = Field(default=None, description="languages that {language} may take")
@@ -141,7 +148,9 @@ class PerplexityStep(StepConfig):
     @property
     def references(self) -> dict[str, str]:
         """Model and tokenizer, one of each for every language where the path holds {language}."""
-        named = {"model": self.model} | ({"tokenizer": self.tokenizer} if self.tokenizer else {})
+        named = {"model": self.model}
+        if self.tokenizer not in (None, "none"):
+            named["tokenizer"] = str(self.tokenizer)
         found: dict[str, str] = {}
         for option, path in named.items():
             if "{language}" in path:
@@ -169,7 +178,7 @@ class DsirStep(StepConfig):
     normalise: Literal["none", "token", "chunk"] = "none"
     chunk_tokens: int = Field(default=128, gt=0, description="of `normalise: chunk`")
     tokens: Literal["wordpunct", "words"] = "wordpunct"
-    tokenizer: str | None = Field(default=None, description="SentencePiece or tokenizer.json file: its pieces as tokens")
+    tokenizer: str | None = Field(default=None, description="SentencePiece or tokenizer.json file whose pieces count")
     max_ngrams: int | None = Field(default=None, gt=0, description="n-grams to fit each side on; all if absent")
     top_k: bool = Field(default=False, description="take the largest weights instead of sampling")
     keep: Keep = Keep()
