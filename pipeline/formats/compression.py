@@ -160,11 +160,24 @@ def _gzip_member(source: _Source) -> Iterator[bytes]:
         view = source.take(_SLICE)
         if not view:
             raise _TruncatedError
+        before = inflater.copy()
         try:
             data = inflater.decompress(view)
         except zlib.error as error:
+            yield from _before_damage(before, view)
             raise _CorruptError(str(error)) from error
         source.back(len(inflater.unused_data))
+        if data:
+            yield data
+
+
+def _before_damage(inflater: "zlib._Decompress", view: memoryview) -> Iterator[bytes]:
+    """Yield what a slice holds before the byte at which it is damaged."""
+    for at in range(len(view)):
+        try:
+            data = inflater.decompress(view[at : at + 1])
+        except zlib.error:
+            return
         if data:
             yield data
 
@@ -183,6 +196,28 @@ def _stream_member(source: _Source, decompressor: bz2.BZ2Decompressor | lzma.LZM
     source.back(len(decompressor.unused_data))
 
 
+def _zstd_blocks(source: _Source) -> Iterator[bytes]:
+    """Yield a frame in parts that decompress to 128 KiB at most: its header, and each block."""
+    header = source.peek(6)
+    if len(header) < 6:
+        raise _TruncatedError
+    if header[:4] != _MAGIC["zst"]:
+        msg = "no zstd frame begins here"
+        raise _CorruptError(msg)
+    flags = header[4]
+    single = flags >> 5 & 1
+    yield source.exactly(5 + (1 - single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6])
+    last = False
+    while not last:
+        head = int.from_bytes(source.peek(3), "little")
+        last, kind, size = bool(head & 1), head >> 1 & 3, head >> 3
+        if kind == 3 or size > _ZSTD_BLOCK:
+            msg = "no zstd block begins where one should"
+            raise _CorruptError(msg)
+        block = source.exactly(3 + (1 if kind == 1 else size))
+        yield block + source.exactly(4) if last and flags >> 2 & 1 else block
+
+
 class _ZstdFrames:
     """Reads frames block by block, so that each one's end and its output a step are known."""
 
@@ -198,37 +233,24 @@ class _ZstdFrames:
             size = int.from_bytes(source.exactly(8)[4:], "little")
             self._skip(source, size, dictionary=magic == _WARC_DICTIONARY and start == 0)
             return
-        header = source.peek(6)
-        if len(header) < 6:
-            raise _TruncatedError
-        if header[:4] != _MAGIC["zst"]:
-            msg = "no zstd frame begins here"
-            raise _CorruptError(msg)
-        flags = header[4]
-        single = flags >> 5 & 1
-        size = 5 + (1 - single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
-        pending = [source.exactly(size)]
         options = {} if self._dictionary is None else {"dict_data": self._dictionary}
         frame = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW, **options).decompressobj()
-        last = False
-        while not last:
-            block = int.from_bytes(source.peek(3), "little")
-            last = bool(block & 1)
-            kind = block >> 1 & 3
-            if kind == 3 or block >> 3 > _ZSTD_BLOCK:
-                msg = "no zstd block begins where one should"
-                raise _CorruptError(msg)
-            pending.append(source.exactly(3 + (1 if kind == 1 else block >> 3)))
-            if last and flags >> 2 & 1:
-                pending.append(source.exactly(4))
-            if last or len(pending) >= _ZSTD_BLOCKS:
-                try:
-                    data = frame.decompress(b"".join(pending))
-                except zstandard.ZstdError as error:
-                    raise _CorruptError(str(error)) from error
-                pending = []
-                if data:
+        out: list[bytes] = []
+        fault: Exception | None = None
+        try:
+            for block in _zstd_blocks(source):
+                out.append(frame.decompress(block))
+                if len(out) >= _ZSTD_BLOCKS and (data := b"".join(out)):
+                    out = []
                     yield data
+        except zstandard.ZstdError as error:
+            fault = _CorruptError(str(error))
+        except (_CorruptError, _TruncatedError) as error:
+            fault = error
+        if data := b"".join(out):
+            yield data
+        if fault is not None:
+            raise fault
 
     def _skip(self, source: _Source, size: int, *, dictionary: bool) -> None:
         if dictionary:

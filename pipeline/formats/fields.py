@@ -122,8 +122,7 @@ class Fields:
 
 
 def add_record(
-    builder: BatchBuilder, fields: Fields, record: dict[str, Any], place: str, weight: int, options:
-        ReadOptions
+    builder: BatchBuilder, fields: Fields, record: dict[str, Any], place: str, weight: int, options: ReadOptions
 ) -> None:
     """Add a record to the batch: as a document, a rejected page of HTML, or an error.
 

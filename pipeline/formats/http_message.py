@@ -15,7 +15,7 @@ _STATUS = re.compile(rb"(?<!\d)[1-5]\d\d(?!\d)")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]{0,4096})?\r?\n")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
 _MAX_HEADER = 1 << 18
-_STEP = 256  # bytes of a damaged stream unpacked at once: what is lost before the damage
+_STEP = 256  # bytes unpacked at once where a fault loses those before it, too
 
 
 class HttpMessage(NamedTuple):
@@ -169,12 +169,12 @@ def _brotli(data: bytes, limit: int) -> tuple[bytes, bool]:
     parts: list[bytes] = []
     size = 0
     try:
-        while size < limit and (part := reader.read(min(1 << 16, limit - size))):
+        while size < limit and (part := reader.read(_STEP)):
             parts.append(part)
             size += len(part)
     except Exception:  # noqa: BLE001  (the library has no error of its own)
         return b"".join(parts), False
-    return b"".join(parts), True
+    return b"".join(parts)[:limit], True
 
 
 def _zstd(data: bytes, limit: int) -> tuple[bytes, bool]:

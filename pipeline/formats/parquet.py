@@ -30,7 +30,7 @@ def _opened(path: str) -> Iterator[pq.ParquetFile]:
     local = filesystem.is_local(path)
     source: Any = filesystem.local_path(path) if local else filesystem.open_binary(path)
     try:
-        with pq.ParquetFile(source) as file:
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
             yield file
     except pa.ArrowInvalid as error:
         msg = f"{path} is no readable Parquet file: {_first_line(error)}"

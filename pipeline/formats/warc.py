@@ -38,8 +38,7 @@ def read_warc(split: Split, source: str, options: ReadOptions) -> Iterator[ReadB
     builder = BatchBuilder(split.path, source, options)
     with filesystem.open_binary(split.path) as stream:
         records = warc_records(
-            stream, split.codec, max_record_bytes=options.max_record_bytes,
-            max_expansion=options.max_expansion
+            stream, split.codec, max_record_bytes=options.max_record_bytes, max_expansion=options.max_expansion
         )
         for record in records:
             if builder.full:

@@ -18,7 +18,7 @@ __all__ = ["WarcFault", "WarcRecord", "warc_records"]
 _MAGIC = b"WARC/"
 _BEGINS = re.compile(rb"WARC/\d\.\d{1,2}[ \t]*\r?\n[A-Za-z][A-Za-z0-9-]{0,60}[ \t]*:")
 _LOOKAHEAD = 128  # more than `_BEGINS` can match
-_HEADER_END = re.compile(rb"\r?\n\r?\n")
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _MAX_HEADER = 1 << 16
 _BLANKS = re.compile(rb"[\r\n\t ]*")
 _CLOSING = re.compile(rb"\r?\n\r?\n?\Z")
@@ -229,7 +229,7 @@ def _header_end(segment: _Segment) -> tuple[int, int] | None:
     size = 1 << 12
     while True:
         available = segment.need(size)
-        match = _HEADER_END.search(segment.buffer, 0, _MAX_HEADER)
+        match = _BLANK_LINE.search(segment.buffer, 0, _MAX_HEADER)
         if match:
             return match.start(), match.end()
         if available < size or size >= _MAX_HEADER:
@@ -253,7 +253,9 @@ def _framed(
             segment.need(length + _MAX_HEADER)
             following = _blanks_end(segment.buffer, end)
     last = following == len(segment.buffer)
-    if whole and (last or segment.buffer.startswith(_MAGIC, following)):
+    # After a blank line comes the next record, or what is left of it: its own fault, not this record's length.
+    closed = whole and _BLANK_LINE.match(segment.buffer, end)
+    if whole and (last or closed or segment.buffer.startswith(_MAGIC, following)):
         segment.at = following
         damaged = segment.fault if last else None
         if damaged is not None and damaged.kind != "truncated_file":
