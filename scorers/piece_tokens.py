@@ -20,6 +20,8 @@ __all__ = ["PieceTokenizer"]
 class PieceTokenizer:
     """A tokenizer file, read when first used; `*.json` is Hugging Face's format, anything else SentencePiece's.
 
+    Two are equal if their files hold the same bytes.
+
     Raises:
         ModelError: if the file is missing or isn't a tokenizer.
         ConfigError: if the package that reads it isn't installed.
@@ -33,6 +35,12 @@ class PieceTokenizer:
 
     def __reduce__(self) -> tuple[type["PieceTokenizer"], tuple[Path]]:
         return PieceTokenizer, (self.path,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PieceTokenizer) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @cached_property
     def digest(self) -> str:
