@@ -46,8 +46,6 @@ def main() -> None:
         if debug:
             raise
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("stopped; what is finished is kept, and the same command goes on from there", 130)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -167,3 +165,84 @@ def sql(
     from jobs.sql import run_query
 
     run_query(run_folder, query, format=chosen, limit=limit)
+
+
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")]
+
+
+@manifest_app.command("show")
+def manifest_show(run_folder: RunFolder, as_json: AsJson = False) -> None:
+    """Summarise a run: its funnel, sources, inputs, models, shards."""
+    from jobs.manifest_commands import show
+
+    show(run_folder, as_json=as_json)
+
+
+@manifest_app.command("verify")
+def manifest_verify(
+    run_folder: RunFolder,
+    inputs: Annotated[bool, typer.Option("--inputs", help="Digest inputs and models too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute digests, counts and the balance; exit status 1 if anything is off."""
+    from jobs.manifest_commands import verify
+
+    if not verify(run_folder, inputs=inputs, as_json=as_json).ok:
+        raise typer.Exit(1)
+
+
+@manifest_app.command("diff")
+def manifest_diff(
+    first: Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what differs between two runs, and why; exit status 1 if their shards differ."""
+    from jobs.manifest_commands import diff
+
+    if not diff(first, second, as_json=as_json).same_bytes:
+        raise typer.Exit(1)
+
+
+@manifest_app.command("rerun")
+def manifest_rerun(
+    run_folder: RunFolder,
+    output: Annotated[str, typer.Option("--output", "-o", help="Where to; not the run's own folder.")],
+    workers: Workers = 1,
+    runner: Runner = "FnApiRunner",
+    as_json: AsJson = False,
+) -> None:
+    """Run the recorded config again, and say whether the bytes agree; exit status 1 if not."""
+    from jobs.manifest_commands import rerun
+
+    if not rerun(run_folder, output, workers=workers, runner=runner, as_json=as_json).same:
+        raise typer.Exit(1)
+
+
+@train_app.command("dsir")
+def train_dsir_command(
+    raw: Annotated[list[str], typer.Option("--raw", help="Files of the raw pool; repeatable.")],
+    target: Annotated[list[str], typer.Option("--target", help="Files of the target, or name=files; repeatable.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model's folder.")],
+    text: Annotated[str, typer.Option(help="The pool's text field.")] = "text",
+    target_text: Annotated[str, typer.Option(help="The targets' text field.")] = "text",
+    ngrams: Annotated[int, typer.Option(min=1, max=16)] = 2,
+    buckets: Annotated[int, typer.Option(min=1)] = 10_000,
+    hash_: Annotated[str, typer.Option("--hash", help="fast or sha256.")] = "fast",
+    tokens: Annotated[str, typer.Option(help="wordpunct, words, or a tokenizer's file.")] = "wordpunct",
+    smoothing: Annotated[float, typer.Option(min=0)] = 0.0,
+    max_ngrams: Annotated[int | None, typer.Option(min=1, help="N-grams to fit each side on.")] = None,
+) -> None:
+    """Fit DSIR's ratio of target to raw pool, for `dsir: {model: FOLDER}`."""
+    from jobs.train_dsir import features_from, targets_from, train_dsir
+
+    train_dsir(
+        raw,
+        targets_from(target),
+        str(output),
+        features_from(ngrams, buckets, hash_, tokens),
+        text=text,
+        target_text=target_text,
+        smoothing=smoothing,
+        max_ngrams=max_ngrams,
+    )

@@ -6,8 +6,8 @@ from typing import Any
 
 from jobs.manifest_file import read_manifest
 from jobs.sql_views import connect, shard_relation
-from jobs.verify_sources import significant
 from pipeline.formats import filesystem
+from schemas.config import significant
 from schemas.manifest import Manifest
 
 __all__ = ["Comparison", "Difference", "Moved", "compare"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.manifest_file import FATES, MANIFEST, files_of
 from jobs.plan import Plan, stages
 from jobs.provenance import provenance, version
 from pipeline.annotate import AnnotateShard
@@ -18,14 +19,12 @@ from pipeline.read import ReadStage
 from pipeline.resample import fit_target
 from pipeline.stages import SourceShard, Stage
 from pipeline.write import SummariseShard, WriteErrors, WritePart, plan_parts
-from schemas.errors import BalanceError, RunError
+from schemas.errors import BalanceError
 from schemas.manifest import Counts, InputRecord, Manifest, ModelRecord, ShardRecord, StepRecord
 from schemas.steps import DsirStep
 
-__all__ = ["MANIFEST", "execute", "read_manifest"]
+__all__ = ["execute"]
 
-MANIFEST = "manifest.json"
-FOLDERS = ("selected", "rejected", "errors")
 ERROR_ROWS_PER_PART = 500_000
 
 
@@ -39,20 +38,6 @@ class _Progressed:
     thresholds: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-
-
-def read_manifest(run: str) -> Manifest:
-    """Read a finished run's manifest.
-
-    Raises:
-        RunError: if the folder holds no finished run.
-    """
-    path = filesystem.join(run, MANIFEST)
-    if not filesystem.exists(path):
-        msg = f"{run} holds no {MANIFEST}: it is no run of tamis, or one that hasn't finished (tamis run resumes it)"
-        raise RunError(msg)
-    with filesystem.open_binary(path) as stream:
-        return Manifest.model_validate_json(stream.read())
 
 
 def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False) -> Manifest:
@@ -173,7 +158,7 @@ class _Execution:
         records = sorted((ShardRecord.model_validate(part) for part in written), key=lambda r: r.path)
         self._check(counts, records)
         self._remove_others({record.path for record in records})
-        totals = {name: sum(source[name] for source in counts.values()) for name in ("read", *FOLDERS)}
+        totals = {name: sum(source[name] for source in counts.values()) for name in ("read", *FATES)}
         return Manifest(
             name=self.plan.config.name,
             config_sha256=self.plan.digest,
@@ -221,7 +206,7 @@ class _Execution:
         """Return read, selected, rejected and errors by source: what readers counted, and how the rows fell."""
         counts: dict[str, dict[str, int]] = {}
         for shard in self.plan.shards:
-            mine = counts.setdefault(shard.source, dict.fromkeys(("read", *FOLDERS), 0))
+            mine = counts.setdefault(shard.source, dict.fromkeys(("read", *FATES), 0))
             summary = summaries[shard.index]
             note = self.at.notes[shard.index]["read"]
             mine["read"] += note["records"]
@@ -245,7 +230,7 @@ class _Execution:
                     f"{mine['rejected']} rejected + {mine['errors']} errors = {ended}"
                 )
                 raise BalanceError(msg)
-        for folder in FOLDERS:
+        for folder in FATES:
             expected = sum(mine[folder] for mine in counts.values())
             rows = sum(record.rows for record in records if record.fate == folder)
             if rows != expected:
@@ -254,14 +239,9 @@ class _Execution:
 
     def _remove_others(self, paths: set[str]) -> None:
         """Delete what an earlier run into the same folder left among the shards."""
-        for folder in FOLDERS:
-            root = filesystem.join(self.output, folder)
-            if not filesystem.exists(root):
-                continue
-            for file in filesystem.expand(root):
-                relative = f"{folder}/" + file.path.split(f"/{folder}/", 1)[-1]
-                if relative not in paths:
-                    filesystem.remove(file.path)
+        for path in list(files_of(self.output)):
+            if path not in paths:
+                filesystem.remove(filesystem.join(self.output, path))
 
     def _inputs(self) -> tuple[InputRecord, ...]:
         records: dict[tuple[str, str], int] = {}

@@ -1,15 +1,55 @@
 """`tamis train dsir`: fits the ratio of target to raw pool once, for many runs."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import typer
 
 from jobs.corpus import texts
 from pipeline.formats.options import ReadOptions
+from schemas.errors import ConfigError
 from scorers.dsir import DsirModel
-from scorers.dsir_features import NgramCounter, NgramFeatures
+from scorers.dsir_features import HashName, NgramCounter, NgramFeatures
+from scorers.lowercase_tokens import Alphabet
 
-__all__ = ["train_dsir"]
+__all__ = ["features_from", "targets_from", "train_dsir"]
+
+
+def targets_from(options: Sequence[str]) -> dict[str, list[str]]:
+    """Return target name to files, from options "files" (one target without a name) or "name=files".
+
+    Raises:
+        ConfigError: if targets with and without a name are mixed.
+    """
+    targets: dict[str, list[str]] = {}
+    for option in options:
+        name, found, paths = option.partition("=")
+        targets.setdefault(name if found else "", []).append(paths if found else option)
+    if "" in targets and len(targets) > 1:
+        msg = "--target: give every target a name (name=files), or none"
+        raise ConfigError(msg)
+    return targets
+
+
+def features_from(ngrams: int, buckets: int, hash_: str, tokens: str) -> NgramFeatures:
+    """Return what to count, from command-line options.
+
+    Raises:
+        ConfigError: for an unknown hash, or tokens that are neither a known name nor a file.
+    """
+    if hash_ not in ("fast", "sha256"):
+        msg = f"--hash {hash_}: fast or sha256"
+        raise ConfigError(msg)
+    named: HashName = "fast" if hash_ == "fast" else "sha256"
+    known: dict[str, Alphabet] = {"wordpunct": "wordpunct", "words": "words"}
+    if tokens in known:
+        return NgramFeatures(ngrams, buckets, named, known[tokens])
+    from scorers.piece_tokens import PieceTokenizer
+
+    if not Path(tokens).is_file():
+        msg = f"--tokens {tokens}: neither wordpunct nor words, and no file of that name"
+        raise ConfigError(msg)
+    return NgramFeatures(ngrams, buckets, named, PieceTokenizer(Path(tokens)))
 
 
 def train_dsir(

@@ -1,42 +1,16 @@
 """Checks what a run came from: its config by digest, its inputs and models where they lie."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from jobs.models import find_models
 from jobs.provenance import code_digest
 from pipeline.formats import filesystem
-from schemas.config import Config, parse_config
+from schemas.config import Config, parse_config, significant
 from schemas.errors import ConfigError, InputError, ModelError
 from schemas.manifest import InputRecord, Manifest, ModelRecord
 from schemas.model import digest
 
-__all__ = ["check_config", "input_problems", "model_problems", "recorded_digest", "significant"]
-
-MODEL_OPTIONS = ("model", "tokenizer", "target")
-
-
-def recorded_digest(config: Mapping[str, Any]) -> str:
-    """Return the digest of a resolved config as a manifest records it; equals `Config.digest`, whatever the version."""
-    return digest(significant(config))
-
-
-def significant(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what can change a result of a resolved config as a manifest records it.
-
-    Left out are the run's name, its folder, and the place of models whose digests are there.
-    """
-    output = {key: value for key, value in config.get("output", {}).items() if key != "path"}
-    steps = []
-    for step in config.get("steps", ()):
-        kept = {}
-        for verb, options in step.items():
-            digested = {key.split(".")[0] for key in options.get("sha256", {})}
-            kept[verb] = {k: v for k, v in options.items() if k not in digested or k not in MODEL_OPTIONS}
-        steps.append(kept)
-    plain = {key: value for key, value in config.items() if key != "name"}
-    return plain | {"output": output, "steps": steps}
-
+__all__ = ["check_config", "input_problems", "model_problems"]
 
 def _model_digests(models: Iterable[ModelRecord]) -> dict[str, dict[str, str]]:
     digests: dict[str, dict[str, str]] = {}
@@ -49,7 +23,7 @@ def check_config(manifest: Manifest) -> tuple[list[str], list[str]]:
     """Return failures and notes on the config: the resolved one by its digest, and that it comes from the given one."""
     failures: list[str] = []
     notes: list[str] = []
-    found = recorded_digest(manifest.config)
+    found = digest(significant(manifest.config))
     if found != manifest.config_sha256:
         failures.append(f"the recorded config has the digest {found}, the manifest says {manifest.config_sha256}")
     try:

@@ -139,6 +139,7 @@ class Engine:
         try:
             with self._progress(label, len(tasks), ticks):
                 self._run(label, tasks, _Guarded(process, failure, ticks), combine, result, small=small)
+            filesystem.remove(filesystem.join(self.scratch, WORKER_LOG))
             with filesystem.open_binary(result) as stream:
                 return stream.read()
         except Exception as error:

@@ -1,5 +1,6 @@
 """The config of a run: inputs, steps, output; parsed strictly, and digested so that equal work has an equal name."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -8,7 +9,7 @@ from schemas.errors import ConfigError
 from schemas.model import Model, canonical_json, digest, validate
 from schemas.steps import ExtractStep, StepConfig, parse_step
 
-__all__ = ["Config", "InputConfig", "Limits", "OutputConfig", "parse_config"]
+__all__ = ["Config", "InputConfig", "Limits", "OutputConfig", "parse_config", "significant"]
 
 Format = Literal["warc", "wet", "jsonl", "parquet", "csv"]
 
@@ -118,13 +119,28 @@ class Config(Model):
 
     def digest(self, models: dict[str, dict[str, str]]) -> str:
         """Return the SHA-256 of all that can change a result: not the run's name, place, or where models lie."""
-        plain = self.resolved(models)
-        del plain["name"], plain["output"]["path"]
-        for step, options in zip(self.steps, plain["steps"], strict=True):
-            for option in ("model", "tokenizer", "target", "bad_words"):
-                if any(key.split(".")[0] == option for key in step.references):
-                    options[step.verb].pop(option, None)
-        return digest(plain)
+        return digest(significant(self.resolved(models)))
+
+
+MODEL_OPTIONS = ("model", "tokenizer", "target", "bad_words")
+"""Options that name a file; its digest stands in for its place."""
+
+
+def significant(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what can change a result of a resolved config, as `Config.resolved` gives it and a manifest records it.
+
+    Left out are the run's name, its folder, and the place of models whose digests are there.
+    """
+    output = {key: value for key, value in config.get("output", {}).items() if key != "path"}
+    steps = []
+    for step in config.get("steps", ()):
+        kept = {}
+        for verb, options in step.items():
+            digested = {key.split(".")[0] for key in options.get("sha256", {})}
+            kept[verb] = {k: v for k, v in options.items() if k not in digested or k not in MODEL_OPTIONS}
+        steps.append(kept)
+    plain = {key: value for key, value in config.items() if key != "name"}
+    return plain | {"output": output, "steps": steps}
 
 
 def parse_config(value: Any) -> Config:
