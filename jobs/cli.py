@@ -1,7 +1,6 @@
 """The command line. Commands are thin, and import what they need when they run: `tamis --help` answers at once."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,9 +45,6 @@ def main() -> None:
         if debug:
             raise
         _fail(str(error), 1)
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def _fail(message: str, status: int) -> None:
