@@ -16,12 +16,35 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.errors import ConfigError, ModelError
+from scorers.causal_models import context_limit, load_causal_model, load_tokenizer, start_token
 from scorers.texts import Texts, as_list
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["bits_per_character", "text_losses"]
+__all__ = ["Losses", "bits_per_character", "measure_losses", "text_losses"]
+
+
+class Losses(NamedTuple):
+    """What texts cost a model.
+
+    Attributes:
+        nats: float64 of shape (texts,), minus the log-probability of all tokens after the start token; 0 for an
+            empty text.
+        tokens: int64 of shape (texts,), how many those are.
+        characters: int64 of shape (texts,), code points.
+    """
+
+    nats: npt.NDArray[np.float64]
+    tokens: npt.NDArray[np.int64]
+    characters: npt.NDArray[np.int64]
+
+    @property
+    def bits_per_character(self) -> npt.NDArray[np.float64]:
+        """Nats as bits a character, shape (texts,); NaN for an empty text."""
+        bits = np.full(len(self.nats), np.nan)
+        np.divide(self.nats, self.characters * math.log(2), out=bits, where=self.characters > 0)
+        return bits
 
 
 class _Window(NamedTuple):
@@ -49,20 +72,16 @@ def bits_per_character(
 ) -> npt.NDArray[np.float64]:
     """Return the bits per character of each text; NaN for an empty text.
 
-    The arguments are those of `text_losses`.
+    The arguments are those of `measure_losses`.
 
     Raises:
         ConfigError: if `context`, `stride` or `batch_tokens` is out of range.
         ModelError: if the model can't be loaded, the tokenizer has no start token, or a loss isn't finite.
     """
-    documents = as_list(texts)
-    losses = text_losses(
-        model, documents, tokenizer=tokenizer, context=context, stride=stride, batch_tokens=batch_tokens
+    losses = measure_losses(
+        model, texts, tokenizer=tokenizer, context=context, stride=stride, batch_tokens=batch_tokens
     )
-    characters = np.array([len(text) for text in documents], np.float64)
-    bits = np.full(len(documents), np.nan)
-    np.divide(losses, characters * math.log(2), out=bits, where=characters > 0)
-    return bits
+    return losses.bits_per_character
 
 
 def text_losses(
@@ -74,7 +93,27 @@ def text_losses(
     stride: int | None = None,
     batch_tokens: int = 4096,
 ) -> npt.NDArray[np.float64]:
-    """Return the total loss of each text in nats: minus the log-probability of all its tokens after the start token.
+    """Return the total loss of each text in nats; the arguments are those of `measure_losses`.
+
+    Raises:
+        ConfigError: if `context`, `stride` or `batch_tokens` is out of range.
+        ModelError: if the model can't be loaded, the tokenizer has no start token, or a loss isn't finite.
+    """
+    return measure_losses(
+        model, texts, tokenizer=tokenizer, context=context, stride=stride, batch_tokens=batch_tokens
+    ).nats
+
+
+def measure_losses(
+    model: Any,
+    texts: Texts,
+    *,
+    tokenizer: Any = None,
+    context: int | None = None,
+    stride: int | None = None,
+    batch_tokens: int = 4096,
+) -> Losses:
+    """Measure the total loss of each text: minus the log-probability of all its tokens after the start token.
 
     Args:
         model: a `transformers` causal language model, on the device where it shall run, or its local folder.
@@ -87,9 +126,6 @@ def text_losses(
         batch_tokens: most tokens in a batch, padding included; a window alone may be longer. Each takes memory
             for a number per entry of the vocabulary.
 
-    Returns:
-        float64 of shape (texts,); 0 for an empty text.
-
     Raises:
         ConfigError: if `context`, `stride` or `batch_tokens` is out of range.
         ModelError: if the model can't be loaded, the tokenizer has no start token, or a loss isn't finite.
@@ -100,11 +136,14 @@ def text_losses(
     if batch_tokens < 1:
         msg = f"batch_tokens is {batch_tokens}: it must be at least 1"
         raise ConfigError(msg)
-    start = _start_token(tokenizer)
+    start = start_token(tokenizer)
+    counts = np.zeros(len(documents), np.int64)
     windows: list[_Window] = []
     for i, text in enumerate(documents):
         if text:
-            windows.extend(_windows(i, [start, *_tokens(tokenizer, text)], context, stride))
+            tokens = _tokens(tokenizer, text)
+            counts[i] = len(tokens)
+            windows.extend(_windows(i, [start, *tokens], context, stride))
     windows.sort(key=lambda window: -len(window.tokens))  # equal lengths need no padding; the largest batch comes first
     losses = np.zeros(len(documents), np.float64)
     for batch in _batches(windows, batch_tokens):
@@ -113,29 +152,15 @@ def text_losses(
                 msg = f"the language model {_name(model)} gives text {window.text} of the batch no finite loss"
                 raise ModelError(msg)
             losses[window.text] += loss
-    return losses
+    return Losses(losses, counts, np.array([len(text) for text in documents], np.int64))
 
 
 def _loaded(model: Any, tokenizer: Any) -> tuple[Any, Any]:
     """Return model and tokenizer, from local files where they are named and not given."""
-    if not isinstance(model, str | Path) and tokenizer is not None:
-        return model, tokenizer
-    try:
-        import transformers
-    except ImportError as error:
-        msg = "language models need the packages torch and transformers: pip install 'tamis[lm]'"
-        raise ConfigError(msg) from error
-    folder = str(model) if isinstance(model, str | Path) else _name(model)
-    try:
-        if isinstance(model, str | Path):
-            model = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
-        if tokenizer is None:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        reason = str(error).split("\n", 1)[0]
-        msg = f"the language model or tokenizer {folder} can't be loaded: {reason}"
-        raise ModelError(msg) from error
-    return model, tokenizer
+    if isinstance(model, str | Path):
+        loaded = load_causal_model(model)
+        return loaded.model, loaded.tokenizer if tokenizer is None else tokenizer
+    return model, load_tokenizer(_name(model)) if tokenizer is None else tokenizer
 
 
 def _name(model: Any) -> str:
@@ -143,14 +168,7 @@ def _name(model: Any) -> str:
 
 
 def _sizes(model: Any, context: int | None, stride: int | None) -> tuple[int, int]:
-    limit = next(
-        (
-            size
-            for name in ("max_position_embeddings", "n_positions", "n_ctx")
-            if isinstance(size := getattr(model.config, name, None), int)
-        ),
-        None,
-    )
+    limit = context_limit(model.config)
     if context is None:
         if limit is None:
             msg = f"the config of {_name(model)} says nothing of its context: give `context`"
@@ -164,14 +182,6 @@ def _sizes(model: Any, context: int | None, stride: int | None) -> tuple[int, in
         msg = f"stride is {stride}: it must be from 1 to {context - 1}, one less than the context"
         raise ConfigError(msg)
     return context, stride
-
-
-def _start_token(tokenizer: Any) -> int:
-    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
-        if token is not None:
-            return int(token)
-    msg = "the tokenizer has neither a beginning-of-text nor an end-of-text token to start a document with"
-    raise ModelError(msg)
 
 
 def _tokens(tokenizer: Any, text: str) -> list[int]:

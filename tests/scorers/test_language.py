@@ -1,3 +1,7 @@
+import collections
+import io
+import itertools
+import json
 import sys
 from pathlib import Path
 
@@ -5,6 +9,7 @@ import fasttext
 import numpy as np
 import pyarrow as pa
 import pytest
+import zstandard
 
 from schemas.errors import ModelError
 from scorers.base import Scorer
@@ -108,13 +113,28 @@ def test_prefix_counts_characters_from_the_first_word():
 def test_batches_and_forms_do_not_matter(whole):
     texts = list(SAMPLES.values()) + ODD
     together = whole.score(texts)
-    one_by_one = (
-        pa.Table.from_batches([whole.score([text]) for text in texts]).combine_chunks().to_batches()[0]
-    )
+    one_by_one = pa.Table.from_batches([whole.score([text]) for text in texts]).combine_chunks().to_batches()[0]
     assert together.equals(one_by_one)
     chunked = pa.chunked_array([texts[:5], texts[5:]])
     assert together.equals(whole.score(chunked))
     assert together.slice(3, 4).equals(whole.score(pa.array(texts).slice(3, 4)))
+
+
+@pytest.mark.devdata
+def test_equals_the_library_on_real_documents(whole, library, dev_data):
+    with (dev_data / "dev.jsonl.zst").open("rb") as file:
+        lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), encoding="utf-8")
+        rows = [json.loads(line) for line in itertools.islice(lines, 0, 40_000)]
+    by_language = collections.defaultdict(list)
+    for row in rows:
+        by_language[row["lang"]].append(row["text"])
+    texts = [text for group in by_language.values() for text in group[:60]]
+    batch = whole.score(texts)
+    labels, probabilities = library.predict([text.replace("\n", " ") for text in texts])
+    assert batch.column("language").to_pylist() == [row[0].removeprefix("__label__") for row in labels]
+    np.testing.assert_allclose(
+        batch.column("language_score").to_numpy(), np.array([row[0] for row in probabilities]), rtol=0, atol=1e-5
+    )
 
 
 def test_missing_model_and_package(tmp_path, monkeypatch):
