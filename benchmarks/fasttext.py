@@ -3,11 +3,11 @@
     taskset -c 1 python benchmarks/fasttext.py [--data FOLDER] [--work FOLDER] [--megabytes 40]
 
 A classifier with two-word n-grams (dimension 100, two million buckets: about 1 GB) learns to tell short English
-documents of the development corpus from long ones, and scores those it wasn't trained on; language identification runs on documents of
-about 3 KB in all languages. `--data` names the folder with `dev.jsonl.zst` (default: the environment
-variable TAMIS_DEV_DATA, else ../shared/data). The model is kept in `--work` for the next time. Each figure is the best
-of three runs, with the greatest difference of scores beneath. At the end two processes map the classifier at once, and
-their memory is read from the kernel (Linux): what they share is counted once.
+documents of the development corpus from long ones, and scores those it wasn't trained on; language identification
+runs on documents of about 3 KB in all languages. `--data` names the folder with `dev.jsonl.zst` (default: the
+environment variable TAMIS_DEV_DATA, else ../shared/data). The model is kept in `--work` for the next time. Each
+figure is the best of three runs, with the greatest difference of scores beneath. At the end two processes map the
+classifier at once, and their memory is read from the kernel (Linux): what they share is counted once.
 """
 
 import argparse

@@ -127,7 +127,7 @@ def test_scorer_checks_at_once(trained, tmp_path):
         (["a", "b"], ["x", ""], SMALL, 0, DataError, "'' is empty"),
         (["a", "b"], ["x", "y"], SMALL, 1, ConfigError, "held_out"),
         (["a", "b"], ["x", "y"], SMALL, 0.999999, DataError, "is left to train on"),
-        (["a", "b"], ["x", "y"], FastTextOptions(min_count=9), 0, DataError, "can't train"),
+        (["a", "b"], ["x", "y"], FastTextOptions(dim=8, bucket=100, min_count=9), 0, DataError, "can't train"),
     ],
 )
 def test_wrong_input(tmp_path, texts, labels, options, held_out, error, message):
