@@ -74,21 +74,25 @@ def _from_hub(name: str) -> Path:
         raise ModelError(msg)
     repo, revision, path = match["repo"], match["revision"], (match["path"] or "").strip("/")
     import huggingface_hub
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     cache = os.environ.get("HF_HUB_CACHE")  # read now, so that it may be set after the library was imported
     unreachable = (
         f"{name} isn't in the local cache and the hub can't be reached (or is set offline); run `hf download {repo}"
         f"{' ' + path if path else ''}` where it can, or give a local path"
     )
+    answered = False
     try:
         if path:
             try:
                 return Path(huggingface_hub.hf_hub_download(repo, path, revision=revision, cache_dir=cache))
-            except LocalEntryNotFoundError:
-                pass  # a folder has no entry either: look whether one is cached
-            except EntryNotFoundError:
-                pass
+            except EntryNotFoundError as error:  # it may be a folder
+                answered = not isinstance(error, LocalEntryNotFoundError)
         pattern = f"{path}/*" if path else None
         root = Path(huggingface_hub.snapshot_download(repo, revision=revision, cache_dir=cache, allow_patterns=pattern))
     except RepositoryNotFoundError as error:
@@ -98,14 +102,8 @@ def _from_hub(name: str) -> Path:
         raise ModelError(unreachable) from error
     found = root / path
     if not found.exists() or (found.is_dir() and not any(found.iterdir())):
-        msg = f"{name}: the repository {repo} has no {path}" if _online_listing(root) else unreachable
-        raise ModelError(msg)
+        raise ModelError(f"{name}: the repository {repo} has no {path}" if answered else unreachable)
     return found
-
-
-def _online_listing(root: Path) -> bool:
-    """Tell whether anything of the repository is here: then it is the path that is wrong."""
-    return root.is_dir() and any(root.iterdir())
 
 
 def _download(name: str) -> Path:
