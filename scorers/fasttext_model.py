@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from schemas.errors import ConfigError
 from scorers.fasttext_format import FastTextFile, corrupt, read_fasttext
@@ -28,7 +27,7 @@ from scorers.kernels.fasttext_texts import cut_texts, drop_newlines
 from scorers.kernels.fasttext_vocabulary import Vocabulary, find_words, new_tokens, set_token
 from scorers.texts import TextBuffer, Texts, as_buffer
 
-__all__ = ["LABEL_PREFIX", "MODEL_FILE", "FastTextModel", "LabelScorer", "Newline", "Predictions"]
+__all__ = ["LABEL_PREFIX", "MODEL_FILE", "FastTextModel", "Newline", "Predictions"]
 
 Newline = Literal["blank", "glue"]
 """What a newline becomes: a blank, or nothing, which glues words together (PreSelect's own filter)."""
@@ -194,47 +193,6 @@ class FastTextModel:
         elif (bad := predict_dense(*common, self._output, *results)) >= 0:
             raise corrupt(self.path, f"text {bad} of the batch gets no finite score")
         return Predictions(ids, probabilities, tokens)
-
-
-class LabelScorer:
-    """The probability of one label of a fastText model as a column; conforms to `scorers.base.Scorer`.
-
-    Texts are stripped first, as in the published PreSelect filter.
-
-    Args:
-        path: the model.
-        label: the label, with or without `__label__`.
-        newline: what a newline becomes.
-        column: name of the column, float32, as fastText reports it (it may exceed 1 by 1e-5).
-
-    Raises:
-        ConfigError: if the model doesn't have the label, or `newline` isn't known.
-        ModelError: if the model is missing or corrupt.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        label: str = "__label__1",
-        newline: Newline = "blank",
-        column: str = "preselect_score",
-    ) -> None:
-        self._model = FastTextModel(path)
-        self._label = label
-        self._newline: Newline = newline
-        self._schema = pa.schema([pa.field(column, pa.float32(), nullable=False)])
-        self.score([])  # a wrong label or newline shows now, not in the middle of a run
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The one column."""
-        return self._schema
-
-    def score(self, texts: Texts) -> pa.RecordBatch:
-        """Return the label's probability for each text."""
-        scores = self._model.score(texts, label=self._label, newline=self._newline, strip=True)
-        return pa.record_batch([pa.array(scores)], schema=self._schema)
 
 
 def _cut(

@@ -15,8 +15,8 @@ __all__ = ["LabelScorer"]
 class LabelScorer:
     """Columns `<name>_score` and `<name>_tokens` of a classifier; conforms to `scorers.base.Scorer`.
 
-    With `newline="glue"` the text is stripped and newlines vanish, as the filter of PreSelect's authors does, which
-    fuses words; `blank` is how their classifier was trained.
+    Texts are stripped first, as in the filter of PreSelect's authors. With `newline="glue"` newlines vanish, as they do
+    there, which fuses words; `blank` is how their classifier was trained.
 
     Args:
         model: a supervised fastText model, or a folder that has it as `model.bin`.
@@ -41,9 +41,10 @@ class LabelScorer:
                 described(f"{name}_tokens", pa.int64(), "white-space tokens that the classifier saw"),
             ]
         )
+        self.score([])  # a wrong newline shows now, not in the middle of a run
 
     def score(self, texts: Texts) -> pa.RecordBatch:
         """Return probability and tokens of each text."""
-        found = self._model.top(texts, -1, newline=self._newline, strip=self._newline == "glue")
+        found = self._model.top(texts, -1, newline=self._newline, strip=True)
         score = np.where(found.ids == self._label, found.probabilities, 0).sum(axis=1, dtype=np.float32)
         return pa.RecordBatch.from_arrays([pa.array(score), pa.array(found.tokens)], schema=self.schema)

