@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,12 +17,13 @@ from pipeline.formats.options import ReadOptions, data_suffixes
 from pipeline.formats.reader import plan_splits
 from pipeline.stages import SourceShard, Stage
 from schemas.config import Config, InputConfig
-from schemas.errors import ConfigError, InputError
+from schemas.errors import ConfigError, InputError, ModelError
 from schemas.keep import Keep
 from schemas.model import digest, nearest
-from schemas.steps import DsirStep, ExtractStep, HeuristicsStep, RulesStep, StepConfig
+from schemas.steps import DsirStep, ExtractStep, HeuristicsStep, PerplexityStep, RulesStep, StepConfig
 from schemas.tables import DOCUMENT_SCHEMA
 from scorers.extraction import ExtractOptions
+from scorers.model_folder import read_model_folder
 
 __all__ = ["Plan", "PlannedFile", "check_steps", "make_plan"]
 
@@ -110,6 +112,7 @@ def make_plan(config: Config, plain: Mapping[str, Any], *, hash_inputs: bool) ->
         ModelError: if a model is missing or broken.
     """
     models = find_models(config)
+    config = _with_model_thresholds(config, models)
     paths = {label: {o: m.path for o, m in found.items()} for label, found in models.items()}
     schema = check_steps(config, paths)
     files = _files(config, hash_inputs=hash_inputs)
@@ -121,6 +124,30 @@ def make_plan(config: Config, plain: Mapping[str, Any], *, hash_inputs: bool) ->
             shards.append(SourceShard(len(shards), file.source, split, file.options, digest(identity)[:24]))
     digests = {label: {o: m.sha256 for o, m in found.items()} for label, found in models.items()}
     return Plan(config, plain, tuple(files), tuple(shards), models, config.digest(digests), schema)
+
+
+def _with_model_thresholds(config: Config, models: Mapping[str, Mapping[str, FoundModel]]) -> Config:
+    """Return the config with numbers where a step keeps what its model's own threshold doesn't call harmful.
+
+    Raises:
+        ModelError: if a model has no threshold.
+    """
+    steps = []
+    for step in config.steps:
+        if not isinstance(step, PerplexityStep) or step.threshold is None:
+            steps.append(step)
+            continue
+        found = models[step.label].get("model")
+        settings = read_model_folder(Path(found.path)).settings if found is not None else {}
+        if "threshold" not in settings:
+            msg = (
+                f"step {step.label}: the model {step.model} has no threshold of its own: "
+                "train it with `tamis train lm --harmful`, or give `keep: {min: ...}`"
+            )
+            raise ModelError(msg)
+        keep = step.keep.model_copy(update={"min": float(settings["threshold"])})
+        steps.append(step.model_copy(update={"keep": keep}))
+    return config.model_copy(update={"steps": tuple(steps)})
 
 
 def _files(config: Config, *, hash_inputs: bool) -> list[PlannedFile]:

@@ -4,7 +4,7 @@ import functools
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,10 +22,14 @@ from schemas.steps import (
     PreselectStep,
     StepConfig,
 )
+from schemas.tables import described
 from schemas.text_columns import DEFAULT_TEXT_COLUMNS, TEXT_COLUMNS
 from scorers.base import Scorer
 
-__all__ = ["Annotator", "annotator", "forget", "local_folder"]
+if TYPE_CHECKING:
+    from scorers.buckets import PercentileTable
+
+__all__ = ["Annotator", "annotator", "bucket_field", "forget", "local_folder"]
 
 
 class Annotator(Protocol):
@@ -104,6 +108,37 @@ class _LanguageAnnotator:
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
+def bucket_field(step: PerplexityStep) -> pa.Field:
+    """Return the column of a step's buckets."""
+    text = "head, middle or tail by perplexity; all: no perplexity, or no cut-offs for the language"
+    return described(f"{step.name}_bucket", pa.string(), text)
+
+
+class _BucketAnnotator:
+    """Perplexity, and its bucket by a table of cut-offs for each language and source."""
+
+    def __init__(self, inner: "Annotator", config: PerplexityStep, table: "PercentileTable | str"):
+        self._inner = inner
+        self._config = config
+        self._table = table
+        self.requires = tuple(dict.fromkeys([*inner.requires, "language", "source"]))
+        self.schema = inner.schema.append(bucket_field(config))
+
+    def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        from scorers.buckets import buckets
+
+        scored = self._inner.annotate(batch)
+        found = buckets(
+            scored.column(f"{self._config.name}_perplexity"),
+            batch.column("language"),
+            batch.column("source"),
+            table=self._table,
+            at=self._config.bucket_percentiles,
+            decimals=1 if self._table == "ccnet" else None,
+        )
+        return pa.RecordBatch.from_arrays([*scored.columns, found], schema=self.schema)
+
+
 _built: dict[tuple[str, str], Annotator | None] = {}
 
 
@@ -174,6 +209,8 @@ def _text_columns(config: HeuristicsStep) -> tuple[str, ...]:
 
 
 def _perplexity(config: PerplexityStep, models: Mapping[str, str]) -> Annotator:
+    from scorers.buckets import stored_percentiles
+    from scorers.model_folder import read_model_folder
     from scorers.perplexity import NgramPerplexity
 
     def load(suffix: str) -> Scorer:
@@ -186,6 +223,14 @@ def _perplexity(config: PerplexityStep, models: Mapping[str, str]) -> Annotator:
             name=config.name,
         )
 
+    made: Annotator
     if "{language}" in config.model:
-        return _LanguageAnnotator(lambda code: load(f".{code}"), config.languages or ())
-    return _TextAnnotator(load(""))
+        made = _LanguageAnnotator(lambda code: load(f".{code}"), config.languages or ())
+    else:
+        made = _TextAnnotator(load(""))
+    if config.bucket == "ccnet":
+        return _BucketAnnotator(made, config, "ccnet")
+    if config.bucket == "model":
+        folder = read_model_folder(Path(models.get("model", next(iter(models.values())))))
+        return _BucketAnnotator(made, config, stored_percentiles(folder))
+    return made

@@ -21,7 +21,15 @@ from schemas.tables import STATE_SCHEMA
 from scorers.order_statistics import Groups, Partial, PassTask, group_rows
 from scorers.selection import Decision, PercentileRange, Selection, rule_of
 
-__all__ = ["ColumnReader", "merge_partials", "rewrite_states", "select", "unit_column"]
+__all__ = [
+    "ColumnReader",
+    "RankedColumn",
+    "find_thresholds",
+    "merge_partials",
+    "rewrite_states",
+    "select",
+    "unit_column",
+]
 
 ROW_BITS = 40
 """A row's position is its shard's index and its number in the shard: it tells rows of equal doc_id apart."""
@@ -102,7 +110,7 @@ def rewrite_states(
 
 
 @dataclass(frozen=True)
-class _Column:
+class RankedColumn:
     """The column decided by, the rows that take part, and their groups."""
 
     reader: ColumnReader
@@ -128,7 +136,7 @@ class _Column:
 class _Accumulate:
     """One pass over a shard's columns."""
 
-    source: _Column
+    source: RankedColumn
     task: PassTask
 
     def __call__(self, shard: SourceShard) -> bytes:
@@ -158,7 +166,7 @@ class _Apply:
     """Lets the rows of a shard fall that the decision doesn't keep."""
 
     stage: Stage
-    source: _Column
+    source: RankedColumn
     decision: Decision
     rule: int
 
@@ -200,6 +208,19 @@ def _largest_first(config: StepConfig, keep: Keep) -> bool:
     return not isinstance(config, PerplexityStep)
 
 
+def find_thresholds(barrier: Barrier, source: RankedColumn, selection: Selection) -> tuple[Selection, int]:
+    """Make the passes that a selection asks for; return it with its decision ready, and how many passes it took."""
+    passes = 0
+    while (task := selection.next_pass()) is not None:
+        passes += 1
+        label = f"{barrier.stage.label}: threshold, pass {passes}"
+        partial = barrier.engine.reduce(
+            label, barrier.shards, _Accumulate(source, task), merge_partials, small=barrier.small
+        )
+        selection.advance(Partial.from_bytes(partial))
+    return selection, passes
+
+
 def select(barrier: Barrier) -> Outcome:
     """Find the thresholds of a step's `keep` in a few passes over its column, and let rows fall by them."""
     stage = barrier.stage
@@ -207,17 +228,11 @@ def select(barrier: Barrier) -> Outcome:
     column = kept_column(stage.config)
     unit = unit_column(stage.config)
     reader = ColumnReader.of(barrier, [column, *keep.by, *([unit] if unit is not None else [])])
-    source = _Column(reader, column, unit, keep.by)
+    source = RankedColumn(reader, column, unit, keep.by)
     rule = rule_of(keep)
-    selection = Selection(rule, largest=_largest_first(stage.config, keep), grouped=bool(keep.by))
-    passes = 0
-    while (task := selection.next_pass()) is not None:
-        passes += 1
-        label = f"{stage.label}: threshold, pass {passes}"
-        partial = barrier.engine.reduce(
-            label, barrier.shards, _Accumulate(source, task), merge_partials, small=barrier.small
-        )
-        selection.advance(Partial.from_bytes(partial))
+    selection, passes = find_thresholds(
+        barrier, source, Selection(rule, largest=_largest_first(stage.config, keep), grouped=bool(keep.by))
+    )
     decision = selection.decision()
     kind = "percentile" if keep.percentile is not None else "fraction" if keep.fraction is not None else "documents"
     position = [name.endswith(f"_{kind}") for name in rule_names(stage.config)].index(True)

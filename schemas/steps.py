@@ -129,12 +129,26 @@ class PerplexityStep(StepConfig):
     name: str = Field(default="quality", pattern=NAME)
     languages: tuple[str, ...] | None = Field(default=None, description="languages that {language} may take")
     keep: Keep = Keep()
+    threshold: Literal["model"] | None = Field(
+        default=None, description="model: keep what the model's own calibrated threshold doesn't call harmful"
+    )
     bucket: Literal["none", "corpus", "model", "ccnet"] = Field(
         default="none", description="head/middle/tail column: by corpus percentiles, the model's table, or cc_net's"
     )
+    bucket_percentiles: tuple[float, float] = (30, 60)
+    bucket_by: tuple[str, ...] = ("language", "source")
 
     @model_validator(mode="after")
-    def _languages_for_placeholder(self) -> "PerplexityStep":
+    def _consistent(self) -> "PerplexityStep":
+        if self.threshold is not None and self.keep.min is not None:
+            msg = "give either `threshold: model` or `keep: {min: ...}`"
+            raise ValueError(msg)
+        if not 0 <= self.bucket_percentiles[0] < self.bucket_percentiles[1] <= 100:
+            msg = f"bucket_percentiles must be [lo, hi] with 0 <= lo < hi <= 100, got {list(self.bucket_percentiles)}"
+            raise ValueError(msg)
+        if self.bucket == "ccnet" and self.bucket_percentiles != (30, 60):
+            msg = "cc_net's table has the percentiles 30 and 60 only: leave bucket_percentiles out"
+            raise ValueError(msg)
         if "{language}" in self.model and not self.languages:
             msg = "a model path with {language} needs `languages: [...]`, the codes there are models for"
             raise ValueError(msg)
