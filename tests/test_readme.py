@@ -1,0 +1,182 @@
+"""The README holds: every block is run as a reader would, each by itself, beside a finished run of the demo."""
+
+import fcntl
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from docs.build_reference import PAGES
+from tests.source_tree import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+FENCE = re.compile(
+    r"^(?:<!-- (?P<note>[^\n]*?) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+INSTALLATION = "installation, run by .ci/run"
+"""Comment above the blocks that make the environment in which the others run."""
+ELSEWHERE = "not run here: "
+"""Begins the comment above a block that needs another machine; the rest says why."""
+SAVED = "saved as "
+"""Begins the comment above a YAML block that other blocks read under the name that follows."""
+LANGUAGES = {"bash", "python", "sql", "text", "yaml"}
+"""All are run but text, which shows something."""
+
+
+@dataclass(frozen=True)
+class Block:
+    line: int
+    note: str
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"line-{self.line}-{self.language}"
+
+
+def blocks() -> Iterator[Block]:
+    for match in FENCE.finditer(README):
+        line = README.count("\n", 0, match.start("language")) + 1
+        yield Block(line, match["note"] or "", match["language"], match["text"])
+
+
+BLOCKS = list(blocks())
+NOT_RUN = [block for block in BLOCKS if block.note == INSTALLATION or block.note.startswith(ELSEWHERE)]
+RUN = [block for block in BLOCKS if block not in NOT_RUN and block.language != "text"]
+
+
+def shell(command: str, folder: Path, bin_folder: Path) -> str:
+    environment = dict(os.environ, PATH=f"{bin_folder}{os.pathsep}{os.environ['PATH']}", COLUMNS="120")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `tamis` and `python` of this checkout and interpreter, for the front of PATH."""
+    folder = tmp_path_factory.mktemp("bin")
+    scripts = {
+        "python": '"$@"',
+        "tamis": '-c \'import sys; from jobs.cli import main; sys.argv[0] = "tamis"; main()\' "$@"',
+    }
+    for name, arguments in scripts.items():
+        start = f"export PYTHONPATH={shlex.quote(str(ROOT))}\nexec {shlex.quote(sys.executable)}"
+        (folder / name).write_text(f"#!/bin/bash\n{start} {arguments}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, commands: Path) -> Path:
+    """The demo's run, made once, also where several processes share the tests out among them."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "readme-demo"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "demo" / "manifest.json").exists():
+            shell(f"tamis demo --output {shlex.quote(str(shared / 'demo'))}", shared, commands)
+    return shared / "demo"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, demo: Path) -> Path:
+    """A folder as the reader has it: the examples, the demo's run, and the files that the README says to save."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    shutil.copytree(demo, tmp_path / "runs" / "demo")
+    for block in BLOCKS:
+        if block.note.startswith(SAVED):
+            (tmp_path / block.note.removeprefix(SAVED)).write_text(block.text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("block", RUN, ids=str)
+def test_block_does_what_the_reader_expects(block: Block, desk: Path, commands: Path) -> None:
+    match block.language:
+        case "bash":
+            shell(block.text, desk, commands)
+        case "python":
+            (desk / "block.py").write_text(block.text)
+            shell("python block.py", desk, commands)
+        case "sql":
+            shell(f"tamis sql runs/demo {shlex.quote(block.text)}", desk, commands)
+        case "yaml" if block.note.startswith(SAVED):
+            shell(f"tamis plan {block.note.removeprefix(SAVED)}", desk, commands)
+        case "yaml":
+            check_steps(block.text)
+
+
+def check_steps(text: str) -> None:
+    """A YAML block that isn't a whole config holds steps."""
+    from schemas.steps import parse_step
+
+    steps = yaml.safe_load(text)["steps"]
+    assert steps
+    for position, step in enumerate(steps):
+        parse_step(step, f"steps[{position}]")
+
+
+@pytest.mark.parametrize("block", NOT_RUN, ids=str)
+def test_block_for_another_machine_is_well_formed(block: Block, commands: Path, tmp_path: Path) -> None:
+    assert block.note == INSTALLATION or len(block.note.removeprefix(ELSEWHERE).split()) > 2, "say why it isn't run"
+    if block.language == "yaml":
+        assert yaml.safe_load(block.text)
+        return
+    assert block.language == "bash"
+    subprocess.run(["bash", "-n", "-c", block.text], check=True, timeout=60)
+    for line in block.text.replace("\\\n", " ").splitlines():
+        if line.startswith("tamis "):
+            ours = line.partition(" -- ")[0].split()
+            known = shell(f"tamis {ours[1]} --help", tmp_path, commands)
+            assert {word.partition("=")[0] for word in ours if word.startswith("--")} <= set(
+                re.findall(r"--\w+", known)
+            )
+
+
+def test_every_block_says_its_language() -> None:
+    assert README.count("\n```") == 2 * len(BLOCKS)
+    assert {block.language for block in BLOCKS} <= LANGUAGES
+
+
+def test_links_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = page.read_text("utf-8")
+        for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_reference_pages_are_those_of_the_code(name: str) -> None:
+    committed = (ROOT / "docs" / name).read_text("utf-8")
+    assert committed == PAGES[name](), f"docs/{name} is behind the code: run python docs/build_reference.py"
+
+
+def test_table_of_steps_names_every_step() -> None:
+    from schemas.steps import STEPS
+
+    table = README.split("## Steps", 1)[1].split("\n## ", 1)[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(STEPS)
+
+
+def test_demo_balances(demo: Path) -> None:
+    manifest = json.loads((demo / "manifest.json").read_text("utf-8"))
+    assert manifest["read"] == manifest["selected"] + manifest["rejected"] + manifest["errors"]
+    assert min(manifest["selected"], manifest["rejected"], manifest["errors"]) > 0
