@@ -4,9 +4,10 @@ import bz2
 import gzip
 import lzma
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,11 +35,12 @@ _WRONG = {
 _MISSING_UNKNOWN = np.float32(-100.0)
 """KenLM's log10 probability of unknown words in models that have none."""
 
-_OPENERS: dict[bytes, Callable[[Path], IO[bytes]]] = {
-    b"\x1f\x8b": lambda path: gzip.open(path, "rb"),
-    b"BZ": lambda path: bz2.open(path, "rb"),
-    b"\xfd7": lambda path: lzma.open(path, "rb"),
+_UNPACK: Mapping[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZ": bz2.decompress,
+    b"\xfd7": lzma.decompress,
 }
+"""By a compressed file's first two bytes."""
 
 
 class Vocabulary(NamedTuple):
@@ -59,7 +61,7 @@ class Vocabulary(NamedTuple):
     def words(self) -> list[bytes]:
         """Return all words."""
         whole, ends = self.data.tobytes(), self.offsets.tolist()
-        return [whole[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        return [whole[a:b] for a, b in pairwise(ends)]
 
 
 class NgramTable(NamedTuple):
@@ -89,10 +91,14 @@ def read_arpa(path: Path) -> Arpa:
         ModelError: if the file isn't of that form; the message names the line.
     """
     with path.open("rb") as file:
-        opener = _OPENERS.get(file.read(2))
-    if opener is not None:
-        with opener(path) as packed:
-            data = np.frombuffer(packed.read(), np.uint8)
+        unpack = _UNPACK.get(file.read(2))
+    data: npt.NDArray[np.uint8]
+    if unpack is not None:
+        try:
+            data = np.frombuffer(unpack(path.read_bytes()), np.uint8)
+        except (OSError, EOFError, lzma.LZMAError) as error:
+            msg = f"{path} can't be unpacked ({error}); it was cut short or damaged"
+            raise ModelError(msg) from error
     elif path.stat().st_size:
         data = np.memmap(path, np.uint8, "r")
     else:
@@ -136,7 +142,7 @@ class _Reader:
     def _vocabulary(
         self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
     ) -> tuple[Vocabulary, npt.NDArray[np.int64], bool]:
-        """Number the words as KenLM does, `<unk>` as 0 and the rest in the file's order; return also the rows' order."""
+        """Return the words numbered as KenLM does (`<unk>` 0, then in order), their rows, and if `<unk>` is there."""
         words = [self.data[a:b].tobytes() for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
         unknown = [row for row, word in enumerate(words) if word in (b"<unk>", b"<UNK>")]
         if len(unknown) > 1:
@@ -211,7 +217,9 @@ def write_arpa(arpa: Arpa, path: Path) -> None:
     Numbers are written so that they read back as the same float32.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    room = np.empty((1 << 22) + 64 * len(arpa.orders) + int(np.diff(arpa.words.offsets).max()) * len(arpa.orders), np.uint8)
+    room = np.empty(
+        (1 << 22) + 64 * len(arpa.orders) + int(np.diff(arpa.words.offsets).max()) * len(arpa.orders), np.uint8
+    )
     skipped = 0 if arpa.has_unknown else 1
     try:
         with partial.open("wb") as file:
@@ -223,7 +231,7 @@ def write_arpa(arpa: Arpa, path: Path) -> None:
                 row = skipped if n == 1 else 0
                 while row < len(table.ids):
                     row, size = write_ngrams(*table, n < len(arpa.orders), *arpa.words, row, room)
-                    file.write(room[:size])
+                    file.write(room[:size].tobytes())
             file.write(b"\n\\end\\\n")
         partial.replace(path)
     finally:

@@ -1,7 +1,8 @@
 """Head, middle and tail of a corpus by perplexity: cc_net's cut-offs, or percentiles of a model's own table.
 
-cc_net (arXiv:1911.00359) calls documents below the 30th percentile of perplexity in their language `head`, those below the 60th
-`middle`, the others `tail`, and `all` those without a perplexity or without cut-offs for their language.
+cc_net (arXiv:1911.00359) calls documents below the 30th percentile of perplexity in their language `head`, those
+below the 60th `middle`, the others `tail`, and `all` those without a perplexity or without cut-offs for their
+language.
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,7 +89,9 @@ Labels: TypeAlias = "pa.Array | pa.ChunkedArray | Sequence[str | None] | None"
 _PERCENTS = np.arange(101)
 
 
-def percentile_table(perplexity: Any, language: Labels = None, source: Labels = None) -> dict[str, dict[str, list[float]]]:
+def percentile_table(
+    perplexity: Any, language: Labels = None, source: Labels = None
+) -> dict[str, dict[str, list[float]]]:
     """Return the percentiles 0 to 100 of perplexity for each language and source, and for all of them together.
 
     Args:
@@ -112,7 +115,7 @@ def percentile_table(perplexity: Any, language: Labels = None, source: Labels = 
 def cutoffs(
     table: "PercentileTable | str", language: str, source: str, at: Sequence[float] = (30, 60)
 ) -> tuple[float, ...] | None:
-    """Return the perplexities at percentiles `at` for a language and source, None if the table doesn't have the language.
+    """Return the perplexities at percentiles `at` for a language and source, None for a language the table lacks.
 
     The table's nearest entry counts: the language's source, else the language, else (in a table without languages) all.
 
@@ -130,7 +133,10 @@ def cutoffs(
         raise ConfigError(msg)
     if isinstance(table, str):
         if table != "ccnet" or tuple(at) != (30, 60):
-            msg = f"the bucket table is a model's own or 'ccnet', which has the percentiles 30 and 60, not {table!r} at {list(at)}"
+            msg = (
+                f"the bucket table is a model's own or 'ccnet', which has the percentiles 30 and 60, not {table!r} "
+                f"at {list(at)}"
+            )
             raise ConfigError(msg)
         return CCNET_CUTOFFS.get(language)
     of_language = table.get(language)
@@ -204,14 +210,19 @@ def stored_percentiles(folder: ModelFolder) -> PercentileTable:
     """
     table: PercentileTable | None = folder.settings.get("percentiles")
     if table is None:
-        msg = f"{folder.path} has no percentile table; store one made from a sample of documents, or use another bucket table"
+        msg = (
+            f"{folder.path} has no percentile table; store one made from a sample of documents, or use another "
+            "bucket table"
+        )
         raise ModelError(msg)
     return table
 
 
 def _values(perplexity: Any) -> npt.NDArray[np.float64]:
     if isinstance(perplexity, pa.Array | pa.ChunkedArray):
-        return np.asarray(pc.fill_null(perplexity.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False), np.float64)
+        return np.asarray(
+            pc.fill_null(perplexity.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False), np.float64
+        )
     return np.array([np.nan if value is None else value for value in perplexity], np.float64)
 
 

@@ -1,7 +1,7 @@
 """Chooses the perplexity below which a document counts as harmful, and measures how well that does.
 
-Jansen et al. 2022, "Perplexed by Quality" (arXiv:2212.10440): a model of harmful text gives harmful documents a low perplexity. The
-threshold is the one with the best macro-averaged F1 on labelled documents.
+Jansen et al. 2022, "Perplexed by Quality" (arXiv:2212.10440): a model of harmful text gives harmful documents a low
+perplexity. The threshold is the one with the best macro-averaged F1 on labelled documents.
 """
 
 from collections.abc import Sequence
@@ -76,8 +76,8 @@ def calibrate(perplexity: Any, harmful: Any, *, candidates: int | None = None) -
     Args:
         perplexity: one number a document; NaN never counts as harmful.
         harmful: whether it is.
-        candidates: how many thresholds to try, spread evenly over the quantiles of perplexity (the paper tries 100); None for every
-            one that parts the documents differently.
+        candidates: how many thresholds to try, spread evenly over the quantiles of perplexity (the paper tries 100);
+            None for every one that parts the documents differently.
 
     Raises:
         DataError: unless there are both harmful and clean documents with a perplexity.
@@ -117,7 +117,7 @@ def evaluate(perplexity: Any, harmful: Any, threshold: float) -> Metrics:
 def group_split(
     groups: Sequence[str | None], *, validation: float = 0.1, test: float = 0.1, seed: int = 0
 ) -> npt.NDArray[np.object_]:
-    """Put each document into `train`, `validation` or `test` by the hash of its group, so that no group is in two of them.
+    """Put documents into `train`, `validation` or `test` by the hash of their group: no group is in two of them.
 
     Args:
         groups: each document's host or source.

@@ -1,8 +1,9 @@
 """A model of harmful text, from labelled documents to a threshold that was tested on sites it hasn't seen.
 
-Jansen et al. 2022 (arXiv:2212.10440): train an n-gram model on harmful documents alone; a document it finds easy (a low perplexity) is
-harmful. The documents are those that a URL list or a column names. What decides whether such a model works is text from sites that
-weren't in its training, so hosts (or sources) are parted into training, validation and test.
+Jansen et al. 2022 (arXiv:2212.10440): train an n-gram model on harmful documents alone; a document it finds easy (a
+low perplexity) is harmful. The documents are those that a URL list or a column names. What decides whether such a
+model works is text from sites that weren't in its training, so hosts (or sources) are parted into training,
+validation and test.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -77,8 +78,8 @@ def label_documents(
     Args:
         batches: documents, with the columns named here and `url` for the list.
         urls: documents whose `url` it names are harmful.
-        label: a column that says so: booleans, or numbers that aren't 0, or strings that are `harmful`, `1`, `true` or `yes`;
-            documents where it is null are left out.
+        label: a column that says so: booleans, or numbers that aren't 0, or strings that are `harmful`, `1`, `true`
+            or `yes`; documents where it is null are left out.
         text: the column of texts.
         group: the column of groups; None for the host of `url`, and where there is none for `source`.
 
@@ -130,7 +131,7 @@ def train_harmful(
     use_lmplz: bool | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> TrainedHarmful:
-    """Train a model on the harmful documents of the training groups, choose its threshold, test it, and write its folder.
+    """Train a model on the training groups' harmful documents, choose its threshold, test it, and write its folder.
 
     The folder also gets a plot of both classes' perplexities on the test groups (`perplexity.svg`).
 
@@ -171,11 +172,12 @@ def train_harmful(
         missing = "harmful" if not counts["validation"][0] else "clean"
         msg = (
             f"no document in the validation groups is {missing}, so no threshold can be chosen: there are "
-            f"{len(set(documents.groups))} groups (hosts or sources); give more of them, a larger share, or name the splits"
+            f"{len(set(documents.groups))} groups (hosts or sources); give more of them, a larger share, or name "
+            "the splits"
         )
         raise DataError(msg)
     model = train_lm(
-        (documents.texts[i] for i in rows["train"] if documents.harmful[i]),
+        (documents.texts[i] for i in rows["train"].tolist() if documents.harmful[i]),
         folder,
         order=order,
         normalizer=normalizer,
@@ -238,7 +240,7 @@ def _counts(harmful: npt.NDArray[np.bool_]) -> tuple[int, int]:
 def _perplexities(
     scorer: NgramPerplexity, documents: LabelledDocuments, rows: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    column = scorer.score([documents.texts[i] for i in rows]).column("harmful_perplexity")
+    column = scorer.score([documents.texts[i] for i in rows.tolist()]).column("harmful_perplexity")
     return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
 
 

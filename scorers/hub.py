@@ -3,7 +3,7 @@
 | reference | what it means |
 |---|---|
 | `models/en`, `file:///models/en.arpa` | a local file or folder |
-| `hf://ORG/REPO[@REVISION][/PATH]` | a file or folder of a Hugging Face repository, through `huggingface_hub` and its cache |
+| `hf://ORG/REPO[@REVISION][/PATH]` | a file or folder of a Hugging Face repository, in `huggingface_hub`'s cache |
 | `https://HOST/PATH#sha256=DIGEST` | a download, kept under its digest |
 | `gs://...`, `s3://...` and other fsspec URLs | copied once for each version of the object |
 """
@@ -27,7 +27,7 @@ _CHUNK = 1 << 20
 
 
 def cache_folder() -> Path:
-    """Return the folder for files that can be fetched or built again: `$TAMIS_CACHE`, or `tamis` in the user's cache."""
+    """Return the folder for what can be fetched or built again: `$TAMIS_CACHE`, or `tamis` in the user's cache."""
     named = os.environ.get("TAMIS_CACHE")
     if named:
         return Path(named)
@@ -87,6 +87,8 @@ def _from_hub(name: str) -> Path:
         f"{' ' + path if path else ''}` where it can, or give a local path"
     )
     answered = False
+    verbosity = huggingface_hub.logging.get_verbosity()
+    huggingface_hub.logging.set_verbosity_error()  # what it would say of its retries is in the error
     try:
         if path:
             try:
@@ -100,6 +102,8 @@ def _from_hub(name: str) -> Path:
         raise ModelError(msg) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ModelError(unreachable) from error
+    finally:
+        huggingface_hub.logging.set_verbosity(verbosity)
     found = root / path
     if not found.exists() or (found.is_dir() and not any(found.iterdir())):
         raise ModelError(f"{name}: the repository {repo} has no {path}" if answered else unreachable)
@@ -110,7 +114,10 @@ def _download(name: str) -> Path:
     url, _, fragment = name.partition("#")
     match = _DIGEST.fullmatch(fragment)
     if match is None:
-        msg = f"{url} needs a digest, such as {url}#sha256=..., so that a run can be repeated (`sha256sum FILE` prints it)"
+        msg = (
+            f"{url} needs a digest, such as {url}#sha256=..., so that a run can be repeated (`sha256sum FILE` "
+            "prints it)"
+        )
         raise ModelError(msg)
     digest = match[1].lower()
     target = cache_folder() / "downloads" / digest / (url.rstrip("/").rpartition("/")[2] or "model")

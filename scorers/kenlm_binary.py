@@ -1,8 +1,8 @@
 """KenLM's probing binary: read from a memory map, and written from the n-grams of an ARPA file.
 
-The format is KenLM's own (version 5, search version 0; Heafield 2011, "KenLM: faster and smaller language model queries"), so
-that models made here load in KenLM and published ones load here. A process that maps the file shares its pages with
-all others that do.
+The format is KenLM's own (version 5, search version 0; Heafield 2011, "KenLM: faster and smaller language model
+queries"), so that models made here load in KenLM and published ones load here. A process that maps the file shares
+its pages with all others that do.
 """
 
 import os
@@ -65,7 +65,9 @@ def read_header(path: Path) -> BinaryHeader | None:
     if not head.startswith(b"mmap lm http://kheafield.com/code"):
         return None
     if not head.startswith(_SANITY) or len(head) < len(_SANITY) + _FIXED.size:
-        msg = f"{path} is a KenLM binary of another version or machine, or unfinished; build it again from its ARPA file"
+        msg = (
+            f"{path} is a KenLM binary of another version or machine, or unfinished; build it again from its ARPA file"
+        )
         raise ModelError(msg)
     order, multiplier, kind, has_words, _ = _FIXED.unpack_from(head, len(_SANITY))
     if kind >= len(_TYPES) or len(head) < len(_SANITY) + _FIXED.size + 8 * order:
@@ -80,7 +82,7 @@ def _buckets(entries: int, multiplier: float) -> int:
 
 
 def _layout(header: BinaryHeader) -> tuple[npt.NDArray[np.int64], int]:
-    """Return where the tables lie, in 4-byte cells (see `scorers.kernels.ngram_query`), and the bytes up to the words."""
+    """Return where the tables lie (see `scorers.kernels.ngram_query`), and the bytes up to the words."""
     layout = np.zeros(TABLES + 2 * max(header.order - 1, 0), np.int64)
     layout[0] = header.order
     at = header.bytes // 4 + 2
@@ -118,7 +120,9 @@ class ProbingModel:
         self.path, self.header = path, header
         self._layout, self._end = _layout(header)
         if path.stat().st_size < self._end:
-            msg = f"{path} is {path.stat().st_size:,} bytes long but its header speaks of {self._end:,}; it was cut short"
+            msg = (
+                f"{path} is {path.stat().st_size:,} bytes long but its header speaks of {self._end:,}; it was cut short"
+            )
             raise ModelError(msg)
         self._cells = np.memmap(path, np.uint32, "r", shape=(self._end // 4,))
         self._floats = self._cells.view(np.float32)
@@ -192,13 +196,17 @@ def write_probing(arpa: Arpa, path: Path) -> None:
     """
     counts = [len(table.log10_prob) for table in arpa.orders]
     counts[0] -= not arpa.has_unknown
-    header = BinaryHeader(len(counts), _MULTIPLIER, _TYPES[0], True, tuple(counts))
+    header = BinaryHeader(len(counts), _MULTIPLIER, _TYPES[0], has_words=True, counts=tuple(counts))
     layout, size = _layout(header)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         cells = np.memmap(partial, np.uint32, "w+", shape=(size // 4,))
         _fill(arpa, cells, layout, path)
-        head = _SANITY + _FIXED.pack(header.order, header.multiplier, 0, True, 0) + struct.pack(f"<{len(counts)}Q", *counts)
+        head = (
+            _SANITY
+            + _FIXED.pack(header.order, header.multiplier, 0, header.has_words, 0)
+            + struct.pack(f"<{len(counts)}Q", *counts)
+        )
         cells[: header.bytes // 4] = np.frombuffer(head.ljust(header.bytes, b"\0"), np.uint32)
         cells[header.bytes // 4 + 1] = arpa.words.size
         cells.flush()
@@ -216,7 +224,9 @@ def _fill(arpa: Arpa, cells: npt.NDArray[np.uint32], layout: npt.NDArray[np.int6
     unigrams = arpa.orders[0]
     first = layout[UNIGRAMS]
     floats[first : first + 2 * arpa.words.size : 2] = unigrams.log10_prob
-    floats[first + 1 : first + 2 * arpa.words.size : 2] = np.where(unigrams.backoff == 0, np.float32(-0.0), unigrams.backoff)
+    floats[first + 1 : first + 2 * arpa.words.size : 2] = np.where(
+        unigrams.backoff == 0, np.float32(-0.0), unigrams.backoff
+    )
     if not arpa.has_unknown:
         floats[first + 1] = 0.0
     entries = np.zeros(len(arpa.orders) + 1, np.int64)
@@ -226,7 +236,12 @@ def _fill(arpa: Arpa, cells: npt.NDArray[np.uint32], layout: npt.NDArray[np.int6
             continue
         ngram = " ".join(arpa.words.word(word) for word in table.ids[row])
         if status == FULL:
-            msg = f"{path}: too many n-grams that end a longer one (such as {ngram!r}) are missing from the model; prune it less"
+            msg = (
+                f"{path}: too many n-grams that end a longer one (such as {ngram!r}) are missing from the model; "
+                "prune it less"
+            )
         else:
-            msg = f"{path}: {ngram!r} is in the model but not the n-gram without its last word; the ARPA file is damaged"
+            msg = (
+                f"{path}: {ngram!r} is in the model but not the n-gram without its last word; the ARPA file is damaged"
+            )
         raise ModelError(msg)

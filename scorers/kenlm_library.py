@@ -12,7 +12,9 @@ from scorers.spans import Spans
 __all__ = ["LibraryModel"]
 
 _NUL_TO_BLANK = {0: " "}
-_UNICODE_SPACES = str.maketrans(dict.fromkeys("\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))), " "))
+_UNICODE_SPACES = str.maketrans(
+    dict.fromkeys("\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B))), " ")
+)
 
 
 class LibraryModel:

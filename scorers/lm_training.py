@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,7 +21,7 @@ from scorers.sentence_pieces import PieceTokenizer
 from scorers.spans import Spans, line_spans, text_spans
 from scorers.texts import Texts
 
-__all__ = ["TextStream", "TrainedModel", "train_lm"]
+__all__ = ["TextStream", "TrainedModel", "TrainingDetails", "train_lm"]
 
 TextStream: TypeAlias = "Iterable[str | Texts]"
 """Texts one by one, or batches of them."""
@@ -35,28 +35,39 @@ _PIECE_SENTENCE_BYTES = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class TrainedModel:
-    """A trained model and what went into it.
+class TrainingDetails:
+    """What the estimation of a model counted; only lmplz keeps it to itself.
 
     Attributes:
-        folder: its model folder.
         estimator: `tamis` or `lmplz`.
-        documents: texts read.
-        sentences: sentences counted; None where lmplz counted.
-        tokens: words or pieces; likewise.
-        discounts: D1, D2, D3+ of each order; likewise.
-        fallback: the orders that got the fallback discounts; likewise.
-        skipped_symbols: how often `<s>`, `</s>` or `<unk>` was left out; likewise.
+        sentences: sentences counted.
+        tokens: words or pieces.
+        discounts: D1, D2, D3+ of each order.
+        fallback: the orders that got the fallback discounts.
+        skipped_symbols: how often `<s>`, `</s>` or `<unk>` was left out.
     """
 
-    folder: ModelFolder
     estimator: str
-    documents: int
     sentences: int | None = None
     tokens: int | None = None
     discounts: tuple[tuple[float, float, float], ...] | None = None
     fallback: tuple[int, ...] | None = None
     skipped_symbols: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A trained model.
+
+    Attributes:
+        folder: its model folder.
+        documents: texts read.
+        details: what its estimation counted.
+    """
+
+    folder: ModelFolder
+    documents: int
+    details: TrainingDetails
 
 
 def train_lm(
@@ -90,8 +101,8 @@ def train_lm(
         pieces: train such a tokenizer with this many pieces (unigram model, 0.9995 of the characters, as cc_net).
         discount_fallback: as in `scorers.ngram_lm.estimate`.
         skip_symbols: likewise.
-        use_lmplz: True for KenLM's `lmplz` on the PATH, False for the estimator here, None for lmplz where there is one and more
-            than 512 MiB of text.
+        use_lmplz: True for KenLM's `lmplz` on the PATH, False for the estimator here, None for lmplz where there is
+            one and more than 512 MiB of text.
         lmplz_memory: lmplz's `-S`.
         keep_arpa: keep the ARPA file, the portable form; scoring needs the binary alone.
         settings: more settings to store.
@@ -113,7 +124,7 @@ def train_lm(
     counter = _Counter(texts)
     with tempfile.TemporaryDirectory(prefix=".training-", dir=folder) as scratch:
         work = Path(scratch)
-        stream = (rules.apply(spans) for spans in _sentences(counter, policy))
+        stream: Iterator[Spans] = (rules.apply(spans) for spans in _sentences(counter, policy))
         spool: Path | None = None
         if pieces is not None or (use_lmplz is not False and find_lmplz() is not None):
             spool = _spooled(stream, work / "sentences.txt")
@@ -137,18 +148,18 @@ def train_lm(
                 skip_symbols=skip_symbols,
                 memory=lmplz_memory,
             )
-            arpa, details = read_arpa(work / _ARPA), {"estimator": "lmplz"}
+            arpa, details = read_arpa(work / _ARPA), TrainingDetails("lmplz")
         else:
             found = estimate(stream, order=order, discount_fallback=discount_fallback, skip_symbols=skip_symbols)
             arpa = found.arpa
-            details = {
-                "estimator": "tamis",
-                "sentences": found.sentences,
-                "tokens": found.tokens,
-                "discounts": found.discounts,
-                "fallback": found.fallback,
-                "skipped_symbols": found.skipped_symbols,
-            }
+            details = TrainingDetails(
+                "tamis",
+                found.sentences,
+                found.tokens,
+                found.discounts,
+                found.fallback,
+                found.skipped_symbols,
+            )
         _write(arpa, folder, files, keep_arpa=keep_arpa)
     stored = {
         "model": _BINARY,
@@ -159,9 +170,9 @@ def train_lm(
         "tokenizer": None if encoder is None else _TOKENIZER,
         **(settings or {}),
     }
-    origin = {**details, "documents": counter.documents, **(provenance or {})}
+    origin = {**asdict(details), "documents": counter.documents, **(provenance or {})}
     written = write_model_folder(folder, kind=LM_KIND, files=files, settings=stored, provenance=origin)
-    return TrainedModel(folder=written, documents=counter.documents, **details)
+    return TrainedModel(written, counter.documents, details)
 
 
 class _Counter:
@@ -232,7 +243,10 @@ def _train_pieces(path: Path, pieces: int) -> bytes:
                 minloglevel=2,
             )
         except RuntimeError as error:
-            msg = f"a tokenizer of {pieces:,} pieces can't be trained on this text: {error}; ask for another number of pieces"
+            msg = (
+                f"a tokenizer of {pieces:,} pieces can't be trained on this text: {error}; ask for another number "
+                "of pieces"
+            )
             raise ConfigError(msg) from error
     return model.getvalue()
 

@@ -42,7 +42,19 @@ def run_lmplz(
     if program is None:
         msg = "there is no lmplz on the PATH; build it from KenLM's source, or let Tamis estimate the model itself"
         raise ConfigError(msg)
-    command = [str(program), "-o", str(order), "-S", memory, "-T", str(arpa.parent), "--text", str(text), "--arpa", str(arpa)]
+    command = [
+        str(program),
+        "-o",
+        str(order),
+        "-S",
+        memory,
+        "-T",
+        str(arpa.parent),
+        "--text",
+        str(text),
+        "--arpa",
+        str(arpa),
+    ]
     if discount_fallback is not False:
         numbers = [] if discount_fallback is True else [str(discount) for discount in discount_fallback]
         command += ["--discount_fallback", *numbers]

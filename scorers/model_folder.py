@@ -1,8 +1,8 @@
 """Model folders: what a model needs in one place, with `model.json` naming every file's digest.
 
-`model.json` holds the `kind` of model, its `files` with their SHA-256, its `settings` (what is needed to use it, such as its normaliser) and its
-`provenance` (what it was made from). A folder is refused when a file isn't the one it was made with: an n-gram model scored
-with another tokenizer gives numbers that look right and mean nothing.
+`model.json` holds the `kind` of model, its `files` with their SHA-256, its `settings` (what is needed to use it, such
+as its normaliser) and its `provenance` (what it was made from). A folder is refused when a file isn't the one it was
+made with: an n-gram model scored with another tokenizer gives numbers that look right and mean nothing.
 """
 
 import json
@@ -80,7 +80,9 @@ def write_model_folder(
         "provenance": dict(provenance),
     }
     partial = path / f".{MODEL_FILE}.{os.getpid()}"
-    partial.write_text(json.dumps(json.loads(canonical_json(content)), indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+    partial.write_text(
+        json.dumps(json.loads(canonical_json(content)), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    )
     partial.replace(path / MODEL_FILE)
     return folder
 
@@ -106,18 +108,26 @@ def read_model_folder(path: Path, *, kind: str | None = None, verify: bool = Tru
         msg = f"{source} can't be read: {error}"
         raise ModelError(msg) from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != _VERSION:
-        msg = f"{source} isn't a model description of version {_VERSION}; train the model again with this version of Tamis"
+        msg = (
+            f"{source} isn't a model description of version {_VERSION}; train the model again with this version of "
+            "Tamis"
+        )
         raise ModelError(msg)
     if kind is not None and content.get("kind") != kind:
         msg = f"{path} holds a model of kind {content.get('kind')!r} where one of kind {kind!r} is needed"
         raise ModelError(msg)
-    folder = ModelFolder(path, content["kind"], content["files"], content.get("settings", {}), content.get("provenance", {}))
+    folder = ModelFolder(
+        path, content["kind"], content["files"], content.get("settings", {}), content.get("provenance", {})
+    )
     for name, wanted in folder.files.items():
         file = path / name
         if not file.is_file():
             msg = f"{file} is missing, though {MODEL_FILE} names it; copy the whole folder"
             raise ModelError(msg)
         if verify and sha256_file(file) != wanted:
-            msg = f"{file} isn't the file the model was made with (its SHA-256 differs from {MODEL_FILE}'s); restore it or train again"
+            msg = (
+                f"{file} isn't the file the model was made with (its SHA-256 differs from {MODEL_FILE}'s); restore "
+                "it or train again"
+            )
             raise ModelError(msg)
     return folder

@@ -1,12 +1,13 @@
 """Estimates n-gram language models: interpolated modified Kneser-Ney smoothing, as KenLM's lmplz computes it.
 
 Chen & Goodman 1999, "An empirical study of smoothing techniques for language modeling"; Heafield et al. 2013, "Scalable
-modified Kneser-Ney language model estimation". Counts are held in memory, about 60 bytes an n-gram: above some hundred megabytes of text
-let lmplz do it, which sorts on disk (`scorers.lmplz`).
+modified Kneser-Ney language model estimation". Counts are held in memory, about 60 bytes an n-gram: above some
+hundred megabytes of text let lmplz do it, which sorts on disk (`scorers.lmplz`).
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,12 +62,13 @@ def estimate(
     """Estimate a model from sentences, equal to `lmplz -o ORDER` within 1e-6 of each log10 value.
 
     Args:
-        sentences: batches of sentences, each a span; words are split at blank, tab, line break and NUL. An empty span is an
-            empty sentence.
+        sentences: batches of sentences, each a span; words are split at blank, tab, line break and NUL. An empty span
+            is an empty sentence.
         order: the longest n-grams, 1 to 6.
-        discount_fallback: discounts for orders whose counts give none (too small or artificial a corpus): True for lmplz's 0.5,
-            1, 1.5, or the three numbers; False makes that an error.
-        skip_symbols: leave `<s>`, `</s>` and `<unk>` in the text out, as `lmplz --skip_symbols` does, instead of an error.
+        discount_fallback: discounts for orders whose counts give none (too small or artificial a corpus): True for
+            lmplz's 0.5, 1, 1.5, or the three numbers; False makes that an error.
+        skip_symbols: leave `<s>`, `</s>` and `<unk>` in the text out, as `lmplz --skip_symbols` does, instead of an
+            error.
 
     Raises:
         ConfigError: if `order` isn't 1 to 6.
@@ -119,12 +121,15 @@ class _Corpus:
         )
         if specials and not self._skip_symbols:
             msg = (
-                f"sentence {self.sentences + special_at + 1:,} of the training text holds <s>, </s> or <unk>, which are reserved;"
+                f"sentence {self.sentences + special_at + 1:,} of the training text holds <s>, </s> or <unk>, "
+                "which are reserved;"
                 " remove them, or let them be skipped"
             )
             raise DataError(msg)
         self._streams.append(stream[:used].copy())
-        self._pieces += [spans.data[a:b].tobytes() for a, b in zip(starts[:new].tolist(), ends[:new].tolist(), strict=True)]
+        self._pieces += [
+            spans.data[a:b].tobytes() for a, b in zip(starts[:new].tolist(), ends[:new].tolist(), strict=True)
+        ]
         self.words += new
         self.sentences += len(spans.starts)
         self.specials += specials
@@ -166,8 +171,8 @@ class _Level:
 def _count(stream: npt.NDArray[np.uint32], words: int, order: int) -> list[_Level]:
     """Count n-grams of all orders.
 
-    Adjusted counts: of the highest order and of n-grams that begin with `<s>` how often they were seen, of the others how
-    many different words stand to their left.
+    Adjusted counts: of the highest order and of n-grams that begin with `<s>` how often they were seen, of the others
+    how many different words stand to their left.
     """
     unigrams = _Level(
         contexts=np.zeros(words, np.int32),
@@ -225,7 +230,7 @@ def _resized(level: _Level | None, size: int) -> _Level:
     kinds = {"contexts": np.int32, "suffixes": np.int32, "words": np.uint32, "begins": np.bool_, "counts": np.int64}
     fields = {}
     for name, kind in kinds.items():
-        new = np.zeros(size, kind)
+        new: npt.NDArray[Any] = np.zeros(size, kind)
         if level is not None:
             old = getattr(level, name)[:size]
             new[: len(old)] = old
@@ -239,7 +244,7 @@ def _discounts(
     """Return D1, D2, D3+ of each order (Chen & Goodman's equation 26), and the orders that got the fallback."""
     discounts, fallen = [], []
     for n, level in enumerate(counts, 1):
-        # In float32, as in lmplz: a small discount is a difference of larger numbers, and would show in the sixth decimal.
+        # In float32, as in lmplz: a small discount is a difference of larger numbers, and would show.
         n1, n2, n3, n4 = (np.float32((level == j).sum()) for j in range(1, 5))
         wrong = ""
         if n1 and n2 and n3:
@@ -255,7 +260,8 @@ def _discounts(
         if wrong:
             if fallback is False:
                 msg = (
-                    f"Kneser-Ney discounts of {n}-grams can't be estimated: {wrong}. The text is too small or repetitive: "
+                    f"Kneser-Ney discounts of {n}-grams can't be estimated: {wrong}. The text is too small or "
+                    "repetitive: "
                     "give more of it, remove duplicates, or allow the fallback discounts (discount_fallback)"
                 )
                 raise DataError(msg)

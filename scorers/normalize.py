@@ -1,13 +1,13 @@
 """Text normalisation for language models: cc_net's, bit-equal, and a variant that keeps words at line ends apart.
 
 A language model is tied to the normalisation of the text it was trained on: scored on anything else its perplexity
-means nothing. So a normaliser has a name, a version and options, its `spec` string is stored in the model, and a model is
-scored with no other.
+means nothing. So a normaliser has a name, a version and options, its `spec` string is stored in the model, and a
+model is scored with no other.
 
 The rules are those of cc_net's `text_normalizer.normalize` (Wenzek et al. 2019, arXiv:1911.00359): strip white space at
 both ends; lower the case; decompose (NFD, not recomposed) and drop non-spacing marks; every decimal digit becomes `0`;
-34 punctuation marks are mapped to ASCII; control characters U+0000-001F and U+007F-009F are deleted. Deletion takes the line
-breaks too, so that in cc_net the words on either side of one are glued together.
+34 punctuation marks are mapped to ASCII; control characters U+0000-001F and U+007F-009F are deleted. Deletion takes
+the line breaks too, so that in cc_net the words on either side of one are glued together.
 """
 
 import functools
@@ -67,7 +67,13 @@ _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
 _BREAKING = (*range(0x09, 0x0E), *range(0x1C, 0x20), 0x85)
 """The control characters that are white space: tab, the line breaks, and the separators."""
 
-_MAPPED = (range(0x80, 0x3400), range(0xA000, 0xD800), range(0xF900, 0x20000), range(0x2F800, 0x2FA20), range(0xE0000, 0xE0200))
+_MAPPED = (
+    range(0x80, 0x3400),
+    range(0xA000, 0xD800),
+    range(0xF900, 0x20000),
+    range(0x2F800, 0x2FA20),
+    range(0xE0000, 0xE0200),
+)
 """Where Unicode has characters that a rule can change; the rest are ideographs, private use and unassigned."""
 
 
@@ -192,7 +198,7 @@ _PLAIN = {"true": True, "false": False, "0": 0, "1": 1, "2": 2}
 
 
 def parse_normalizer(spec: NormalizerSpec) -> Normalizer:
-    """Return the normaliser that `spec` names: `ccnet`, `ccnet/1(accents=false,case=false)`, `{name: ccnet, case: false}`.
+    """Return the normaliser that `spec` names, such as `ccnet` or `ccnet/1(accents=false,case=false)`.
 
     Raises:
         ConfigError: if there is no such normaliser, version or option.
@@ -207,7 +213,10 @@ def parse_normalizer(spec: NormalizerSpec) -> Normalizer:
     else:
         match = _SPEC.fullmatch(spec.strip())
         if match is None:
-            msg = f"{spec!r} names no normaliser; write none, ccnet, ccnet-blanks, or such as ccnet(accents=false,case=false)"
+            msg = (
+                f"{spec!r} names no normaliser; write none, ccnet, ccnet-blanks, or such as "
+                "ccnet(accents=false,case=false)"
+            )
             raise ConfigError(msg)
         name, version = match["name"], match["version"]
         options = dict(_parse_option(part) for part in (match["options"] or "").split(",") if part.strip())
@@ -216,11 +225,16 @@ def parse_normalizer(spec: NormalizerSpec) -> Normalizer:
         raise ConfigError(msg)
     for key, value in options.items():
         if key not in {"accents", "case", "numbers", "punct"} or (not isinstance(value, bool)) != (key == "punct"):
-            msg = f"the normaliser {name} has no option {key}={value!r}; accents, case and numbers are true or false, punct is 0, 1 or 2"
+            msg = (
+                f"the normaliser {name} has no option {key}={value!r}; accents, case and numbers are true or false, "
+                "punct is 0, 1 or 2"
+            )
             raise ConfigError(msg)
     normalizer = Normalizer(_NAMES[name], **options)  # type: ignore[arg-type]  # the loop above checked the types
     if version is not None and int(version) != normalizer.version:
-        msg = f"the normaliser {name} has version {normalizer.version}, not {version}; use a model made with that version"
+        msg = (
+            f"the normaliser {name} has version {normalizer.version}, not {version}; use a model made with that version"
+        )
         raise ConfigError(msg)
     if name != "none":
         normalizer._options  # noqa: B018  # refuses a punct out of range
@@ -248,7 +262,20 @@ def _normalize(spans: Spans, options: _Options) -> Spans:
     used = int((spans.ends - spans.starts).sum())
     out = np.empty(used * tables.growth, np.uint8)  # pages that aren't written to take no memory
     starts, ends, slow = np.empty(count, np.int64), np.empty(count, np.int64), np.zeros(count, np.bool_)
-    size = map_texts(*spans, *tables[:-1], out, starts, ends, slow)
+    size = map_texts(
+        *spans,
+        tables.ascii_map,
+        tables.pages,
+        tables.classes,
+        tables.lengths,
+        tables.places,
+        tables.pool,
+        tables.final_sigma,
+        out,
+        starts,
+        ends,
+        slow,
+    )
     if not slow.any():
         return Spans(out[:size], starts, ends)
     pieces = [out[a:b] for a, b in zip(starts, ends, strict=True)]
@@ -302,7 +329,9 @@ def _tables(options: _Options) -> _Tables:
             lengths[row], places[row] = len(encoded), len(pool)
             pool += encoded
             growth = max(growth, -(-len(encoded) // len(character.encode())))
-    ascii_map = np.array([ord(mapped) if (mapped := _mapped(chr(byte), options)) else -1 for byte in range(128)], np.int16)
+    ascii_map = np.array(
+        [ord(mapped) if (mapped := _mapped(chr(byte), options)) else -1 for byte in range(128)], np.int16
+    )
     return _Tables(
         ascii_map=ascii_map,
         pages=pages,

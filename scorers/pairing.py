@@ -1,7 +1,7 @@
 """Refuses a language model with a tokenizer or normaliser it wasn't trained with.
 
-A model folder says what it was trained with. Of a bare model the words tell: a model of pieces knows the tokenizer's pieces, and the
-words of a model trained on normalised text are left as they are by the normaliser.
+A model folder says what it was trained with. Of a bare model the words tell: a model of pieces knows the tokenizer's
+pieces, and the words of a model trained on normalised text are left as they are by the normaliser.
 """
 
 from pathlib import Path
@@ -27,7 +27,8 @@ _MAX_CHANGED = 0.2
 def refuse_other_normalizer(folder: ModelFolder, own: Normalizer, other: Normalizer) -> Never:
     """Raise the ModelError for a normaliser that isn't the folder's own."""
     msg = (
-        f"the model {folder.path} was trained on text normalised by {own.spec}, so it can't be scored with the normaliser "
+        f"the model {folder.path} was trained on text normalised by {own.spec}, so it can't be scored with the "
+        "normaliser "
         f"{other.spec}: perplexities would mean nothing; leave the normaliser out, or train a model with it"
     )
     raise ModelError(msg)
@@ -46,7 +47,8 @@ def refuse_other_tokenizer(folder: ModelFolder, own: str | None, other: Path | N
         return
     asked = "words" if other is None else f"the pieces of {other}"
     msg = (
-        f"the model {folder.path} was trained on {trained}, so it can't be scored with {asked}: perplexities would mean "
+        f"the model {folder.path} was trained on {trained}, so it can't be scored with {asked}: perplexities "
+        "would mean "
         "nothing; leave the tokenizer out, or train a model with it"
     )
     raise ModelError(msg)
@@ -66,7 +68,8 @@ def check_tokenizer(model: SentenceModel, tokenizer: PieceTokenizer | None, *, n
         pieces = sum(word.startswith(_PIECE.encode()) for word in known)
         if known and pieces > 0.1 * len(known):
             msg = (
-                f"{name} was trained on SentencePiece pieces ({pieces:,} of its {len(known):,} words begin with {_PIECE!r}); "
+                f"{name} was trained on SentencePiece pieces ({pieces:,} of its {len(known):,} words begin with "
+                f"{_PIECE!r}); "
                 "give the tokenizer that made them"
             )
             raise ModelError(msg)
@@ -75,7 +78,8 @@ def check_tokenizer(model: SentenceModel, tokenizer: PieceTokenizer | None, *, n
     share = sum(word in made for word in known) / max(len(known), 1)
     if share < _MIN_SHARE:
         msg = (
-            f"{name} wasn't trained on the pieces of {tokenizer.path}: only {share:.0%} of the model's {len(known):,} words are "
+            f"{name} wasn't trained on the pieces of {tokenizer.path}: only {share:.0%} of the model's "
+            f"{len(known):,} words are "
             "pieces of that tokenizer; give the tokenizer that came with the model, or none for a model of words"
         )
         raise ModelError(msg)
@@ -85,7 +89,8 @@ def check_normalizer(model: SentenceModel, normalizer: Normalizer, *, named: boo
     """Check by the model's words that its training text can have gone through the normaliser.
 
     Raises:
-        ModelError: if the normaliser changes more than a fifth of them, which it would leave alone if they came from it.
+        ModelError: if the normaliser changes more than a fifth of them, which it would leave alone if they came from
+            it.
     """
     words = model.words()
     if words is None or normalizer.name == "none":
@@ -97,7 +102,8 @@ def check_normalizer(model: SentenceModel, normalizer: Normalizer, *, named: boo
         default = "" if named else " (the mode's default)"
         msg = (
             f"{name} wasn't trained on text normalised by {normalizer.spec}{default}: that normaliser changes "
-            f"{len(changed) / len(sample):.0%} of the model's words, such as {changed[0]!r}; name the normaliser the model was trained with, for "
+            f"{len(changed) / len(sample):.0%} of the model's words, such as {changed[0]!r}; name the normaliser "
+            "the model was trained with, for "
             "instance ccnet(accents=false,case=false) for one trained with case and accents, or none"
         )
         raise ModelError(msg)

@@ -1,20 +1,23 @@
 """Perplexity of documents under an n-gram language model, with the conventions of cc_net, OSCAR and KenLM.
 
-A perplexity is `10 ** (-log10_prob / tokens)`, and the same text under the same model has as many of them as there are conventions for
-what a sentence and a token are. So the columns hold the parts: `<name>_log10_prob`, the log10 probability of all sentences with their
-ends; `<name>_tokens`, what that mode divides by: **the words (or pieces) as the mode counts them plus one end for each sentence**; and
-`<name>_oov`, how many words the model doesn't know. In every mode
+A perplexity is `10 ** (-log10_prob / tokens)`, and the same text under the same model has as many of them as there
+are conventions for what a sentence and a token are. So the columns hold the parts: `<name>_log10_prob`, the log10
+probability of all sentences with their ends; `<name>_tokens`, what that mode divides by: **the words (or pieces) as
+the mode counts them plus one end for each sentence**; and `<name>_oov`, how many words the model doesn't know. In
+every mode
 
     <name>_perplexity = 10 ** (-<name>_log10_prob / <name>_tokens)
 
-in float64 (with `oscar` to seven digits: the reference computes in float32). All but `oov` and `tokens`, which are 0, are
-null where a text has no sentence to score.
+in float64 (with `oscar` to seven digits: the reference computes in float32). All but `oov` and `tokens`, which are 0,
+are null where a text has no sentence to score.
 
-| mode | sentence | words | nothing to score |
-|---|---|---|---|
-| `ccnet` (arXiv:1911.00359) | the whole document (its normaliser deletes line breaks) | the model splits at ASCII white space; counted by `str.split`, in pieces if there is a tokenizer | an empty text, or one without a piece |
-| `oscar` (ungoliant 2.0, `harmful_pp`) | the whole document, line breaks as blanks | split and counted at Unicode's White_Space | never: an empty text is an empty sentence |
-| `kenlm` | every line | split and counted at ASCII white space | a text without a line |
+* `ccnet` (arXiv:1911.00359): the whole document is one sentence (the normaliser deletes its line breaks). The model
+  splits it at ASCII white space; words are counted by `str.split`, which knows more of it, or as pieces if there is a
+  tokenizer. An empty text, or one without a piece, has nothing to score.
+* `oscar` (ungoliant 2.0, `harmful_pp`): the whole document is one sentence, line breaks count as blanks. Words are
+  split and counted at Unicode's White_Space. An empty text is an empty sentence, and is scored.
+* `kenlm`: every line is a sentence, words are split and counted at ASCII white space. A text without a line has nothing
+  to score.
 
 A NUL separates words, as it does when lmplz trains; KenLM's `Model.score` would drop what follows it.
 """
@@ -49,21 +52,21 @@ LM_KIND = "ngram_lm"
 
 
 class _Convention(NamedTuple):
-    """What a mode fixes; see the module's table."""
+    """What a mode fixes; the module's text says why."""
 
-    policy: Policy
-    normalizer: Normalizer
-    unicode_split: bool
-    python_count: bool
-    trailing: bool
+    policy: Policy = "document"
+    normalizer: Normalizer = NONE
+    unicode_split: bool = False
+    python_count: bool = False
+    trailing: bool = True
     """Whether a last "\\n" starts one more (empty) line."""
-    empty_is_null: bool
+    empty_is_null: bool = False
 
 
 _CONVENTIONS: Mapping[Mode, _Convention] = {
-    "ccnet": _Convention("document", Normalizer("ccnet"), False, True, True, True),
-    "oscar": _Convention("document", NONE, True, False, True, False),
-    "kenlm": _Convention("lines", NONE, False, False, False, False),
+    "ccnet": _Convention(normalizer=Normalizer("ccnet"), python_count=True, empty_is_null=True),
+    "oscar": _Convention(unicode_split=True),
+    "kenlm": _Convention(policy="lines", trailing=False),
 }
 _POLICIES: tuple[Policy, ...] = ("document", "lines", "nonblank_lines")
 _LANGUAGE_MODEL = re.compile(r"(?P<language>.+)\.arpa(?:\.trie)?(?:\.bin)?")
@@ -97,11 +100,11 @@ class NgramPerplexity:
 
         Args:
             model: a model folder, an ARPA file or a KenLM binary: a path or whatever `scorers.hub.resolve` takes.
-            tokenizer: a SentencePiece model, likewise; None for the folder's own, or `LANG.sp.model` beside a model called
-                `LANG.arpa.bin` (the layout of published models), else words; `"none"` for words.
+            tokenizer: a SentencePiece model, likewise; None for the folder's own, or `LANG.sp.model` beside a model
+                called `LANG.arpa.bin` (the layout of published models), else words; `"none"` for words.
             normalizer: a normaliser or its name; None for the folder's own, else the mode's.
-            policy: `document` (one sentence), `lines` (each line one sentence, blank ones too) or `nonblank_lines`; None for the
-                folder's own, else the mode's.
+            policy: `document` (one sentence), `lines` (each line one sentence, blank ones too) or `nonblank_lines`;
+                None for the folder's own, else the mode's.
             mode: `ccnet`, `oscar` or `kenlm`; None for the folder's own, else `ccnet`.
             name: the columns are called `<name>_log10_prob` and so on.
             precision: how a sentence's words are added up: `library` in float32 as KenLM's library does, bit for bit;
@@ -235,4 +238,4 @@ class NgramPerplexity:
 
 def _per_text(values: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Add up the values of each text's sentences, in order."""
-    return np.bincount(np.repeat(np.arange(len(counts)), counts), values, len(counts))
+    return np.asarray(np.bincount(np.repeat(np.arange(len(counts)), counts), values, len(counts)), np.float64)

@@ -14,7 +14,9 @@ _BINS = 80
 _COLOURS = {"harmful": "#b2182b", "clean": "#2166ac"}
 
 
-def plot_perplexities(perplexity: Any, harmful: Any, path: Path, *, threshold: float | None = None, title: str = "") -> None:
+def plot_perplexities(
+    perplexity: Any, harmful: Any, path: Path, *, threshold: float | None = None, title: str = ""
+) -> None:
     """Write a histogram of both classes' perplexities on a logarithmic axis, as PNG or SVG by the name's ending.
 
     Args:
@@ -46,7 +48,7 @@ def plot_perplexities(perplexity: Any, harmful: Any, path: Path, *, threshold: f
             if len(chosen):
                 weights = np.full(len(chosen), 1 / len(chosen))
                 label = f"{name} ({len(chosen):,})"
-                axes.hist(chosen, bins, weights=weights, alpha=0.6, color=_COLOURS[name], label=label)
+                axes.hist(chosen, bins.tolist(), weights=weights, alpha=0.6, color=_COLOURS[name], label=label)
         if threshold is not None:
             axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:,.4g}")
         axes.set(xscale="log", xlabel="perplexity", ylabel="share of documents", title=title)

@@ -1,11 +1,11 @@
 """Lists of sites and pages in the form of the UT1 (Toulouse) blocklists, and which URLs they name.
 
-A category is a folder such as `adult` with the files `domains` (a host a line) and `urls` (an address without its scheme a line), plain or
-gzipped. OSCAR has tagged documents with them in two ways:
+A category is a folder such as `adult` with the files `domains` (a host a line) and `urls` (an address without its
+scheme a line), plain or gzipped. OSCAR has tagged documents with them in two ways:
 
 * `22.01`: the host must be a line of `domains` exactly (`www.x` isn't `x`), or host and path a line of `urls`;
-* `23.01`: the host, or any domain above it but the top level, must be a line of `domains`; or scheme, host and path a line of
-  `urls`, whose lines count as `https://` (so no page with `http://` matches them).
+* `23.01`: the host, or any domain above it but the top level, must be a line of `domains`; or scheme, host and path a
+  line of `urls`, whose lines count as `https://` (so no page with `http://` matches them).
 
 Query and fragment never count.
 """
@@ -117,7 +117,10 @@ class UrlList:
         """
         found = {name: _file(folder, name) for name in ("domains", "urls")}
         if not any(found.values()):
-            msg = f"{folder} holds neither a file `domains` nor `urls`; name the folder of one category, such as blacklists/adult"
+            msg = (
+                f"{folder} holds neither a file `domains` nor `urls`; name the folder of one category, such as "
+                "blacklists/adult"
+            )
             raise InputError(msg)
         lines = {name: [] if path is None else _lines(path) for name, path in found.items()}
         return cls(lines["domains"], lines["urls"], semantics=semantics, parents=parents)
@@ -144,7 +147,7 @@ class UrlList:
         return result
 
     def _candidates(self, host: str) -> list[str]:
-        """Return the domains of which one must be on the list: the host, and with `parents` those above but the last."""
+        """Return the domains of which one must be on the list: the host, and with `parents` those above it."""
         if not self.parents:
             return [host]
         labels = host.split(".")

@@ -23,7 +23,7 @@ _LARGEST = 3.0e38
 
 @kernel
 def _is_space(byte: int) -> bool:
-    return byte == 32 or byte == 9 or byte == 13
+    return byte in (32, 9, 13)
 
 
 @kernel

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scorers.kernels.jit import kernel
+from scorers.kernels.word_hash import signed
 
 __all__ = ["parse_float", "write_float"]
 
@@ -34,7 +35,7 @@ def parse_float(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[float, 
         elif 48 <= byte <= 57:
             seen = True
             if digits < 15:
-                mantissa = 10 * mantissa + np.int64(byte) - 48
+                mantissa = 10 * mantissa + signed(byte) - 48
                 if mantissa:
                     digits += 1
                 if point:
@@ -55,7 +56,7 @@ def parse_float(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[float, 
         exponent = 0
         digits_at = place
         while place < end and 48 <= data[place] <= 57 and place < digits_at + 6:
-            exponent = 10 * exponent + np.int64(data[place]) - 48
+            exponent = 10 * exponent + signed(data[place]) - 48
             place += 1
         if place > digits_at:
             power += sign * exponent
@@ -69,7 +70,7 @@ def parse_float(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[float, 
     while power > 22:
         value *= _TENS[22]
         power -= 22
-        if value == np.inf or value == 0.0:
+        if value in (np.inf, 0.0):
             power = 0
     value = value / _TENS[-power] if power < 0 else value * _TENS[power]
     return (-value if negative else value), at
@@ -102,7 +103,7 @@ def write_float(value: np.float32, out: npt.NDArray[np.uint8], at: int) -> int:
     scaled = 0
     for significant in range(6, 10):
         decimals = max(significant - whole + zeros, 0)
-        scaled = np.int64(number * _TENS[decimals] + 0.5)
+        scaled = signed(number * _TENS[decimals] + 0.5)
         if abs(np.float64(scaled) / _TENS[decimals] - number) < slack:
             break
     while decimals > 0 and scaled % 10 == 0:

@@ -1,11 +1,13 @@
 """Kernels that fill KenLM's probing tables; `scorers.kernels.ngram_query` says how they lie in memory."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from scorers.kernels.jit import kernel
 from scorers.kernels.ngram_query import BUCKETS, TABLES, UNIGRAMS, VOCABULARY
-from scorers.kernels.word_hash import extend_hash, word_hash
+from scorers.kernels.word_hash import extend_hash, signed, word_hash
 
 __all__ = ["FULL", "NO_CONTEXT", "insert_ngrams", "insert_words"]
 
@@ -20,13 +22,11 @@ _MAGNITUDE = np.uint32(0x7FFFFFFF)
 
 
 @kernel
-def _find(
-    cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, key: np.uint64
-) -> tuple[int, bool]:
+def _find(cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, key: np.uint64) -> tuple[int, bool]:
     """Return the cell of the entry with `key` and True, or of the empty entry where it belongs and False."""
-    bucket = np.int64(key % np.uint64(buckets))
+    bucket = signed(key % np.uint64(buckets))
     while True:
-        at = base + width * bucket
+        at: int = base + width * bucket
         found = np.uint64(cells[at]) | np.uint64(cells[at + 1]) << np.uint64(32)
         if found == key:
             return at, True
@@ -40,9 +40,9 @@ def _find(
 @kernel
 def _free(cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, key: np.uint64) -> int:
     """Return the cell of the first empty entry for `key`, whether or not the key is there already."""
-    bucket = np.int64(key % np.uint64(buckets))
+    bucket = signed(key % np.uint64(buckets))
     while True:
-        at = base + width * bucket
+        at: int = base + width * bucket
         if cells[at] == 0 and cells[at + 1] == 0:
             return at
         bucket += 1
@@ -83,8 +83,8 @@ def insert_ngrams(
 ) -> tuple[int, int]:
     """Enter the n-grams of one order; the lower orders are there already.
 
-    N-grams that end a longer one but aren't in the model get an entry with the probability that back-off gives them. Returns
-    0 or what went wrong, and the row at which it did. `entries[k]` counts the entries of order k.
+    N-grams that end a longer one but aren't in the model get an entry with the probability that back-off gives them.
+    Returns 0 or what went wrong, and the row at which it did. `entries[k]` counts the entries of order k.
     """
     order = layout[0]
     unigrams = layout[UNIGRAMS]
@@ -92,12 +92,12 @@ def insert_ngrams(
     width = 3 if n == order else 4
     base = layout[TABLES + 2 * (n - 2)]
     buckets = layout[TABLES + 2 * (n - 2) + 1]
-    keys = np.zeros(n + 1, np.uint64)  # of the last k words
+    keys: Any = np.zeros(n + 1, np.uint64)  # of the last k words
     for row in range(len(ids)):
-        last = np.int64(ids[row, n - 1])
+        last = signed(ids[row, n - 1])
         keys[1] = np.uint64(last)
         for k in range(2, n + 1):
-            keys[k] = extend_hash(keys[k - 1], np.int64(ids[row, n - k]))
+            keys[k] = extend_hash(keys[k - 1], signed(ids[row, n - k]))
         entries[n] += 1
         if entries[n] >= buckets:
             return FULL, row
@@ -132,14 +132,12 @@ def insert_ngrams(
             # p(last | k - 1 words) = backoff(those words) p(last | k - 2 words)
             context = np.uint64(ids[row, n - 2])
             for j in range(2, k):
-                context = extend_hash(context, np.int64(ids[row, n - 1 - j]))
+                context = extend_hash(context, signed(ids[row, n - 1 - j]))
             if k == 2:
-                at = unigrams + 2 * np.int64(ids[row, n - 2]) - 2
+                at = unigrams + 2 * signed(ids[row, n - 2]) - 2
                 there = True
             else:
-                at, there = _find(
-                    cells, layout[TABLES + 2 * (k - 3)], layout[TABLES + 2 * (k - 3) + 1], 4, context
-                )
+                at, there = _find(cells, layout[TABLES + 2 * (k - 3)], layout[TABLES + 2 * (k - 3) + 1], 4, context)
             if there:
                 if cells[at + 3] == _NO_EXTENSION:
                     cells[at + 3] = 0
@@ -150,11 +148,11 @@ def insert_ngrams(
 
         # The n-gram without its last word can be extended to the right.
         if n == 2:
-            at = unigrams + 2 * np.int64(ids[row, 0]) - 2
+            at = unigrams + 2 * signed(ids[row, 0]) - 2
         else:
             context = np.uint64(ids[row, n - 2])
             for j in range(2, n):
-                context = extend_hash(context, np.int64(ids[row, n - 1 - j]))
+                context = extend_hash(context, signed(ids[row, n - 1 - j]))
             at, there = _find(cells, layout[TABLES + 2 * (n - 3)], layout[TABLES + 2 * (n - 3) + 1], 4, context)
             if not there:
                 return NO_CONTEXT, row

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scorers.kernels.jit import kernel
-from scorers.kernels.word_hash import word_hash
+from scorers.kernels.word_hash import signed, word_hash
 
 __all__ = ["BOS", "EOS", "add_sentences", "expand_ngrams", "number_ngrams", "rehash"]
 
@@ -17,8 +17,8 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 @kernel
 def _is_separator(byte: int) -> bool:
-    """lmplz splits at blank, tab, carriage return and NUL; a line break can only stand inside a sentence here."""
-    return byte == 32 or byte == 9 or byte == 10 or byte == 13 or byte == 0
+    """Lmplz splits at blank, tab, carriage return and NUL; a line break can only stand inside a sentence here."""
+    return byte in (32, 9, 10, 13, 0)
 
 
 @kernel
@@ -27,11 +27,12 @@ def _special(data: npt.NDArray[np.uint8], start: int, end: int) -> bool:
     length = end - start
     if length < 3 or length > 5 or data[start] != 60 or data[end - 1] != 62:
         return False
-    if length == 3:
-        return data[start + 1] == 115
+    same = data[start + 1] == 115
     if length == 4:
-        return data[start + 1] == 47 and data[start + 2] == 115
-    return data[start + 1] == 117 and data[start + 2] == 110 and data[start + 3] == 107
+        same = data[start + 1] == 47 and data[start + 2] == 115
+    elif length == 5:
+        same = data[start + 1] == 117 and data[start + 2] == 110 and data[start + 3] == 107
+    return bool(same)
 
 
 @kernel
@@ -113,8 +114,9 @@ def number_ngrams(
 
     `previous` holds the numbers of the (n-1)-grams that end at each place, -1 where a sentence is too young for one;
     `current` gets those of the n-grams. An n-gram is told by its `contexts` (the (n-1)-gram before its last word) and
-    `words` (its last word); `suffixes` is the (n-1)-gram without its first word, `begins` whether it begins with `<s>`. `counts` is how often it was seen,
-    for orders below the highest only if it begins with `<s>`. `table` maps hashes to numbers, -1 where empty.
+    `words` (its last word); `suffixes` is the (n-1)-gram without its first word, `begins` whether it begins with
+    `<s>`. `counts` is how often it was seen, for orders below the highest only if it begins with `<s>`. `table` maps
+    hashes to numbers, -1 where empty.
 
     Returns:
         the place reached (the end, or where `table` or the arrays have become too full) and the n-grams so far.
@@ -134,7 +136,7 @@ def number_ngrams(
                 continue
             key = np.uint64(previous[i - 1]) << np.uint64(32) | np.uint64(stream[i])
             key = (key ^ key >> np.uint64(29)) * _MIX
-            home = np.int64((key ^ key >> np.uint64(32)) & mask)
+            home = signed((key ^ key >> np.uint64(32)) & mask)
             homes[i - place] = home
             seen[i - place] = table[home]
         for i in range(place, stop):
@@ -177,7 +179,7 @@ def rehash(
     for number in range(used):
         key = np.uint64(contexts[number]) << np.uint64(32) | np.uint64(words[number])
         key = (key ^ key >> np.uint64(29)) * _MIX
-        slot = np.int64((key ^ key >> np.uint64(32)) & mask)
+        slot = signed((key ^ key >> np.uint64(32)) & mask)
         while table[slot] >= 0:
             slot += 1
             if slot == len(table):

@@ -1,13 +1,13 @@
 """Kernels that score word sequences with a KenLM probing model, straight from the mapped file.
 
 `cells` is the file as 32-bit words and `floats` the same memory as float32. `layout` says where its tables are:
-`[order, vocabulary, buckets, unigrams, <s>, </s>, table of order 2, its buckets, table of order 3, ...]`, in 4-byte cells. Entries
-are a 64-bit key followed by the word's number (vocabulary), by probability and back-off (orders below the highest) or by the
-probability. The sign bit of a probability is set when no longer n-gram ends in this one; a back-off of -0.0 says that no
-longer n-gram begins with it.
+`[order, vocabulary, buckets, unigrams, <s>, </s>, table of order 2, its buckets, table of order 3, ...]`, in 4-byte
+cells. Entries are a 64-bit key followed by the word's number (vocabulary), by probability and back-off (orders below
+the highest) or by the probability. The sign bit of a probability is set when no longer n-gram ends in this one; a
+back-off of -0.0 says that no longer n-gram begins with it.
 
-Look-ups go order by order over a block of words, and each first loads the home cells of all words still in the race: the
-processor then waits for many cache misses at once, where word by word it would wait for each in turn.
+Look-ups go order by order over a block of words, and each first loads the home cells of all words still in the race:
+the processor then waits for many cache misses at once, where word by word it would wait for each in turn.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from scorers.kernels.jit import kernel
 from scorers.kernels.whitespace import whitespace_length
-from scorers.kernels.word_hash import extend_hash, word_hash
+from scorers.kernels.word_hash import extend_hash, signed, word_hash
 
 __all__ = ["BOS", "BUCKETS", "EOS", "TABLES", "UNIGRAMS", "VOCABULARY", "find_word", "score_ids", "word_ids"]
 
@@ -35,12 +35,12 @@ def _key(cells: npt.NDArray[np.uint32], at: int) -> np.uint64:
 def find_word(cells: npt.NDArray[np.uint32], layout: npt.NDArray[np.int64], key: np.uint64) -> int:
     """Return the number of the word with this hash, 0 when it is unknown."""
     buckets = layout[BUCKETS]
-    bucket = np.int64(key % np.uint64(buckets))
+    bucket = signed(key % np.uint64(buckets))
     while True:
         at = layout[VOCABULARY] + 3 * bucket
         found = _key(cells, at)
         if found == key:
-            return np.int64(cells[at + 2])
+            return signed(cells[at + 2])
         if found == 0:
             return 0
         bucket += 1
@@ -83,14 +83,12 @@ def word_ids(
 ) -> int:
     """Write the numbers of the words of each span to `ids`; return how many there are.
 
-    Words are split at ASCII white space and NUL, with `unicode_split` at every character of Unicode's White_Space. `tokens`
-    gets the words of a span, with `python_count` as many as `str.split` would make.
+    Words are split at ASCII white space and NUL, with `unicode_split` at every character of Unicode's White_Space.
+    `tokens` gets the words of a span, with `python_count` as many as `str.split` would make.
     """
     hashes = np.empty(_BLOCK, np.uint64)
     homes = np.empty(_BLOCK, np.int64)
     keys = np.empty(_BLOCK, np.uint64)
-    buckets = layout[BUCKETS]
-    vocabulary = layout[VOCABULARY]
     count = 0
     filled = 0
     offsets[0] = 0
@@ -146,7 +144,7 @@ def _look_up(
     buckets = np.uint64(layout[BUCKETS])
     vocabulary = layout[VOCABULARY]
     for i in range(filled):
-        home = vocabulary + 3 * np.int64(hashes[i] % buckets)
+        home = vocabulary + 3 * signed(hashes[i] % buckets)
         homes[i] = home
         keys[i] = _key(cells, home)
     for i in range(filled):
@@ -189,9 +187,9 @@ def score_ids(
 ) -> None:
     """Write log10 p(words </s> | <s>) of each sentence and the number of its unknown words.
 
-    Sentence `i` is `ids[offsets[i]:offsets[i + 1]]`. A word's log-probability is that of the longest stored n-gram, plus the
-    back-offs of the longer histories, in float32 as KenLM has it. They are added up in float32, as KenLM's library does, or
-    with `exact` in float64.
+    Sentence `i` is `ids[offsets[i]:offsets[i + 1]]`. A word's log-probability is that of the longest stored n-gram,
+    plus the back-offs of the longer histories, in float32 as KenLM has it. They are added up in float32, as KenLM's
+    library does, or with `exact` in float64.
     """
     order = layout[0]
     unigrams = layout[UNIGRAMS]
@@ -235,7 +233,7 @@ def score_ids(
 
         alive = 0
         for i in range(head, filled):
-            at = unigrams + 2 * np.int64(words[i])
+            at = unigrams + 2 * signed(words[i])
             nodes[i] = np.uint64(words[i])
             probs[i] = -abs(floats[at])
             lengths[i] = 1
@@ -260,7 +258,7 @@ def score_ids(
                 i = active[a]
                 node = extend_hash(nodes[i], words[i - n + 1])
                 nodes[i] = node
-                home = base + width * np.int64(node % modulus)
+                home = base + width * signed(node % modulus)
                 homes[a] = home
                 keys[a] = _key(cells, home)
             alive = 0

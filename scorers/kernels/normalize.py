@@ -6,6 +6,7 @@ import numpy.typing as npt
 from scorers.kernels.characters import decode
 from scorers.kernels.jit import kernel
 from scorers.kernels.whitespace import whitespace_length
+from scorers.kernels.word_hash import signed
 
 __all__ = ["CASED", "IGNORABLE", "SIGMA", "SLOW", "map_texts"]
 
@@ -23,13 +24,13 @@ SLOW = 8
 def _row(pages: npt.NDArray[np.int32], point: int) -> int:
     """Return the row of a code point in the tables, or -1 where they leave it as it is."""
     page = pages[point >> 8]
-    return -1 if page < 0 else (np.int64(page) << 8) | (point & 255)
+    return -1 if page < 0 else (signed(page) << 8) | (point & 255)
 
 
 @kernel
 def _point(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     first = data[at]
-    return (np.int64(first), 1) if first < 0x80 else decode(data, at, end)
+    return (signed(first), 1) if first < 0x80 else decode(data, at, end)
 
 
 @kernel

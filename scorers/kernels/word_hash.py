@@ -1,15 +1,24 @@
 """KenLM's hash functions: of a word's bytes, and of an n-gram's words."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from scorers.kernels.jit import kernel
 
-__all__ = ["extend_hash", "word_hash"]
+__all__ = ["extend_hash", "signed", "word_hash"]
 
 _M = np.uint64(0xC6A4A7935BD1E995)
 _WORD_FACTOR = np.uint64(17894857484156487943)
 _NODE_FACTOR = np.uint64(8978948897894561157)
+
+
+@kernel
+def signed(value: Any) -> int:
+    """Return an unsigned number as a signed one: Numba makes a float of a sum of both."""
+    number: Any = np.int64(value)
+    return number  # type: ignore[no-any-return]
 
 
 @kernel

@@ -74,7 +74,7 @@ def test_parents_can_be_chosen() -> None:
     urls = ["https://www.bad.example/"]
     assert UrlList(DOMAINS, semantics="22.01", parents=True).matches(urls).tolist() == [True]
     assert UrlList(DOMAINS, semantics="23.01", parents=False).matches(urls).tolist() == [False]
-    with pytest.raises(ConfigError, match="22.01 or 23.01"):
+    with pytest.raises(ConfigError, match="in 22"):
         UrlList([], semantics="24")  # type: ignore[arg-type]
 
 
@@ -237,9 +237,9 @@ def test_splits_by_name_and_what_they_lack(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not 'dev'"):
         train_harmful(labelled, tmp_path / "b", splits={hosts[0]: "dev"})
     with pytest.raises(DataError, match="no document in the training groups is harmful"):
-        train_harmful(labelled, tmp_path / "b", splits={host: "test" for host in hosts})
+        train_harmful(labelled, tmp_path / "b", splits=dict.fromkeys(hosts, "test"))
     with pytest.raises(DataError, match="no document in the validation groups is harmful"):
-        train_harmful(labelled, tmp_path / "b", splits={host: "train" for host in hosts})
+        train_harmful(labelled, tmp_path / "b", splits=dict.fromkeys(hosts, "train"))
 
 
 def test_cc_nets_buckets(golden: Path) -> None:

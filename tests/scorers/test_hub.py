@@ -28,7 +28,7 @@ def test_local_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sha256_file(tmp_path / "m") == DIGEST
     monkeypatch.setenv("HOME", str(tmp_path))
     assert resolve("~/m") == tmp_path / "m"
-    with pytest.raises(ModelError, match="there is no model .*nothing; check the path"):
+    with pytest.raises(ModelError, match="nothing; check the path"):
         resolve(tmp_path / "nothing")
 
 
@@ -99,7 +99,7 @@ def test_downloads_need_the_right_digest(monkeypatch: pytest.MonkeyPatch, tmp_pa
         resolve(f"https://host.example/en.bin#sha256={'0' * 64}")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     monkeypatch.setattr("urllib.request.urlopen", Answers(urllib.error.URLError("no route")))
-    with pytest.raises(ModelError, match="can't be fetched .*no route"):
+    with pytest.raises(ModelError, match="no route"):
         resolve(f"https://host.example/en.bin#sha256={DIGEST}")
 
 

@@ -38,7 +38,9 @@ def by_hand(arpa: Arpa, sentence: list[str], *, start: bool = True) -> tuple[flo
     probs: dict[tuple[str, ...], float] = {}
     backoffs: dict[tuple[str, ...], float] = {}
     for table in arpa.orders:
-        for ids, prob, backoff in zip(table.ids.tolist(), table.log10_prob.tolist(), table.backoff.tolist(), strict=True):
+        for ids, prob, backoff in zip(
+            table.ids.tolist(), table.log10_prob.tolist(), table.backoff.tolist(), strict=True
+        ):
             key = tuple(names[i] for i in ids)
             probs[key], backoffs[key] = prob, backoff
     known = [word if (word,) in probs else "<unk>" for word in sentence]
@@ -212,7 +214,9 @@ def test_order_one(tmp_path: Path) -> None:
 
 def test_a_model_without_unknown_gives_it_minus_100(tmp_path: Path) -> None:
     path = tmp_path / "no_unknown.arpa"
-    path.write_text("\\data\\\nngram 1=3\nngram 2=1\n\n\\1-grams:\n0\t<s>\n-1\t</s>\n-2\ta\n\n\\2-grams:\n-0.1\t<s> a\n\n\\end\\\n")
+    path.write_text(
+        "\\data\\\nngram 1=3\nngram 2=1\n\n\\1-grams:\n0\t<s>\n-1\t</s>\n-2\ta\n\n\\2-grams:\n-0.1\t<s> a\n\n\\end\\\n"
+    )
     arpa = read_arpa(path)
     assert not arpa.has_unknown
     write_probing(arpa, tmp_path / "binary")
@@ -271,7 +275,8 @@ def test_broken_arpa_files_are_refused(tmp_path: Path, old: str, new: str, says:
 def test_a_missing_context_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "context.arpa"
     path.write_text(
-        "\\data\\\nngram 1=3\nngram 2=1\nngram 3=1\n\n\\1-grams:\n-1\t<unk>\n-1\ta\n-1\tb\n\n\\2-grams:\n-0.1\ta b\n\n\\3-grams:\n-0.1\tb a b\n\n\\end\\\n"
+        "\\data\\\nngram 1=3\nngram 2=1\nngram 3=1\n\n\\1-grams:\n-1\t<unk>\n-1\ta\n-1\tb\n\n"
+        "\\2-grams:\n-0.1\ta b\n\n\\3-grams:\n-0.1\tb a b\n\n\\end\\\n"
     )
     with pytest.raises(ModelError, match="'b a b' is in the model but not"):
         write_probing(read_arpa(path), tmp_path / "binary")
@@ -309,7 +314,9 @@ def test_float32_survives_its_decimal(value: float) -> None:
     assert (np.float32(parsed), stop) == (np.float32(value), end)
 
 
-@pytest.mark.parametrize("text", ["-1e-05", "-1.5E2", "0", "-0", "3", "+2.5", "-.5", "-12.", "1e-400", "123456789012345678901"])
+@pytest.mark.parametrize(
+    "text", ["-1e-05", "-1.5E2", "0", "-0", "3", "+2.5", "-.5", "-12.", "1e-400", "123456789012345678901"]
+)
 def test_parse_float(text: str) -> None:
     data = np.frombuffer(f"{text} ".encode(), np.uint8)
     value, stop = parse_float(data, 0, len(data))

@@ -29,15 +29,18 @@ def reference(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> kenlm.M
     return kenlm.Model(str(path))
 
 
-UNSEEN = ["the old dog trains a clean corpus .", "zebra the the cat", "", "a web page removes tokens and says every model !"]
+UNSEEN = [
+    "the old dog trains a clean corpus .",
+    "zebra the the cat",
+    "",
+    "a web page removes tokens and says every model !",
+]
 
 
-def test_a_trained_model_scores_unseen_text_as_lmplz_does(
-    corpus: str, reference: kenlm.Model, tmp_path: Path
-) -> None:
+def test_a_trained_model_scores_unseen_text_as_lmplz_does(corpus: str, reference: kenlm.Model, tmp_path: Path) -> None:
     trained = train_lm([corpus], tmp_path / "lm", order=5, normalizer="none", mode="kenlm", policy="lines")
     assert trained.documents == 1
-    assert trained.sentences == 1601
+    assert trained.details.sentences == 1601
     scores = NgramPerplexity(tmp_path / "lm", policy="document").score(UNSEEN).column(0).to_pylist()
     assert scores == pytest.approx([reference.score(text) for text in UNSEEN], abs=1e-5)
     library = kenlm.Model(str(trained.folder.file("lm.binary")))
@@ -53,7 +56,7 @@ def test_batches_strings_and_arrow_give_the_same_model(tmp_path: Path) -> None:
     for name, form in forms.items():
         trained = train_lm(form, tmp_path / name, order=3)
         assert trained.documents == 15
-        assert trained.sentences == 10  # an empty document is no sentence
+        assert trained.details.sentences == 10  # an empty document is no sentence
         digests.add(trained.folder.digest)
     assert len(digests) == 1
 
@@ -110,7 +113,7 @@ def test_options_that_exclude_each_other(tmp_path: Path, golden: Path) -> None:
         train_lm([], tmp_path)
     with pytest.raises(DataError, match="discount_fallback"):
         train_lm(["a b"], tmp_path, discount_fallback=False)
-    with pytest.raises(ModelError, match="no model.json"):
+    with pytest.raises(ModelError, match="isn't a model folder"):
         read_model_folder(tmp_path)
 
 
@@ -138,14 +141,14 @@ def test_lmplz_from_the_path(golden: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("FAKE_ARPA", str(tmp_path / "hand3.arpa"))
     monkeypatch.setenv("FAKE_SEEN", str(tmp_path / "seen.txt"))
     trained = train_lm(["A b\nC", "", "B"], tmp_path / "lm", normalizer="ccnet-blanks", use_lmplz=True)
-    assert trained.estimator == "lmplz"
+    assert trained.details.estimator == "lmplz"
     assert (tmp_path / "seen.txt").read_text() == "a b c\nb\n"
     expected = kenlm.Model(str(tmp_path / "hand3.arpa")).score("a b c")
     assert NgramPerplexity(tmp_path / "lm").score(["A\nB\nC"]).column(0).to_pylist() == [expected]
     with pytest.raises(DataError, match="BadDiscountException"):
         train_lm(["a"], tmp_path / "bad", use_lmplz=True, discount_fallback=False)
     small = train_lm(["a b c"], tmp_path / "small", order=2)  # lmplz is there, but the text is small
-    assert small.estimator == "tamis"
+    assert small.details.estimator == "tamis"
 
 
 def test_newlines_in_documents_separate_words(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ def ngrams(arpa: Arpa) -> Ngrams:
     return {
         tuple(names[i] for i in ids): (prob, backoff)
         for table in arpa.orders
-        for ids, prob, backoff in zip(table.ids.tolist(), table.log10_prob.tolist(), table.backoff.tolist(), strict=True)
+        for ids, prob, backoff in zip(
+            table.ids.tolist(), table.log10_prob.tolist(), table.backoff.tolist(), strict=True
+        )
     }
 
 
@@ -145,7 +147,16 @@ def test_probabilities_of_every_history_add_up_to_one(corpus: str, order: int) -
         return 10 ** model.get(history, (0.0, 0.0))[1] * prob(history[1:], word)
 
     draw = random.Random(1)
-    histories = [(), *draw.sample(sorted(gram for gram in model if len(gram) < order and "</s>" not in gram), min(20, len(model) - 1))] if order > 1 else [()]
+    histories = (
+        [
+            (),
+            *draw.sample(
+                sorted(gram for gram in model if len(gram) < order and "</s>" not in gram), min(20, len(model) - 1)
+            ),
+        ]
+        if order > 1
+        else [()]
+    )
     for history in histories:
         assert sum(prob(history, word) for word in words) == pytest.approx(1, abs=2e-5)
 

@@ -71,7 +71,10 @@ def test_every_code_point(reference: dict[str, Any], accents: bool, case: bool, 
 
 
 # Where neighbours matter: final sigma, marks that are reordered, white space at the ends, expanding lower case.
-AWKWARD = "aAσΣςΣ'.\u00ad\u0301\u0345 \n\t\x1c\x85\xa0\u2028\u3000İIßẞ한글é\u0327\u302e\u302f\U0001d165\U0001d15e\u1b44\u0f39①٣１—…«\x00\x7fx"
+AWKWARD = (
+    "aAσΣςΣ'.\u00ad\u0301\u0345 \n\t\x1c\x85\xa0\u2028\u3000İIßẞ"
+    "한글é\u0327\u302e\u302f\U0001d165\U0001d15e\u1b44\u0f39①٣１—…«\x00\x7fx"
+)
 
 
 @given(
