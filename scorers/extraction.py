@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from schemas.errors import ModelError, RunError
-from scorers.sandbox import Sandbox, TimedOutError
+from scorers.sandbox import CallFailedError, Sandbox, TimedOutError
 
 __all__ = [
     "ExtractOptions",
@@ -73,13 +73,17 @@ _LINE_ENDS = re.compile("[ \t\xa0]*(?:\r\n|[\n\r\x0b\x0c\x85\u2028\u2029])")
 _BLANK_LINES = re.compile("\n{3,}")
 _RUN = re.compile(f"[!-~]{{{_LONGEST_RUN},}}")
 
-# Elements that hold nothing, or that a parser closes by itself when the next of their kind begins.
+# Elements that hold nothing, or that a parser closes by itself wherever the next of their kind begins.
 _UNSTACKED = """
     area base br col embed hr img input keygen link meta param source track wbr frame basefont bgsound
-    p li dd dt option optgroup tr td th tbody thead tfoot caption colgroup html head body rb rt rp rtc
+    p tr td th tbody thead tfoot caption colgroup html head body
 """
+# Elements that a parser closes when the next of their kind follows directly, and by what name they are told apart.
+_SIBLINGS, _KINDS = "li dt dd option", "li dt dt option"
 # Elements whose content isn't markup.
 _RAW = "script style textarea title xmp iframe noembed noframes"
+# Elements within which it is markup all the same.
+_FOREIGN = "svg math"
 
 
 @functools.cache
@@ -125,7 +129,7 @@ def html_to_text(html: str, options: ExtractOptions | None = None) -> Extracted:
         `page_too_complex` (seconds, estimated), `page_timeout` (seconds) and `empty_text` (characters).
 
     Raises:
-        CallFailedError: if trafilatura fails on this page.
+        CallFailedError: if the engine fails on this page.
         ModelError: if the engine isn't installed.
     """
     from scorers.kernels.markup import parser_steps
@@ -137,7 +141,15 @@ def html_to_text(html: str, options: ExtractOptions | None = None) -> Extracted:
     if options.engine == "resiliparse":
         pace = _STEPS_PER_SECOND[options.main_content]
         limit = int(options.timeout * pace)
-        steps = parser_steps(data, _name_hashes(_UNSTACKED), _name_hashes(_RAW), limit)
+        steps = parser_steps(
+            data,
+            _name_hashes(_UNSTACKED),
+            _name_hashes(_SIBLINGS),
+            _name_hashes(_KINDS),
+            _name_hashes(_RAW),
+            _name_hashes(_FOREIGN),
+            limit,
+        )
         if steps > limit:
             return Extracted("", Refusal("page_too_complex", steps / pace, options.timeout))
         text = _resiliparse(html, options)
@@ -179,14 +191,20 @@ def _checked(text: str, options: ExtractOptions) -> Extracted:
 def _resiliparse(html: str, options: ExtractOptions) -> str:
     from resiliparse.extract.html2text import extract_plain_text
 
-    text: str = extract_plain_text(
-        html,
-        main_content=options.main_content,
-        alt_texts=False,
-        comments=not options.main_content,
-        post_meta=not options.main_content,
-    )
-    return text
+    try:
+        return extract_plain_text(
+            html,
+            main_content=options.main_content,
+            alt_texts=False,
+            comments=not options.main_content,
+            post_meta=not options.main_content,
+        )
+    except BaseException as error:
+        if isinstance(error, MemoryError | KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise
+        # A panic of native code, which is no Exception: it must cost the page, not the run.
+        msg = f"resiliparse: {type(error).__name__}: {error}"
+        raise CallFailedError(msg) from error
 
 
 def _trafilatura(html: str, options: ExtractOptions) -> str:

@@ -7,6 +7,9 @@ from scorers.kernels.jit import kernel
 
 __all__ = ["name_hash", "parser_steps", "unprintable_share"]
 
+TEXT_BYTES = 48
+"""Bytes of text that cost a step for each element they are in."""
+
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -60,29 +63,43 @@ def _raw_end(data: Bytes, start: int, name: Bytes) -> int:
 
 
 @kernel
-def parser_steps(data: Bytes, void: npt.NDArray[np.uint64], raw: npt.NDArray[np.uint64], limit: int) -> int:
+def parser_steps(
+    data: Bytes,
+    void: npt.NDArray[np.uint64],
+    siblings: npt.NDArray[np.uint64],
+    kinds: npt.NDArray[np.uint64],
+    raw: npt.NDArray[np.uint64],
+    foreign: npt.NDArray[np.uint64],
+    limit: int,
+) -> int:
     """Return an upper estimate of the steps that parsing a page takes beyond a constant a byte.
 
-    An HTML parser walks its stack of open elements at most once a tag, and holds each attribute of a tag
-    against those before it: quadratic in depth and in attributes, so that a page of a few hundred kilobytes
-    can take minutes. The estimate is the sum over tags of the depth there, and over tags of half the square
-    of the attributes.
+    An HTML parser walks its stack of open elements at most once a tag, and holds each attribute of a tag against
+    those before it; the search for main content looks from each element at all that are in it. That is quadratic in
+    depth and in attributes: a page of a few hundred kilobytes can take minutes. The estimate is the sum over tags of
+    the depth there and of half the square of the attributes, and over texts of depth times length / `TEXT_BYTES`.
 
     Args:
         data: the page, UTF-8.
         void: hashes of the names of elements that hold nothing or that a parser closes by itself.
-        raw: hashes of the names of elements whose content isn't markup.
+        siblings: hashes of the names of elements that a parser closes if the next of their kind follows directly.
+        kinds: of each sibling, the hash that stands for its kind.
+        raw: hashes of the names of elements whose content isn't markup...
+        foreign: ...unless they are within one of these.
         limit: the count stops when it passes this.
     """
     stack = np.empty(int(np.sqrt(2.0 * limit)) + 2, np.uint64)
     depth = 0
+    outside = len(stack)  # the depth of the outermost foreign element
     steps = 0
+    text = 0  # where the text before the next tag begins
     n = len(data)
     i = 0
     while i < n - 1 and steps <= limit:
         if data[i] != 60:
             i += 1
             continue
+        tag = i
         following = data[i + 1]
         if following in (33, 63):  # <! and <?
             if i + 3 < n and following == 33 and data[i + 2] == 45 and data[i + 3] == 45:
@@ -100,6 +117,11 @@ def parser_steps(data: Bytes, void: npt.NDArray[np.uint64], raw: npt.NDArray[np.
             continue
         end = _name_end(data, start)
         name = name_hash(data, start, end)
+        sibling = False
+        for k in range(len(siblings)):
+            if name == siblings[k]:
+                name = kinds[k]
+                sibling = True
         i = end
         attributes = 0
         quote = 0
@@ -119,20 +141,25 @@ def parser_steps(data: Bytes, void: npt.NDArray[np.uint64], raw: npt.NDArray[np.
                 attributes += 1
                 blank = False
             i += 1
-        steps += depth + attributes * attributes // 2
+        steps += depth + attributes * attributes // 2 + depth * (tag - text) // TEXT_BYTES
+        text = i
         if closing:
             for k in range(depth - 1, -1, -1):
                 if stack[k] == name:
                     depth = k
                     break
-        elif _contains(raw, name):
+            if depth <= outside:
+                outside = len(stack)
+        elif depth <= outside and _contains(raw, name):
             i = _raw_end(data, i, data[start:end])
-        elif not _contains(void, name):
+        elif not (_contains(void, name) or (sibling and depth > 0 and stack[depth - 1] == name)):
             if depth == len(stack):
                 return limit + 1
+            if depth < outside and _contains(foreign, name):
+                outside = depth
             stack[depth] = name
             depth += 1
-    return steps
+    return steps + depth * (n - text) // TEXT_BYTES
 
 
 @kernel

@@ -106,6 +106,8 @@ def test_quadratic_pages_are_refused_at_once(html: str) -> None:
         "<!--" + "<div>" * 100_000 + "--><p>word</p>",
         "word<br>" * 50_000,
         "<div>word</div>" * 50_000,
+        "<dl>" + "<dt>word<dd>word " * 50_000,
+        "<ul>" + "<li><a href=x>word</a>" * 50_000 + "</ul><p>word",
         "<p>1 < 2 and word</p>" * 1000,
     ],
 )
@@ -151,10 +153,15 @@ def test_looks_binary() -> None:
 
 
 def test_parser_steps() -> None:
+    def hashes(*names: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+        return np.array([name_hash(np.frombuffer(n, np.uint8), 0, len(n)) for n in names], np.uint64)
+
     def steps(html: str) -> int:
-        names = np.array([name_hash(np.frombuffer(n, np.uint8), 0, len(n)) for n in (b"br", b"p")], np.uint64)
-        raw = np.array([name_hash(np.frombuffer(n, np.uint8), 0, len(n)) for n in (b"script",)], np.uint64)
-        return parser_steps(np.frombuffer(html.encode(), np.uint8), names, raw, 10**6)
+        data = np.frombuffer(html.encode(), np.uint8)
+        siblings, kinds = hashes(b"li", b"dt", b"dd"), hashes(b"li", b"dt", b"dt")
+        return parser_steps(
+            data, hashes(b"br", b"p"), siblings, kinds, hashes(b"script"), hashes(b"svg", b"math"), 10**6
+        )
 
     assert steps("no tags < here") == 0
     assert steps("<a>") == 0
@@ -163,8 +170,12 @@ def test_parser_steps() -> None:
     assert steps("<a><b></a><c>") == 0 + 1 + 2 + 0  # </a> closes <b>, too
     assert steps("<a></x><c>") == 0 + 1 + 1
     assert steps("<p><p><br><a>") == 0
+    assert steps("<li>a<li>b<li><b>") == 0 + 1 + 1 + 1
+    assert steps("<dt>a<dd>b<dt><b>") == 0 + 1 + 1 + 1
+    assert steps("<li><dt><li><b>") == 0 + 1 + 2 + 3
     assert steps("<a q=1 r='>' s>") == 9 // 2
     assert steps("<script><a><b></script><c><d>") == 1  # its end tag is met at depth 0
+    assert steps("<svg><script><a></svg><script><b></script>") == 0 + 1 + 2 + 3
     assert steps("<!-- <a><b> --><c><d>") == 1
     assert steps("<!-") == 0
     assert steps("<") == 0
