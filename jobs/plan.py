@@ -22,6 +22,7 @@ from schemas.keep import Keep
 from schemas.model import digest, nearest
 from schemas.steps import DsirStep, ExtractStep, HeuristicsStep, PerplexityStep, RulesStep, StepConfig
 from schemas.tables import DOCUMENT_SCHEMA
+from scorers.dsir import dsir_schema
 from scorers.extraction import ExtractOptions
 from scorers.model_folder import read_model_folder
 
@@ -202,8 +203,11 @@ def check_steps(config: Config, models: Mapping[str, Mapping[str, str]]) -> pa.S
 
 
 def _added_columns(step: StepConfig, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> list[pa.Field]:
-    scorer = None if isinstance(step, DsirStep) and "model" not in models else annotator(step, models)
+    fitted_later = isinstance(step, DsirStep) and "model" not in models
+    scorer = None if fitted_later else annotator(step, models)
     fields = []
+    if isinstance(step, DsirStep) and fitted_later:
+        fields += list(dsir_schema(tuple(step.targets) if isinstance(step.target, dict) else ()))
     if scorer is not None:
         for name in scorer.requires:
             _require(name, available, f"step {step.label}")

@@ -7,7 +7,7 @@ n-gram's bucket in the target and q its share in the raw pool. `scorers.dsir_sam
 import json
 import shutil
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -18,6 +18,7 @@ import pyarrow as pa
 from scipy.sparse import csr_array
 
 from schemas.errors import ConfigError, DataError, ModelError
+from schemas.tables import described
 from scorers.dsir_features import HashName, NgramCounter, NgramFeatures
 from scorers.kernels.dsir import add_log_weights
 from scorers.kernels.portable_log import natural_logs
@@ -25,7 +26,7 @@ from scorers.lowercase_tokens import Alphabet
 from scorers.piece_tokens import PieceTokenizer
 from scorers.texts import Texts
 
-__all__ = ["EPSILON", "DsirModel", "DsirScorer", "Normalise", "hashed_ngrams", "ngram_counts"]
+__all__ = ["EPSILON", "DsirModel", "DsirScorer", "Normalise", "dsir_schema", "hashed_ngrams", "ngram_counts"]
 
 EPSILON = 1e-8
 """Added to both probabilities before the logarithm, as in the reference."""
@@ -301,6 +302,13 @@ def _counts(counts: npt.ArrayLike, whose: str) -> npt.NDArray[Any]:
     return values
 
 
+def dsir_schema(targets: Sequence[str]) -> pa.Schema:
+    """Return the columns of `DsirScorer` for targets of these names (none: one target without a name)."""
+    names = [f"dsir_log_weight_{name}" for name in targets] or ["dsir_log_weight"]
+    weights = [described(name, pa.float64(), "log of the ratio of target to raw pool, over hashed n-grams") for name in names]
+    return pa.schema([*weights, described("dsir_tokens", pa.int64(), "tokens, by which short documents are left out")])
+
+
 class DsirScorer:
     """The scorer of the pipeline: the columns `dsir_log_weight` (or `dsir_log_weight_<target>` each) and `dsir_tokens`.
 
@@ -311,13 +319,7 @@ class DsirScorer:
         self.model = model
         self.normalise = normalise
         self.chunk_tokens = chunk_tokens
-        self._names = [f"dsir_log_weight_{name}" for name in model.targets] or ["dsir_log_weight"]
-
-    @property
-    def schema(self) -> pa.Schema:
-        """One float64 column a target, then the length (int64)."""
-        weights = [pa.field(name, pa.float64(), nullable=False) for name in self._names]
-        return pa.schema([*weights, pa.field("dsir_tokens", pa.int64(), nullable=False)])
+        self.schema = dsir_schema(model.targets)
 
     def score(self, texts: Texts) -> pa.RecordBatch:
         """Return one row a text, with the columns of `schema`."""
