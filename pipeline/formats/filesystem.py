@@ -93,6 +93,9 @@ def _remote(path: str) -> tuple[Any, str]:
     except ValueError as error:
         msg = f"{path}: no file system is known for {scheme}:// ({error})"
         raise InputError(msg) from error
+    except OSError as error:  # a native library that is missing, such as Hadoop's
+        msg = f"{path}: the file system {scheme}:// can't be used: {error}"
+        raise InputError(msg) from error
 
 
 def _is_http(path: str) -> bool:
@@ -162,30 +165,42 @@ def _remote_info(path: str, entry: dict[str, Any]) -> FileInfo:
     return FileInfo(path, size, f"size:{size}")
 
 
+@contextmanager
+def _sentences(path: str, otherwise: str) -> Iterator[None]:
+    """Turn what a file system raises into an `InputError` about `path`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        why = f" ({error.__cause__})" if error.__cause__ is not None else ""  # HTTP tells all failures so
+        msg = f"{path}: there is no such file{why}"
+        raise InputError(msg) from error
+    except PermissionError as error:
+        msg = f"{path}: no permission to read this file"
+        raise InputError(msg) from error
+    except IsADirectoryError as error:
+        msg = f"{path} is a folder, not a file"
+        raise InputError(msg) from error
+    except Exception as error:  # each file system has its own kinds of failure
+        msg = f"{path} {otherwise}: {type(error).__name__}: {error}"
+        raise InputError(msg) from error
+
+
 def info(path: str) -> FileInfo:
     """Return what the file system knows of one file.
 
     Raises:
         InputError: if there is no such file, or it can't be asked for.
     """
-    try:
+    with _sentences(path, "can't be reached"):
         if is_local(path):
             local = local_path(path)
             if Path(local).is_dir():
-                msg = f"{path} is a folder, not a file"
-                raise InputError(msg)
+                raise IsADirectoryError(local)
             return _local_info(local, path)
         fs, inner = _remote(path)
         return _remote_info(path, fs.info(inner))
-    except FileNotFoundError as error:
-        msg = f"{path}: there is no such file"
-        raise InputError(msg) from error
-    except PermissionError as error:
-        msg = f"{path}: no permission to read this file"
-        raise InputError(msg) from error
-    except OSError as error:
-        msg = f"{path} can't be reached: {error}"
-        raise InputError(msg) from error
 
 
 def expand(patterns: str | Iterable[str], *, suffixes: tuple[str, ...] | None = None) -> list[FileInfo]:
@@ -252,7 +267,7 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None) -> list[FileI
     if _is_http(pattern):  # no listing, and ? is part of an address
         return [info(pattern)]
     fs, inner = _remote(pattern)
-    try:
+    with _sentences(pattern, "can't be listed"):
         if glob.has_magic(inner) and not fs.exists(inner):
             entries = fs.glob(inner, detail=True)
         elif fs.isdir(inner):
@@ -262,9 +277,6 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None) -> list[FileI
                 raise InputError(_nothing_in(pattern, suffixes))
         else:
             return [info(pattern)]
-    except OSError as error:
-        msg = f"{pattern} can't be listed: {error}"
-        raise InputError(msg) from error
     found = [
         _remote_info(str(fs.unstrip_protocol(name)), entry)
         for name, entry in entries.items()
@@ -334,6 +346,21 @@ class _Resuming(io.RawIOBase):
         super().close()
 
 
+def _open_remote(path: str) -> BinaryIO:
+    fs, inner = _remote(path)
+    try:
+        raw = _Resuming(path, lambda: fs.open(inner, "rb"))
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        with _sentences(path, "can't be opened"):
+            raise error
+    except OSError:
+        raise
+    except Exception as error:
+        msg = f"{path} can't be opened: {type(error).__name__}: {error}"
+        raise OSError(msg) from error
+    return cast("BinaryIO", io.BufferedReader(raw, _BUFFER))
+
+
 def open_binary(path: str, start: int = 0) -> BinaryIO:
     """Open a file for reading bytes, from byte `start` on.
 
@@ -341,24 +368,13 @@ def open_binary(path: str, start: int = 0) -> BinaryIO:
 
     Raises:
         InputError: if the file is missing, a folder, or not readable.
+        OSError: if a remote file system fails for another reason, which may pass.
     """
-    try:
-        stream: BinaryIO
-        if is_local(path):
-            stream = Path(local_path(path)).open("rb", buffering=_BUFFER)  # noqa: SIM115  (the caller's to close)
-        else:
-            fs, inner = _remote(path)
-            raw = _Resuming(path, lambda: fs.open(inner, "rb"))
-            stream = cast("BinaryIO", io.BufferedReader(raw, _BUFFER))
-    except FileNotFoundError as error:
-        msg = f"{path}: there is no such file"
-        raise InputError(msg) from error
-    except PermissionError as error:
-        msg = f"{path}: no permission to read this file"
-        raise InputError(msg) from error
-    except IsADirectoryError as error:
-        msg = f"{path} is a folder, not a file"
-        raise InputError(msg) from error
+    if is_local(path):
+        with _sentences(path, "can't be opened"):
+            stream: BinaryIO = Path(local_path(path)).open("rb", buffering=_BUFFER)  # noqa: SIM115  (the caller's)
+    else:
+        stream = _open_remote(path)
     if start:
         stream.seek(start)
     return stream

@@ -124,7 +124,7 @@ def read_parquet(split: Split, source: str, options: ReadOptions) -> Iterator[Re
             at_once = max(1, min(options.batch_rows, options.batch_bytes // average))
             done = 0
             try:
-                for batch in file.iter_batches(at_once, row_groups=[group]):
+                for batch in file.iter_batches(at_once, row_groups=[group], use_threads=False):
                     for _ in _add_rows(builder, batch, row + done, options):
                         yield builder.flush()
                     done += batch.num_rows
