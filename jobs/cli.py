@@ -242,3 +242,59 @@ def train_dsir_command(
         smoothing=smoothing,
         max_ngrams=max_ngrams,
     )
+
+
+@train_app.command("lm")
+def train_lm_command(
+    files: Annotated[list[str], typer.Argument(help="Training documents: files, folders or globs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model's folder.")],
+    text: Annotated[str, typer.Option(help="The text field.")] = "text",
+    order: Annotated[int, typer.Option(min=1, max=6, help="The longest n-grams.")] = 5,
+    normalizer: Annotated[str | None, typer.Option(help="ccnet, ccnet-blank, none, ...; ccnet if absent.")] = None,
+    mode: Annotated[str | None, typer.Option(help="ccnet, oscar or kenlm: how scoring counts.")] = None,
+    policy: Annotated[str | None, typer.Option(help="document, lines or nonblank_lines: what a sentence is.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="A SentencePiece model whose pieces are the words.")] = None,
+    pieces: Annotated[int | None, typer.Option(min=8, help="Train such a model with so many pieces.")] = None,
+    lmplz: Annotated[bool | None, typer.Option("--lmplz/--no-lmplz", help="Estimate with KenLM's lmplz.")] = None,
+    keep_arpa: Annotated[bool, typer.Option("--arpa/--no-arpa", help="Keep the ARPA file too.")] = True,
+    percentiles: Annotated[
+        list[str] | None, typer.Option(help="Documents whose percentiles the model keeps, for buckets; repeatable.")
+    ] = None,
+    language_field: Annotated[str | None, typer.Option(help="Of those documents, for percentiles a language.")] = None,
+    source_field: Annotated[str | None, typer.Option(help="Of those documents, for percentiles a source.")] = None,
+    harmful: Annotated[bool, typer.Option("--harmful", help="A model of harmful text, with a threshold.")] = False,
+    label: Annotated[str | None, typer.Option(help="With --harmful: the field that says so.")] = None,
+    url_list: Annotated[str | None, typer.Option(help="With --harmful: a UT1 category (domains, urls).")] = None,
+    group: Annotated[str | None, typer.Option(help="With --harmful: the field that isn't split; else hosts.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="With --harmful: of the split by host.")] = 0,
+) -> None:
+    """Train an n-gram model (KenLM's) of good or of harmful text, for `perplexity: {model: FOLDER}`."""
+    from jobs.train_lm import add_percentiles, train_harmful_lm, train_quality_lm
+    from pipeline.formats.options import ReadOptions
+
+    options = ReadOptions(text=text)
+    if harmful:
+        given = {"normalizer": normalizer, "mode": mode, "policy": policy, "tokenizer": tokenizer, "pieces": pieces}
+        named = [name for name, value in given.items() if value is not None]
+        if named:
+            msg = f"--{named[0]} doesn't go with --harmful, whose model reads raw text as OSCAR's does"
+            raise ConfigError(msg)
+        train_harmful_lm(
+            files, output, options, label=label, url_list=url_list, group=group, order=order, seed=seed, use_lmplz=lmplz
+        )
+    else:
+        train_quality_lm(
+            files,
+            output,
+            options,
+            order=order,
+            normalizer=normalizer,
+            mode=mode,
+            policy=policy,
+            tokenizer=tokenizer,
+            pieces=pieces,
+            use_lmplz=lmplz,
+            keep_arpa=keep_arpa,
+        )
+    if percentiles:
+        add_percentiles(output, percentiles, options, language=language_field, source=source_field)

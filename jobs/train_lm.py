@@ -69,8 +69,9 @@ def train_quality_lm(
         provenance=_provenance(paths, options),
         **{name: value for name, value in chosen.items() if value is not None},
     )
-    tokens = "" if model.tokens is None else f", {model.tokens:,} tokens"
-    typer.echo(f"{folder}: order {order}, {model.documents:,} documents{tokens}, estimated by {model.estimator}")
+    details = model.details
+    tokens = "" if details.tokens is None else f", {details.tokens:,} tokens"
+    typer.echo(f"{folder}: order {order}, {model.documents:,} documents{tokens}, estimated by {details.estimator}")
     return model
 
 
@@ -91,19 +92,19 @@ def add_percentiles(
     """
     model = NgramPerplexity(folder, name="model")
     values: list[np.ndarray[Any, Any]] = []
-    labels: dict[str, list[str | None]] = {"language": [], "source": []}
+    fields_of = {"language": language, "source": source}
+    labels: dict[str, list[str | None]] = {name: [] for name in fields_of}
     for batch in documents(paths, options):
         values.append(model.score(batch.column("text")).column("model_perplexity").to_numpy(zero_copy_only=False))
-        fields = _meta(batch)
-        labels["language"] += [None if language is None else _text(row.get(language)) for row in fields]
-        labels["source"] += [None if source is None else _text(row.get(source)) for row in fields]
+        rows = _meta(batch)
+        for name, field in fields_of.items():
+            labels[name] += [None if field is None else _text(row.get(field)) for row in rows]
     perplexity = np.concatenate(values) if values else np.zeros(0)
     if model.folder is None or not np.isfinite(perplexity).any():
         msg = f"{folder}: none of the sample documents has a perplexity, so there are no percentiles to store"
         raise ModelError(msg)
-    table = percentile_table(
-        pa.array(perplexity), None if language is None else labels["language"], None if source is None else labels["source"]
-    )
+    known = {name: None if field is None else labels[name] for name, field in fields_of.items()}
+    table = percentile_table(pa.array(perplexity), known["language"], known["source"])
     store_percentiles(model.folder, table)
     typer.echo(f"{folder}: percentiles of {len(perplexity):,} documents")
     return len(perplexity)
@@ -124,9 +125,8 @@ def _with_fields(batches: Iterator[pa.RecordBatch], names: Sequence[str]) -> Ite
         fields = _meta(batch)
         for name in names:
             if name not in table.schema.names:
-                values = [row.get(name) for row in fields]
-                column = pa.array([None if v is None else str(v) if not isinstance(v, bool) else str(int(v)) for v in values])
-                table = table.append_column(name, column.cast(pa.string()))
+                values = [_text(row.get(name)) for row in fields]
+                table = table.append_column(name, pa.array(values, pa.string()))
         yield table
 
 
@@ -156,7 +156,7 @@ def train_harmful_lm(
     named = [name for name in (label, group) if name is not None]
     batches = _with_fields(documents(paths, options), named)
     labelled = label_documents(
-        batches, urls=None if url_list is None else UrlList.load(Path(url_list)), label=label, group=group
+        batches, urls=None if url_list is None else UrlList.read(Path(url_list)), label=label, group=group
     )
     trained = train_harmful(
         labelled,
@@ -177,4 +177,8 @@ def train_harmful_lm(
 def _shown(metrics: Metrics | None) -> str:
     if metrics is None:
         return "no documents of both kinds, so nothing was measured: give more hosts, or another split"
-    return metrics_line(metrics)
+    return (
+        f"macro-F1 {metrics.macro_f1:.3f}; harmful: precision {metrics.harmful_precision:.3f}, recall "
+        f"{metrics.harmful_recall:.3f} of {metrics.harmful:,}; clean: precision {metrics.clean_precision:.3f}, recall "
+        f"{metrics.clean_recall:.3f} of {metrics.clean:,}"
+    )
