@@ -2,8 +2,8 @@
 
     python benchmarks/pipeline.py --documents corpus.jsonl.zst [--copies 1 3] [--steps '[exact_dedup]'] [--workers 1]
 
-Every run is `tamis run` on one pinned core, from inputs to shards and manifest, start-up included. `--copies N` lists the
-file N times as N sources, so that cost and memory can be compared at growing size.
+Every run is `tamis run` on one pinned core, from inputs to shards and manifest, start-up included. `--copies N` lists
+the file N times as N sources, so that cost and memory can be compared at growing size.
 """
 
 import argparse
@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def measure(command: list[str], core: int | None) -> tuple[float, int]:
     """Run a command, pinned; return its CPU-seconds (children included) and peak resident bytes of one process."""
-    pin = None if core is None else (lambda: os.sched_setaffinity(0, {core}))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, preexec_fn=pin, stdout=subprocess.DEVNULL, env=environment)
+    pinned = command if core is None else ["taskset", "-c", str(core), *command]
+    process = subprocess.Popen(pinned, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

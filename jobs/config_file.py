@@ -10,7 +10,7 @@ from schemas.config import Config, parse_config
 from schemas.errors import ConfigError, InputError
 from schemas.model import nearest
 
-__all__ = ["load_config", "override", "parse_override", "read_yaml"]
+__all__ = ["load_config", "load_plain", "override", "parse_override", "read_yaml"]
 
 
 class _Loader(yaml.SafeLoader):
@@ -47,7 +47,24 @@ def read_yaml(text: str, where: str) -> Any:
 
 
 def load_config(path: str, overrides: Iterable[str] = ()) -> tuple[Config, dict[str, Any]]:
-    """Read a config file.
+    """Read a run's config file; the arguments are those of `load_plain`.
+
+    Returns:
+        The config, and the plain data that it was made of.
+
+    Raises:
+        ConfigError: for anything wrong with the file or an override; the message begins with the file's name.
+    """
+    plain = load_plain(path, overrides)
+    try:
+        return parse_config(plain), plain
+    except ConfigError as error:
+        msg = f"{path}: {error}"
+        raise ConfigError(msg) from None
+
+
+def load_plain(path: str, overrides: Iterable[str] = ()) -> Any:
+    """Read a YAML file.
 
     Args:
         path: a local path or a URL.
@@ -55,10 +72,10 @@ def load_config(path: str, overrides: Iterable[str] = ()) -> tuple[Config, dict[
             YAML: `steps.language.min_score=0.8`.
 
     Returns:
-        The config, and the plain data that it was made of.
+        The plain data with the overrides.
 
     Raises:
-        ConfigError: for anything wrong with the file or an override; the message begins with the file's name.
+        ConfigError: if there is no such file, it is no YAML, or an override doesn't fit it.
     """
     try:
         with filesystem.open_binary(path) as stream:
@@ -72,11 +89,7 @@ def load_config(path: str, overrides: Iterable[str] = ()) -> tuple[Config, dict[
     for pair in overrides:
         key, value = parse_override(pair)
         override(plain, key, value)
-    try:
-        return parse_config(plain), plain
-    except ConfigError as error:
-        msg = f"{path}: {error}"
-        raise ConfigError(msg) from None
+    return plain
 
 
 def parse_override(pair: str) -> tuple[str, Any]:

@@ -305,7 +305,8 @@ def _counts(counts: npt.ArrayLike, whose: str) -> npt.NDArray[Any]:
 def dsir_schema(targets: Sequence[str]) -> pa.Schema:
     """Return the columns of `DsirScorer` for targets of these names (none: one target without a name)."""
     names = [f"dsir_log_weight_{name}" for name in targets] or ["dsir_log_weight"]
-    weights = [described(name, pa.float64(), "log of the ratio of target to raw pool, over hashed n-grams") for name in names]
+    what = "log of the ratio of target to raw pool, over hashed n-grams"
+    weights = [described(name, pa.float64(), what) for name in names]
     return pa.schema([*weights, described("dsir_tokens", pa.int64(), "tokens, by which short documents are left out")])
 
 

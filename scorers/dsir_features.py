@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from schemas.errors import ConfigError
 from scorers.kernels.dsir import MEMO_BYTES, add_counts, ngram_buckets
-from scorers.kernels.sha256 import WORKSPACE
+from scorers.kernels.sha256 import sha256_workspace
 from scorers.kernels.tokens import piece_digests, scan_tokens, take_pieces
 from scorers.lowercase_tokens import Alphabet, code_point_table, without_special_case
 from scorers.piece_tokens import PieceTokenizer
@@ -97,7 +97,7 @@ class NgramFeatures:
         bounds = np.zeros(len(hashes) + 1, np.int64)
         scratch = np.empty(carried + _BLOCK_BYTES + room if sha else room, np.uint8)
         chain = np.zeros(self.ngrams + 1, np.uint64)
-        work = np.zeros(WORKSPACE, np.uint32)
+        work = sha256_workspace(self.buckets)
         memo = np.zeros((min(_MEMO_ROWS, 1 << (size // 4 + 1).bit_length()) if sha else 1, MEMO_BYTES), np.uint8)
         out = np.empty(len(hashes) * self.ngrams, np.int32)
         ends = np.zeros(documents, np.int64)

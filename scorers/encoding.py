@@ -31,9 +31,7 @@ _HEAD = 4096
 _WIDER = {"gbk": "gb18030", "gb2312": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs"}
 _MULTIBYTE = frozenset({"gb18030", "cp932", "cp949", "big5hkscs", "euc_jp", "iso2022_jp"})
 _TOLERATED = 0.01  # share of characters that may be undecodable before another encoding is tried
-_MOSTLY = (
-    10  # sequences of valid UTF-8 to each invalid one that make damaged UTF-8 likelier than another encoding
-)
+_MOSTLY = 10  # sequences of valid UTF-8 to each invalid one that make damaged UTF-8 likelier than another encoding
 _SEQUENCES = re.compile(rb"[\xc2-\xf4][\x80-\xbf]+")
 
 

@@ -8,7 +8,7 @@ one. Typically that is two passes: a histogram, then the items of the edge bins.
 ```
 search = RankSearch(questions)
 while (task := search.next_pass()) is not None:
-    search.advance(Partial.merge([task.accumulate(values, ids, ...) for each batch of each shard]))
+    search.advance(Partial.merge(task.accumulate(values, ids, ...) for each batch of each shard))
 search.answers()
 ```
 
@@ -18,7 +18,7 @@ sums are of integers. The result is the same for any division of the rows among 
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -51,10 +51,11 @@ GroupLabel: TypeAlias = tuple[str | None, ...]
 
 _ALL = np.uint64(2**64 - 1)
 _WORDS = 4  # value, id (two words), position
-_FIRST_BITS, _FIRST_BITS_GROUPED = 22, 16
+_FIRST_BITS, _FIRST_BITS_GROUPED = 20, 16
 _LEAST_BITS, _MOST_BITS = 8, 22
 _KEY_BITS = _MOST_BITS + 1  # a bin's number in its interval
 _COLLECT = 1 << 20
+_HELD = 1 << 22  # bins
 
 
 def float_to_ordered(values: npt.ArrayLike, *, descending: bool = False) -> npt.NDArray[np.uint64]:
@@ -238,26 +239,21 @@ class Partial:
     items: _Items
 
     @staticmethod
-    def merge(partials: "Sequence[Partial]") -> "Partial":
-        """Return the sum of at least one partial.
+    def merge(partials: "Iterable[Partial]") -> "Partial":
+        """Return the sum of at least one partial; of an iterator, few are held at a time.
 
         Raises:
             RunError: if there is none, or if they belong to different passes.
         """
-        if len({partial.number for partial in partials}) != 1:
-            msg = "partials of one pass are wanted, at least one, to be merged"
-            raise RunError(msg)
-        labels = sorted({label for partial in partials for label in partial.labels}, key=_label_order)
-        place = {label: i for i, label in enumerate(labels)}
-        keys = []
+        held: list[Partial] = []
+        entries = 0
         for partial in partials:
-            slots = partial.bins.keys >> _KEY_BITS
-            if partial.labels and len(slots):
-                slots = np.array([place[label] for label in partial.labels], np.int64)[slots]
-            keys.append(slots << _KEY_BITS | partial.bins.keys & (1 << _KEY_BITS) - 1)
-        rest = [np.concatenate(columns) for columns in zip(*(partial.bins[1:] for partial in partials), strict=True)]
-        items = [np.concatenate(columns) for columns in zip(*(partial.items for partial in partials), strict=True)]
-        return Partial(partials[0].number, tuple(labels), _Bins(np.concatenate(keys), *rest).reduced(), _Items(*items))
+            held.append(partial)
+            entries += len(partial.bins.keys)
+            if entries > _HELD:
+                held = [_add_up(held)]
+                entries = len(held[0].bins.keys)
+        return _add_up(held)
 
     def to_bytes(self) -> bytes:
         """Return the partial as the bytes of an `.npz` archive without pickles."""
@@ -275,6 +271,23 @@ class Partial:
             bins = _Bins(*(archive[name] for name in _Bins._fields))
             items = _Items(*(archive[f"item_{name}"] for name in _Items._fields))
         return cls(about["number"], tuple(tuple(label) for label in about["labels"]), bins, items)
+
+
+def _add_up(partials: Sequence[Partial]) -> Partial:
+    if len({partial.number for partial in partials}) != 1:
+        msg = "partials of one pass are wanted, at least one, to be merged"
+        raise RunError(msg)
+    labels = sorted({label for partial in partials for label in partial.labels}, key=_label_order)
+    place = {label: i for i, label in enumerate(labels)}
+    keys = []
+    for partial in partials:
+        slots = partial.bins.keys >> _KEY_BITS
+        if partial.labels and len(slots):
+            slots = np.array([place[label] for label in partial.labels], np.int64)[slots]
+        keys.append(slots << _KEY_BITS | partial.bins.keys & (1 << _KEY_BITS) - 1)
+    rest = [np.concatenate(columns) for columns in zip(*(partial.bins[1:] for partial in partials), strict=True)]
+    items = [np.concatenate(columns) for columns in zip(*(partial.items for partial in partials), strict=True)]
+    return Partial(partials[0].number, tuple(labels), _Bins(np.concatenate(keys), *rest).reduced(), _Items(*items))
 
 
 def _label_order(label: GroupLabel) -> tuple[tuple[bool, str], ...]:

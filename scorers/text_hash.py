@@ -1,8 +1,8 @@
 """A 128-bit hash of a document's text, equal for texts that count as exact duplicates."""
 
+import itertools
 from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 import xxhash
 
@@ -38,7 +38,7 @@ class TextHash:
         view = memoryview(data.tobytes())
         bounds = offsets.tolist()
         hashes = b"".join(
-            [xxhash.xxh3_128_digest(view[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+            [xxhash.xxh3_128_digest(view[a:b]) for a, b in itertools.pairwise(bounds)]
         )
         array = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(bounds) - 1, [None, pa.py_buffer(hashes)])
         return pa.RecordBatch.from_arrays([array], schema=self.schema)

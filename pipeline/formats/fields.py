@@ -115,6 +115,8 @@ class Fields:
     def take_timestamp(self, record: dict[str, Any]) -> int | None:
         """Take the time, in microseconds since 1970; one that can't be understood stays in `meta`."""
         value = self.look_at(record, self.timestamp)
+        if value is None:
+            return None
         time = as_timestamp(value)
         if time is not None:
             self._take(record, self.timestamp)

@@ -219,7 +219,13 @@ def _segment_records(segment: _Segment, limit: int, *, compressed: bool) -> Iter
             yield WarcFault(place, "malformed_header", f"the record's Content-Length is {length!r}")
         elif int(length) > limit:
             segment.find_record(int(length))
-            yield WarcRecord(place, headers, None, ())
+            segment.skip_blanks()
+            damaged = segment.fault if segment.at == len(segment.buffer) else None
+            if damaged is None:
+                yield WarcRecord(place, headers, None, ())
+            else:
+                segment.fault = None
+                yield WarcFault(place, damaged.kind, damaged.detail)
         else:
             yield from _framed(segment, place, headers, int(length), compressed=compressed)
 

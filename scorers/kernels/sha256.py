@@ -5,10 +5,7 @@ import numpy.typing as npt
 
 from scorers.kernels.jit import kernel
 
-__all__ = ["WORKSPACE", "sha256_bucket"]
-
-WORKSPACE = 64 + 8
-"""Length of the uint32 array that `sha256_bucket` works in: the message schedule and the state."""
+__all__ = ["sha256_bucket", "sha256_workspace"]
 
 _INITIAL = np.array(
     [0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19], np.uint32
@@ -26,6 +23,18 @@ _ROUNDS = np.array(
     ],
     np.uint32,
 )
+
+
+def sha256_workspace(buckets: int) -> npt.NDArray[np.uint32]:
+    """Return the array that `sha256_bucket` works in, for this number of buckets (below 2^32).
+
+    It holds the message schedule, the state, and the weights of the digest's words modulo `buckets`: the powers of
+    2^32, or zeros where their sum could overflow 64 bits.
+    """
+    work = np.zeros(64 + 8 + 8, np.uint32)
+    if buckets <= 2**29:
+        work[72:] = [pow(2, 32 * (7 - i), buckets) for i in range(8)]
+    return work
 
 
 @kernel
@@ -71,7 +80,7 @@ def _compress(work: npt.NDArray[np.uint32]) -> None:
 def sha256_bucket(
     message: npt.NDArray[np.uint8], start: int, end: int, buckets: int, work: npt.NDArray[np.uint32]
 ) -> np.int64:
-    """Return the SHA-256 digest of `message[start:end]`, read as one big-endian integer, modulo `buckets` (< 2^32)."""
+    """Return the SHA-256 digest of `message[start:end]`, as one big-endian integer, modulo `buckets`."""
     for i in range(8):
         work[64 + i] = _INITIAL[i]
     length = end - start
@@ -100,7 +109,11 @@ def sha256_bucket(
                 work[14] = np.uint32(length >> 29)
                 work[15] = np.uint32(length << 3)
         _compress(work)
-    remainder = np.uint64(0)
+    total = np.uint64(0)
+    if work[79] != 0:
+        for i in range(8):
+            total += np.uint64(work[64 + i]) * np.uint64(work[72 + i])
+        return np.int64(total % np.uint64(buckets))
     for i in range(8):
-        remainder = (remainder << np.uint64(32) | np.uint64(work[64 + i])) % np.uint64(buckets)
-    return np.int64(remainder)
+        total = (total << np.uint64(32) | np.uint64(work[64 + i])) % np.uint64(buckets)
+    return np.int64(total)

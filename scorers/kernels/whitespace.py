@@ -10,7 +10,7 @@ __all__ = ["collapse", "whitespace_length"]
 
 @kernel
 def whitespace_length(data: npt.NDArray[np.uint8], at: int, end: int) -> int:
-    """Return the bytes of the white-space character at `at`, 0 if there is none; white space as `str.isspace` has it."""
+    """Return the bytes of the white-space character (as `str.isspace` has it) at `at`, 0 if there is none."""
     first = data[at]
     if first == 32 or 9 <= first <= 13 or 28 <= first <= 31:
         return 1
@@ -24,7 +24,7 @@ def whitespace_length(data: npt.NDArray[np.uint8], at: int, end: int) -> int:
     if first == 0xE3:
         return 3 if second == 0x80 and third == 0x80 else 0
     if second == 0x80:
-        return 3 if third <= 0x8A or third == 0xA8 or third == 0xA9 or third == 0xAF else 0
+        return 3 if third <= 0x8A or 0xA8 <= third <= 0xA9 or third == 0xAF else 0
     return 3 if second == 0x81 and third == 0x9F else 0
 
 

@@ -13,7 +13,8 @@ from jobs.run import execute
 from pipeline.engine import Engine
 from schemas.config import parse_config
 
-WORDS = "the of and to in that river stone bright window letter garden winter music paper silver cloud table".split()
+WORDS = ["the", "of", "and", "to", "in", "that", "river", "stone", "bright", "window", "letter", "garden", "winter"]
+WORDS += ["music", "paper", "silver", "cloud", "table"]
 
 
 def sentence(draw):

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: exit statuses, sentences instead of tracebacks, output that scripts can read."""
+"""The command line as a person meets it: exit statuses, sentences instead of tracebacks, output for scripts."""
 
 import json
 import os

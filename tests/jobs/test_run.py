@@ -1,7 +1,6 @@
 """Whole runs: nothing is lost, bytes repeat, work that is done isn't done again, faults become records."""
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -86,7 +85,7 @@ def test_bytes_repeat_with_more_workers_other_order_and_place(config_of, run):
 
 
 def times(folder: Path, pattern: str):
-    return {str(path): os.stat(path).st_mtime_ns for path in folder.glob(pattern)}
+    return {str(path): path.stat().st_mtime_ns for path in folder.glob(pattern)}
 
 
 def test_finished_work_is_not_done_again(config_of, run, tmp_path):

@@ -1,4 +1,4 @@
-"""Steps that decide over the whole corpus, in real runs, against the same decision made in NumPy over all rows at once."""
+"""Steps that decide over the whole corpus, in real runs, against the same decision made over all rows at once."""
 
 import json
 import random

@@ -235,8 +235,7 @@ def test_bombs(tmp_path: Path, codec: Codec) -> None:
         data = packed([good[0], bomb, good[1]], codec)
         tables = read(tmp_path, data, codec, max_record_bytes=50_000)
         assert tables.texts == texts("ab")
-        assert 1 <= len(tables.errors) <= 2
-        assert {"expansion"} & set(tables.kinds)
+        assert tables.kinds == ["expansion"]
 
 
 def test_a_bomb_inside_http(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from scorers.base import Scorer
 from scorers.divergence import kl_divergence, kl_reduction
 from scorers.dsir import EPSILON, DsirModel, DsirScorer, hashed_ngrams, ngram_counts
 from scorers.dsir_features import NgramCounter, NgramFeatures
-from scorers.kernels.sha256 import WORKSPACE, sha256_bucket
+from scorers.kernels.sha256 import sha256_bucket, sha256_workspace
 from scorers.lowercase_tokens import code_point_table
 from scorers.piece_tokens import PieceTokenizer
 from scorers.word_chunks import word_chunks
@@ -102,21 +102,21 @@ def test_golden_buckets():
 
 
 def test_golden_hashes():
-    work = np.zeros(WORKSPACE, np.uint32)
     for vector in load("dsir_hash_vectors")["vectors"]:
         message = np.frombuffer(vector["ngram"].encode() + b"!", np.uint8)
         for key, value in vector.items():
             if key.startswith("mod"):
-                assert sha256_bucket(message, 0, len(message) - 1, int(key[3:]), work) == value
+                assert (
+                    sha256_bucket(message, 0, len(message) - 1, int(key[3:]), sha256_workspace(int(key[3:]))) == value
+                )
 
 
 def test_sha256_of_all_lengths_around_blocks():
-    work = np.zeros(WORKSPACE, np.uint32)
     message = np.frombuffer(bytes(range(256)) * 2, np.uint8)
     for length in [*range(140), 183, 184, 247, 248, 500]:
         digest = int(sha256(message[3 : 3 + length].tobytes()).hexdigest(), 16)
-        for buckets in (1, 10_000, 2**31 - 1):
-            assert sha256_bucket(message, 3, 3 + length, buckets, work) == digest % buckets
+        for buckets in (1, 97, 10_000, 65_536, 2**29, 2**29 + 1, 2**31 - 1):
+            assert sha256_bucket(message, 3, 3 + length, buckets, sha256_workspace(buckets)) == digest % buckets
 
 
 @pytest.mark.parametrize("case", WEIGHTS["cases"], ids=lambda case: case["name"])
