@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from jobs.console import RunProgress, out_console
+from jobs.funnel import funnel_table
 from pipeline.formats import filesystem
 from schemas.config import Config
 from schemas.errors import ConfigError
@@ -81,24 +82,8 @@ def run_config(
 def print_summary(manifest: Manifest, folder: str) -> None:
     """Print what became of the documents: a line a step, totals, and where to look next."""
     console = out_console()
-    table = Table(title=f"{manifest.name}: {folder}", title_justify="left")
-    for column in ("step", "documents", "kept", "rejected", "errors", "CPU s", "most rejected by"):
-        table.add_column(column, justify="left" if column in ("step", "most rejected by") else "right")
-    for step in manifest.steps:
-        rules: dict[str, int] = {}
-        for count in step.counts:
-            for rule, rows in count.rejected.items():
-                rules[rule] = rules.get(rule, 0) + rows
-        top = sorted(rules.items(), key=lambda item: (-item[1], item[0]))[:2]
-        table.add_row(
-            step.label,
-            f"{sum(c.documents for c in step.counts):,}",
-            f"{sum(c.kept for c in step.counts):,}",
-            f"{sum(rules.values()):,}",
-            f"{sum(c.errors for c in step.counts):,}",
-            f"{step.seconds:.1f}",
-            ", ".join(f"{rule} {rows:,}" for rule, rows in top),
-        )
+    table = funnel_table(manifest)
+    table.title = f"{manifest.name}: {folder}"
     console.print(table)
     for warning in manifest.warnings:
         console.print(f"warning: {warning}")
