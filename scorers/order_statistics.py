@@ -346,7 +346,7 @@ class PassTask:
         if self.number == 1:
             word = words[:, 0]
             keys = codes << _KEY_BITS | (word >> np.uint64(64 - self.bits)).astype(np.int64)
-            return Partial(1, tuple(labels), _Bins.of(keys, word, mass), _no_items(words, mass))
+            return Partial(1, tuple(labels), _Bins.of(keys, word, mass), _no_items(words.shape[1]))
         slots = np.empty(len(words), np.int64)
         spans = np.array([self._begins.get(label, (0, 0)) for label in labels], np.int64).reshape(-1, 2)
         prefixes = np.zeros((len(self.intervals), _WORDS), np.uint64)
@@ -372,8 +372,8 @@ def _shift(interval: _Interval, bits: int) -> int:
     return max(0, (interval.high - interval.low).bit_length() - bits)
 
 
-def _no_items(words: npt.NDArray[np.uint64], weights: npt.NDArray[np.int64]) -> _Items:
-    return _Items(np.zeros(0, np.int64), words[:0], weights[:0])
+def _no_items(width: int) -> _Items:
+    return _Items(np.zeros(0, np.int64), np.zeros((0, width), np.uint64), np.zeros(0, np.int64))
 
 
 def _weights(weights: npt.ArrayLike | None, size: int) -> npt.NDArray[np.int64]:

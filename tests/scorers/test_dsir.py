@@ -249,6 +249,14 @@ def test_long_texts():
         assert rows(matrix)[1] == expected
 
 
+def test_broken_utf8_stays_within_bounds():
+    data = b"ok \xff\xf7\xbf\xbf\xbf \xc3\xce\xa3 \xe2\x82 \xf0\x9f\x98"
+    offsets = pa.py_buffer(np.array([0, 3, len(data) - 3, len(data)], np.int64).tobytes())
+    texts = pa.Array.from_buffers(pa.large_string(), 3, [None, offsets, pa.py_buffer(data)])
+    for hash_name in ("fast", "sha256"):
+        assert hashed_ngrams(texts, hash=hash_name, ngrams=3).shape == (3, 10_000)
+
+
 def test_lone_surrogates_and_nulls():
     with pytest.raises(DataError, match="text 1 holds a lone surrogate"):
         hashed_ngrams(["fine", "bad \ud800"])
