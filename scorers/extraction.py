@@ -69,7 +69,7 @@ _MAX_UNPRINTABLE = 0.05
 _LONGEST_RUN = 10_000  # characters of ASCII without a blank
 _SNIFFED = (b"%PDF-", b"PK\x03\x04", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"\x1f\x8b", b"\x7fELF", b"Rar!")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
-_LINE_ENDS = re.compile("[ \t\xa0]*(?:\r\n|[\n\r\x0b\x0c\x85\u2028\u2029])")
+_ODD_LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _BLANK_LINES = re.compile("\n{3,}")
 _RUN = re.compile(f"[!-~]{{{_LONGEST_RUN},}}")
 
@@ -105,7 +105,9 @@ def clean_text(text: str) -> str:
 
     There is at most one blank line in a row. Blanks at line ends and white space at both ends are removed.
     """
-    text = _LINE_ENDS.sub("\n", text)
+    if _ODD_LINE_ENDS.search(text):
+        text = _ODD_LINE_ENDS.sub("\n", text)
+    text = "\n".join([line.rstrip(" \t\xa0") for line in text.split("\n")])
     if _CONTROLS.search(text):
         text = _CONTROLS.sub("", text)
     return _BLANK_LINES.sub("\n\n", text).strip()

@@ -236,7 +236,7 @@ LINE = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=120)
 @given(
     st.lists(st.tuples(LINE, st.sampled_from([b"\n", b"\r\n"])), max_size=20),
     st.booleans(),

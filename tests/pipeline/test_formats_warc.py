@@ -2,16 +2,17 @@
 
 import datetime as dt
 import gzip
+import io
 import json
 import random
 import zlib
 from pathlib import Path
 from typing import Any
 
-import brotli
 import pyarrow as pa
 import pytest
 import zstandard
+from fastwarc.stream_io import BrotliWriter
 
 from pipeline.formats import filesystem
 from pipeline.formats.compression import Codec
@@ -52,6 +53,14 @@ def read(folder: Path, data: bytes, codec: Codec | None = None, **options: Any) 
     path = folder / ("a.warc" + (f".{codec}" if codec else ""))
     path.write_bytes(data)
     return Tables(path, codec, ReadOptions(**options))
+
+
+def brotli(data: bytes) -> bytes:
+    sink = io.BytesIO()
+    writer = BrotliWriter(sink)
+    writer.write(data)
+    writer.close()
+    return sink.getvalue()
 
 
 def packed(records: list[bytes], codec: Codec | None) -> bytes:
@@ -239,7 +248,7 @@ def test_bombs(tmp_path: Path, codec: Codec) -> None:
 
 
 def test_a_bomb_inside_http(tmp_path: Path) -> None:
-    for encoding, body in (("gzip", gzip.compress(b" " * 50_000_000)), ("br", brotli.compress(b" " * 50_000_000))):
+    for encoding, body in (("gzip", gzip.compress(b" " * 50_000_000)), ("br", brotli(b" " * 50_000_000))):
         block = http(body, f"Content-Type: text/html\r\nContent-Encoding: {encoding}\r\n")
         assert read(tmp_path, record(block)).rules == ["page_too_large"]
 
@@ -318,7 +327,7 @@ def test_bodies(tmp_path: Path) -> None:
         ("Content-Encoding: x-gzip\r\n", gzip.compress(body)),
         ("Content-Encoding: deflate\r\n", zlib.compress(body)),
         ("Content-Encoding: deflate\r\n", raw),
-        ("Content-Encoding: br\r\n", brotli.compress(body)),
+        ("Content-Encoding: br\r\n", brotli(body)),
         ("Content-Encoding: zstd\r\n", zstandard.compress(body)),
         ("Content-Encoding: gzip, gzip\r\n", gzip.compress(gzip.compress(body))),
         ("Content-Encoding: identity\r\n", body),
@@ -346,7 +355,7 @@ def test_damaged_bodies_give_what_comes_before(tmp_path: Path) -> None:
     for coding, data in (
         ("gzip", gzip.compress(body)),
         ("deflate", zlib.compress(body)),
-        ("br", brotli.compress(body)),
+        ("br", brotli(body)),
     ):
         for broken in (data[: len(data) // 2], data[: len(data) // 2] + b"\xff" * 40 + data[len(data) // 2 + 40 :]):
             tables = read(tmp_path, record(http(broken, f"{html}Content-Encoding: {coding}\r\n")))
