@@ -17,7 +17,7 @@ from scorers.arpa import Arpa, NgramTable, Vocabulary
 from scorers.kernels.kneser_ney import context_sums, interpolate
 from scorers.kernels.ngram_count import BOS, add_sentences, expand_ngrams, number_ngrams, rehash
 from scorers.kernels.word_table import enter_keys
-from scorers.spans import Spans
+from scorers.spans import Spans, slices_by_size
 
 __all__ = ["FALLBACK_DISCOUNTS", "MAX_ORDER", "Estimate", "estimate"]
 
@@ -103,13 +103,8 @@ class _Corpus:
 
     def add(self, spans: Spans) -> None:
         """Add the sentences of a batch, a slice of some megabytes at a time to bound the table's growth."""
-        sizes = np.cumsum(spans.ends - spans.starts)
-        first = 0
-        while first < len(spans.starts):
-            before = int(sizes[first - 1]) if first else 0
-            last = max(first + 1, int(np.searchsorted(sizes, before + _SLICE_BYTES, "right")))
-            self._add(Spans(spans.data, spans.starts[first:last], spans.ends[first:last]))
-            first = last
+        for some in slices_by_size(spans, _SLICE_BYTES):
+            self._add(Spans(spans.data, spans.starts[some], spans.ends[some]))
 
     def _add(self, spans: Spans) -> None:
         most = int((spans.ends - spans.starts + 1).sum()) // 2 + len(spans.starts)

@@ -38,7 +38,7 @@ from scorers.model_folder import MODEL_FILE, ModelFolder, read_model_folder
 from scorers.ngram_model import SentenceModel, open_ngram_model
 from scorers.normalize import NONE, Normalizer, NormalizerSpec, parse_normalizer
 from scorers.pairing import check_normalizer, check_tokenizer, refuse_other_normalizer, refuse_other_tokenizer
-from scorers.sentence_pieces import PieceTokenizer, score_pieces
+from scorers.sentence_pieces import PieceScorer, PieceTokenizer
 from scorers.spans import Spans, line_spans, text_spans
 from scorers.texts import TextBuffer, Texts, as_buffer
 
@@ -148,6 +148,7 @@ class NgramPerplexity:
         self.normalizer = self._choose_normalizer(normalizer)
         self.tokenizer = self._choose_tokenizer(tokenizer, path)
         self.model: SentenceModel = open_ngram_model(path)
+        self._pieces = None if self.tokenizer is None else PieceScorer(self.model, self.tokenizer)
         if check and self.folder is None:
             check_tokenizer(self.model, self.tokenizer, name=str(model))
             check_normalizer(self.model, self.normalizer, named=normalizer is not None, name=str(model))
@@ -207,12 +208,12 @@ class NgramPerplexity:
         }
         normal: Spans = self.normalizer.apply(spans)
         scored = lines > 0
-        if self.tokenizer is None:
+        if self._pieces is None:
             sentences = self.model.score(normal, **options)
             if convention.empty_is_null:
                 scored &= np.diff(buffer.offsets) > 0
         else:
-            sentences, filled = score_pieces(self.model, self.tokenizer, normal, **options)
+            sentences, filled = self._pieces.score(normal, **options)
             if convention.empty_is_null:
                 scored &= _per_text(filled, lines) > 0
         log10_prob = _per_text(sentences.log10_prob, lines)

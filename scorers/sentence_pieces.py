@@ -9,9 +9,9 @@ import numpy.typing as npt
 from schemas.errors import ModelError
 from scorers.kenlm_binary import ProbingModel, SentenceScores
 from scorers.kenlm_library import LibraryModel
-from scorers.spans import Spans, text_spans
+from scorers.spans import Spans, slices_by_size, text_spans
 
-__all__ = ["PieceTokenizer", "score_pieces"]
+__all__ = ["PieceScorer", "PieceTokenizer"]
 
 _CHUNK_BYTES = 1 << 22
 
@@ -74,58 +74,53 @@ class PieceTokenizer:
         return text_spans(self.joined(spans.texts()))
 
 
-class _Numbers:
-    """From piece numbers to a model's word numbers."""
+class PieceScorer:
+    """Scores sentences by their pieces with one model and one tokenizer."""
 
-    def __init__(self, model: ProbingModel, tokenizer: PieceTokenizer) -> None:
+    def __init__(self, model: ProbingModel | LibraryModel, tokenizer: PieceTokenizer) -> None:
+        """Look up every piece in the model once.
+
+        Args:
+            model: a model that was trained on pieces joined by blanks.
+            tokenizer: what made them.
+        """
+        self._model, self._tokenizer = model, tokenizer
         pieces = tokenizer.pieces()
-        self.words = np.array([model.word_id(piece) for piece in pieces], np.uint32)
+        known = [model.word_id(piece) for piece in pieces] if isinstance(model, ProbingModel) else []
+        self._words = np.array(known, np.uint32)
         # The surface of an unknown piece isn't in its number, and a piece with white space in it is no one word.
-        self.odd = np.array([piece.split() != [piece] or "\0" in piece for piece in pieces])
-        self.odd[tokenizer.unknown] = True
+        self._odd = np.array([piece.split() != [piece] or "\0" in piece for piece in pieces])
+        self._odd[tokenizer.unknown] = True
 
+    def score(
+        self, spans: Spans, *, unicode_split: bool = False, python_count: bool = False, exact: bool = False
+    ) -> tuple[SentenceScores, npt.NDArray[np.bool_]]:
+        """Score each span's pieces as one sentence; return also which spans have any piece.
 
-def score_pieces(
-    model: ProbingModel | LibraryModel,
-    tokenizer: PieceTokenizer,
-    spans: Spans,
-    *,
-    unicode_split: bool = False,
-    python_count: bool = False,
-    exact: bool = False,
-) -> tuple[SentenceScores, npt.NDArray[np.bool_]]:
-    """Score each span's pieces as one sentence; return also which spans have any piece.
-
-    The options are those of `ProbingModel.score`, applied to the pieces joined by blanks.
-    """
-    rows = len(spans.starts)
-    scores = SentenceScores(np.zeros(rows), np.zeros(rows, np.int64), np.zeros(rows, np.int64))
-    filled = np.zeros(rows, np.bool_)
-    numbers = _Numbers(model, tokenizer) if isinstance(model, ProbingModel) else None
-    sizes = np.cumsum(spans.ends - spans.starts)
-    first = 0
-    while first < rows:
-        before = int(sizes[first - 1]) if first else 0
-        last = max(first + 1, int(np.searchsorted(sizes, before + _CHUNK_BYTES, "right")))
-        some = slice(first, last)
-        texts = Spans(spans.data, spans.starts[some], spans.ends[some]).texts()
-        by_text = np.ones(len(texts), np.bool_)
-        if isinstance(model, ProbingModel) and numbers is not None:
-            encoded = tokenizer.numbers(texts)
-            offsets = np.zeros(len(encoded) + 1, np.int64)
-            np.cumsum([len(pieces) for pieces in encoded], out=offsets[1:])
-            flat = np.fromiter(chain.from_iterable(encoded), np.int64, int(offsets[-1]))
-            log10_prob, oov = model.score_ids(numbers.words[flat], offsets, exact=exact)
-            scores.log10_prob[some], scores.words[some], scores.oov[some] = log10_prob, np.diff(offsets), oov
-            filled[some] = np.diff(offsets) > 0
-            odd = np.append(0, np.cumsum(numbers.odd[flat]))
-            by_text = odd[offsets[1:]] > odd[offsets[:-1]]
-        chosen = np.flatnonzero(by_text)
-        if len(chosen):
-            joined = tokenizer.joined([texts[i] for i in chosen])
-            found = model.score(text_spans(joined), unicode_split=unicode_split, python_count=python_count, exact=exact)
-            for target, value in zip(scores, found, strict=True):
-                target[first + chosen] = value
-            filled[first + chosen] = [bool(text) for text in joined]
-        first = last
-    return scores, filled
+        The options are those of `ProbingModel.score`, applied to the pieces joined by blanks.
+        """
+        rows = len(spans.starts)
+        scores = SentenceScores(np.zeros(rows), np.zeros(rows, np.int64), np.zeros(rows, np.int64))
+        filled = np.zeros(rows, np.bool_)
+        for some in slices_by_size(spans, _CHUNK_BYTES):
+            texts = Spans(spans.data, spans.starts[some], spans.ends[some]).texts()
+            chosen = np.arange(len(texts))
+            if isinstance(self._model, ProbingModel):
+                encoded = self._tokenizer.numbers(texts)
+                offsets = np.zeros(len(encoded) + 1, np.int64)
+                np.cumsum([len(pieces) for pieces in encoded], out=offsets[1:])
+                flat = np.fromiter(chain.from_iterable(encoded), np.int64, int(offsets[-1]))
+                log10_prob, oov = self._model.score_ids(self._words[flat], offsets, exact=exact)
+                scores.log10_prob[some], scores.words[some], scores.oov[some] = log10_prob, np.diff(offsets), oov
+                filled[some] = np.diff(offsets) > 0
+                odd = np.append(0, np.cumsum(self._odd[flat]))
+                chosen = np.flatnonzero(odd[offsets[1:]] > odd[offsets[:-1]])
+            if len(chosen):
+                joined = self._tokenizer.joined([texts[i] for i in chosen.tolist()])
+                found = self._model.score(
+                    text_spans(joined), unicode_split=unicode_split, python_count=python_count, exact=exact
+                )
+                for target, value in zip(scores, found, strict=True):
+                    target[some.start + chosen] = value
+                filled[some.start + chosen] = [bool(text) for text in joined]
+        return scores, filled

@@ -1,5 +1,6 @@
 """Spans of a UTF-8 buffer: the sentences or documents that a scorer looks at one by one."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 from scorers.kernels.spans import count_lines, mark_lines
 from scorers.texts import TextBuffer, Texts, as_buffer
 
-__all__ = ["Spans", "line_spans", "text_spans"]
+__all__ = ["Spans", "line_spans", "slices_by_size", "text_spans"]
 
 
 class Spans(NamedTuple):
@@ -24,8 +25,12 @@ class Spans(NamedTuple):
 
     def texts(self) -> list[str]:
         """Return all spans as strings."""
-        whole = self.data.tobytes()
-        return [whole[a:b].decode() for a, b in zip(self.starts.tolist(), self.ends.tolist(), strict=True)]
+        if not len(self.starts):
+            return []
+        first = int(self.starts.min())
+        whole = self.data[first : int(self.ends.max())].tobytes()
+        starts, ends = (self.starts - first).tolist(), (self.ends - first).tolist()
+        return [whole[a:b].decode() for a, b in zip(starts, ends, strict=True)]
 
 
 def text_spans(texts: "Texts | TextBuffer") -> Spans:
@@ -50,3 +55,14 @@ def line_spans(
     spans = Spans(data, np.empty(total, np.int64), np.empty(total, np.int64))
     mark_lines(data, offsets, blank, trailing, spans.starts, spans.ends)
     return spans, counts
+
+
+def slices_by_size(spans: Spans, size: int) -> Iterator[slice]:
+    """Yield slices of the spans of about `size` bytes each, or of one span that is larger."""
+    sizes = np.cumsum(spans.ends - spans.starts)
+    first = 0
+    while first < len(sizes):
+        before = int(sizes[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(sizes, before + size, "right")))
+        yield slice(first, last)
+        first = last

@@ -1,0 +1,128 @@
+"""Finding harmful text: an n-gram model of harmful text beside a fastText classifier, on groups neither has seen.
+
+    taskset -c 1 python benchmarks/harmful.py [--data FOLDER] [--splits 5]
+
+Tasks from the development corpus: strongly offensive quotations among others of the same collection, parted by the
+collection's files; and spam among other mail, parted by message, since there is but one source of it. Each split puts
+groups into training, validation and test; the model's threshold is chosen on validation, and so is the classifier's,
+which is trained on both classes where the model sees harmful text alone. Printed are means over splits on the test
+groups. `--data` names the folder with `dev.jsonl.zst` (default: the environment variable TAMIS_DEV_DATA, else
+../shared/data).
+"""
+
+import argparse
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import zstandard
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)  # this folder has modules with the names of packages
+
+import fasttext
+
+from schemas.errors import DataError
+from scorers.calibration import Metrics, calibrate, evaluate, group_split
+from scorers.harmful import LabelledDocuments, train_harmful
+
+
+def tasks(folder: Path) -> dict[str, LabelledDocuments]:
+    """Return the labelled documents of each task."""
+    found: dict[str, list[tuple[str, bool, str]]] = {"offensive quotations, by file": [], "spam, by message": []}
+    offensive, spam = found.values()
+    with zstandard.open(folder / "dev.jsonl.zst", "rb") as stream:
+        for line in io.TextIOWrapper(stream, encoding="utf-8"):
+            row = json.loads(line)
+            if row["source"].startswith("fortune-mod") and row.get("harm_level") != "weak":
+                name = row["url"].split("/")[-1].split("%23")[0]
+                offensive.append((row["text"], bool(row["harmful"]), f"{row['source']}/{name}"))
+            elif row["source"].startswith("spamassassin"):
+                spam.append((row["text"], bool(row["spam"]), row["id"]))
+    return {
+        task: LabelledDocuments([r[0] for r in rows], np.array([r[1] for r in rows]), [r[2] for r in rows])
+        for task, rows in found.items()
+    }
+
+
+def classifier(documents: LabelledDocuments, seed: int, work: Path) -> Metrics:
+    """Train fastText on the training groups, choose its threshold on validation, measure on the test groups."""
+    split = group_split(documents.groups, validation=0.2, test=0.2, seed=seed)
+    train = work / "train.txt"
+    lines = [text.replace("\n", " ") for text in documents.texts]
+    with train.open("w", encoding="utf-8") as file:
+        for i in np.flatnonzero(split == "train").tolist():
+            file.write(f"__label__{int(documents.harmful[i])} {lines[i]}\n")
+    model = fasttext.train_supervised(str(train), wordNgrams=2, epoch=25, thread=1, verbose=0)
+    clean = {}
+    for part in ("validation", "test"):
+        labels, probabilities = model.predict([lines[i] for i in np.flatnonzero(split == part).tolist()], k=2)
+        clean[part] = np.array(
+            [p[list(names).index("__label__0")] for names, p in zip(labels, probabilities, strict=True)]
+        )
+    chosen = calibrate(clean["validation"], documents.harmful[split == "validation"])
+    return evaluate(clean["test"], documents.harmful[split == "test"], chosen.threshold)
+
+
+def show(name: str, metrics: list[Metrics], elapsed: float) -> None:
+    """Print the means."""
+    mean = {key: np.mean([getattr(m, key) for m in metrics]) for key in Metrics.__dataclass_fields__}
+    print(
+        f"  {name:<34} macro-F1 {mean['macro_f1']:.3f} (sd {np.std([m.macro_f1 for m in metrics]):.3f})"
+        f"  harmful P {mean['harmful_precision']:.3f} R {mean['harmful_recall']:.3f}"
+        f"  clean P {mean['clean_precision']:.3f} R {mean['clean_recall']:.3f}  {elapsed:.1f} CPU-s"
+    )
+
+
+def main() -> None:
+    """Run all tasks."""
+    parser = argparse.ArgumentParser(description="harmful text: n-gram model beside a fastText classifier")
+    default = Path(os.environ.get("TAMIS_DEV_DATA", ROOT.parent / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=default, help="folder with dev.jsonl.zst")
+    parser.add_argument("--splits", type=int, default=5, help="random splits by group")
+    options = parser.parse_args()
+    variants = {
+        "n-gram model, words (production's)": {},
+        "n-gram model, cc_net normalised": {"normalizer": "ccnet-blanks"},
+        "n-gram model, normalised, order 2": {"normalizer": "ccnet-blanks", "order": 2},
+        "n-gram model, 2,000 pieces": {"normalizer": "ccnet-blanks", "pieces": 2000},
+    }
+    for task, documents in tasks(options.data).items():
+        harmful = int(documents.harmful.sum())
+        print(
+            f"{task}: {harmful:,} harmful, {len(documents.texts) - harmful:,} clean, {len(set(documents.groups)):,} groups"
+        )
+        results: dict[str, list[Metrics]] = {name: [] for name in [*variants, "fastText classifier"]}
+        elapsed = dict.fromkeys(results, 0.0)
+        seed = used = 0
+        while used < options.splits and seed < 10 * options.splits:
+            seed += 1
+            with tempfile.TemporaryDirectory() as scratch:
+                try:
+                    for name, choice in variants.items():
+                        started = time.process_time()
+                        trained = train_harmful(
+                            documents, Path(scratch) / name, validation=0.2, test=0.2, seed=seed, **choice
+                        )
+                        elapsed[name] += time.process_time() - started
+                        if trained.test is None:
+                            break
+                        results[name].append(trained.test)
+                    else:
+                        started = time.process_time()
+                        results["fastText classifier"].append(classifier(documents, seed, Path(scratch)))
+                        elapsed["fastText classifier"] += time.process_time() - started
+                        used += 1
+                except DataError:  # a split without harmful groups in validation says nothing
+                    continue
+        for name, metrics in results.items():
+            show(name, metrics[:used], elapsed[name])
+
+
+if __name__ == "__main__":
+    main()
