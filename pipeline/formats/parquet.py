@@ -14,7 +14,7 @@ from pipeline.formats.records import BatchBuilder, ReadBatch
 from schemas.errors import InputError
 from schemas.model import nearest
 
-__all__ = ["check_parquet", "plan_parquet", "read_parquet"]
+__all__ = ["plan_parquet", "read_parquet"]
 
 _TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 
@@ -58,16 +58,6 @@ def _is_text(type_: pa.DataType) -> bool:
     if pa.types.is_dictionary(type_):
         return _is_text(type_.value_type)
     return any(test(type_) for test in _TEXT_TYPES) or str(type_) in ("string_view", "binary_view")
-
-
-def check_parquet(path: str, options: ReadOptions) -> None:
-    """Check that the columns named in the options are there, and that the text is a string.
-
-    Raises:
-        InputError: if the file can't be read or its columns don't fit.
-    """
-    with _opened(path) as file:
-        _check_schema(path, file.schema_arrow, options)
 
 
 def _check_schema(path: str, schema: pa.Schema, options: ReadOptions) -> None:
