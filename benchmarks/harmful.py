@@ -94,9 +94,8 @@ def main() -> None:
     }
     for task, documents in tasks(options.data).items():
         harmful = int(documents.harmful.sum())
-        print(
-            f"{task}: {harmful:,} harmful, {len(documents.texts) - harmful:,} clean, {len(set(documents.groups)):,} groups"
-        )
+        clean, groups = len(documents.texts) - harmful, len(set(documents.groups))
+        print(f"{task}: {harmful:,} harmful, {clean:,} clean, {groups:,} groups", flush=True)
         results: dict[str, list[Metrics]] = {name: [] for name in [*variants, "fastText classifier"]}
         elapsed = dict.fromkeys(results, 0.0)
         seed = used = 0

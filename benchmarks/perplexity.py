@@ -155,9 +155,8 @@ def sharing(folder: Path, texts: list[str], work: Path) -> None:
             elif inside:
                 mapped += int(values[0]) if name == "Rss:" else 0
                 private += int(values[0]) if name in ("Private_Clean:", "Private_Dirty:") else 0
-        print(
-            f"  process {worker.pid}: {mapped / 1e3:.0f} MB of the model's {size:.0f} mapped, {private / 1e3:.1f} MB private"
-        )
+        shares = f"{mapped / 1e3:.0f} MB of the model's {size:.0f} mapped, {private / 1e3:.1f} MB private"
+        print(f"  process {worker.pid}: {shares}")
     for worker in workers:
         worker.communicate("\n")
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
+from schemas.errors import ModelError
 from scorers.arpa import read_arpa
 from scorers.hub import cache_folder, sha256_file
 from scorers.kenlm_binary import ProbingModel, read_header, write_probing
@@ -35,9 +36,16 @@ def _converted(path: Path) -> Path:
     digest = sha256_file(path)
     # The path's own folder may be read-only; the cache is per user, and a binary's content follows from the digest.
     target = cache_folder() / "ngram" / f"{digest}.probing"
-    if not target.exists():
-        arpa = read_arpa(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_probing(arpa, target)
-    os.utime(target)  # so that a cache can be cleaned by age of use
+    try:
+        if not target.exists():
+            arpa = read_arpa(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_probing(arpa, target)
+        os.utime(target)  # so that a cache can be cleaned by age of use
+    except OSError as error:
+        msg = (
+            f"{path} can't be converted in the cache folder {target.parent}: {error}; name a writable one with "
+            "TAMIS_CACHE"
+        )
+        raise ModelError(msg) from error
     return target
