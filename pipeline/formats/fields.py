@@ -44,6 +44,8 @@ class Fields:
         self.url = options.url or "url"
         self.timestamp = options.timestamp or "timestamp"
         self.id_required = options.id is not None
+        # Paths are looked for where there are any: these methods are called for every record.
+        self._dotted = any("." in name for name in (self.text, self.id, self.url, self.timestamp))
 
     def _take(self, record: dict[str, Any], name: str) -> Any:
         value = record.pop(name, _ABSENT)
@@ -60,7 +62,7 @@ class Fields:
         Raises:
             RecordError: if it is absent, null, or no string.
         """
-        text = self._take(record, self.text)
+        text = self._take(record, self.text) if self._dotted else record.pop(self.text, _ABSENT)
         if type(text) is str:
             return text
         if text is _ABSENT or text is None:
@@ -81,7 +83,7 @@ class Fields:
         Raises:
             RecordError: if the field was named in the options and is absent, or if it is no string or number.
         """
-        value = self.look_at(record, self.id)
+        value = self.identity(record)
         if value is None or value == "":
             if self.id_required:
                 msg = f"the field {self.id!r} is missing"
@@ -94,19 +96,22 @@ class Fields:
         msg = f"the field {self.id!r} is no string or number but {_kind(value)}"
         raise RecordError("bad_id", msg)
 
-    def look_at(self, record: dict[str, Any], name: str) -> Any:
-        """Return the value of a field, None also if it is absent."""
+    def identity(self, record: dict[str, Any]) -> Any:
+        """Return the value of the id field as it is, None also if it is absent."""
+        return self._look_at(record, self.id) if self._dotted else record.get(self.id)
+
+    def _look_at(self, record: dict[str, Any], name: str) -> Any:
         value = record.get(name)
         if value is None and "." in name and name not in record:
             head, _, rest = name.partition(".")
             inner = record.get(head)
             if isinstance(inner, dict):
-                return self.look_at(inner, rest)
+                return self._look_at(inner, rest)
         return value
 
     def take_url(self, record: dict[str, Any]) -> str | None:
         """Take the address; one that is no string stays in `meta`."""
-        value = self.look_at(record, self.url)
+        value = self._look_at(record, self.url) if self._dotted else record.get(self.url)
         if type(value) is not str:
             return None
         self._take(record, self.url)
@@ -114,7 +119,7 @@ class Fields:
 
     def take_timestamp(self, record: dict[str, Any]) -> int | None:
         """Take the time, in microseconds since 1970; one that can't be understood stays in `meta`."""
-        value = self.look_at(record, self.timestamp)
+        value = self._look_at(record, self.timestamp) if self._dotted else record.get(self.timestamp)
         if value is None:
             return None
         time = as_timestamp(value)

@@ -51,21 +51,22 @@ def read_lines(stream: BinaryIO, split: Split, options: ReadOptions) -> Iterator
             continue
         lines = piece.data.split(b"\n")
         rest = lines.pop()
-        for index, line in enumerate(lines):
-            if index == 0 and held:
-                size = held + len(line)
-                if size <= limit and not dropping:
-                    parts.append(line)
-                    line = b"".join(parts)  # noqa: PLW2901  (the line is whole now)
-                parts, held = [], 0
-            else:
-                size = len(line)
+        if lines and (held or dropping):
+            first = lines.pop(0)
+            size = held + len(first)
             if dropping:
                 dropping = False
             elif size > limit:
-                yield offset, LineFault("record_too_large", f"a line of {size} bytes; the limit is {limit}")
+                yield offset, _too_long(size, limit)
             else:
-                yield offset, line
+                yield offset, b"".join((*parts, first))
+            offset += size + 1
+            parts, held = [], 0
+            if end is not None and offset >= end:
+                return
+        for line in lines:
+            size = len(line)
+            yield offset, line if size <= limit else _too_long(size, limit)
             offset += size + 1
             if end is not None and offset >= end:
                 return
@@ -78,10 +79,11 @@ def read_lines(stream: BinaryIO, split: Split, options: ReadOptions) -> Iterator
             if dropping and end is not None and offset + held >= end:
                 return
     if held and not dropping:
-        if held > limit:
-            yield offset, LineFault("record_too_large", f"a line of {held} bytes; the limit is {limit}")
-        else:
-            yield offset, b"".join(parts)
+        yield offset, b"".join(parts) if held <= limit else _too_long(held, limit)
+
+
+def _too_long(size: int, limit: int) -> LineFault:
+    return LineFault("record_too_large", f"a line of {size} bytes; the limit is {limit}")
 
 
 def read_jsonl(split: Split, source: str, options: ReadOptions) -> Iterator[ReadBatch]:
@@ -94,7 +96,7 @@ def read_jsonl(split: Split, source: str, options: ReadOptions) -> Iterator[Read
     """
     fields = Fields(options)
     builder = BatchBuilder(split.path, source, options)
-    recode = codecs.lookup(options.encoding).name not in ("utf-8", "ascii")
+    encoding = None if codecs.lookup(options.encoding).name in ("utf-8", "ascii") else options.encoding
     with filesystem.open_binary(split.path, max(0, split.start - 1)) as stream:
         for offset, line in read_lines(stream, split, options):
             if builder.full:
@@ -108,11 +110,11 @@ def read_jsonl(split: Split, source: str, options: ReadOptions) -> Iterator[Read
             if offset == 0:
                 line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901  (the mark is no part of the line)
             try:
-                record = _parse(line, options.encoding if recode else None)
+                record = _parse(line, encoding)
             except RecordError as error:
                 builder.error(f"byte {offset}", error.error, error.detail)
                 continue
-            if type(fields.look_at(record, fields.id)) is float:
+            if type(fields.identity(record)) is float:
                 # An integer beyond 64 bits, perhaps, which orjson rounds: ids must stay apart.
                 record = json.loads(line)
             add_record(builder, fields, record, f"byte {offset}", len(line), options)
