@@ -4,6 +4,7 @@ import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jobs.manifest_file import FATES, MANIFEST, files_of
@@ -75,6 +76,7 @@ class _Execution:
         if fresh:
             filesystem.remove_tree(self.work)
         filesystem.make_dirs(self.work)
+        self._sweep()
         # Without its manifest a folder is no finished run: nobody takes half of the new for the whole of the old.
         filesystem.remove(filesystem.join(self.output, MANIFEST))
         self._steps()
@@ -82,6 +84,12 @@ class _Execution:
         with filesystem.write_atomically(filesystem.join(self.output, MANIFEST)) as stream:
             stream.write(manifest.model_dump_json(indent=1).encode() + b"\n")
         return manifest
+
+    def _sweep(self) -> None:
+        """Delete half-written files of a run that was killed; they never had a name that anyone reads."""
+        if filesystem.is_local(self.output):
+            for path in Path(filesystem.local_path(self.output)).rglob(".*.tmp"):
+                path.unlink(missing_ok=True)
 
     # --- the chain of passes ---
 
