@@ -35,6 +35,7 @@ DATATROVE_LINE_ROWS = 14
 DATATROVE_WORD_ROWS = 14
 
 _WINDOW = 16
+_POWERS = 1024
 _SHORT_LINE = 30
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _BASE_TO_WINDOW = np.uint64(pow(0x9E3779B97F4A7C15, _WINDOW, 1 << 64))
@@ -241,8 +242,8 @@ def _mark_windows(
     count: int,
     repeats: Repeats,
     marks: npt.NDArray[np.bool_],
-) -> bool:
-    """Mark words where a run of bytes begins that begins at another too; return whether any is.
+) -> None:
+    """Mark words where a run of bytes begins that begins at another word too.
 
     Longer runs of words can only be equal as joined strings where these are.
     """
@@ -258,11 +259,19 @@ def _mark_windows(
                 key -= (np.uint64(buffer[back]) + np.uint64(1)) * _BASE_TO_WINDOW
                 back += 1
         repeats.keys[i] = key if front - start == _WINDOW else np.uint64(0)
-    if intern(repeats.keys, count, repeats) == count:
-        return False
+    intern(repeats.keys, count, repeats)
     for i in range(count):
         marks[i] = repeats.counts[repeats.ids[i]] > 1
-    return True
+
+
+@kernel
+def _power(exponent: int, powers: npt.NDArray[np.uint64]) -> np.uint64:
+    """Return the base of the polynomial to the power of `exponent`, from the table where it has it."""
+    power = np.uint64(1)
+    while exponent >= len(powers):
+        power *= powers[len(powers) - 1]
+        exponent -= len(powers) - 1
+    return power * powers[exponent]
 
 
 @kernel
@@ -270,50 +279,59 @@ def _greedy_repeats(
     buffer: npt.NDArray[np.uint8],
     words: npt.NDArray[np.int64],
     chars: npt.NDArray[np.int64],
-    count: int,
+    sums: npt.NDArray[np.uint64],
+    powers: npt.NDArray[np.uint64],
     order: int,
-    marks: npt.NDArray[np.bool_],
-    any_mark: bool,
-    repeats: Repeats,
+    candidates: npt.NDArray[np.int32],
+    keys: npt.NDArray[np.uint64],
+    slots: npt.NDArray[np.int32],
 ) -> int:
     """Return the characters of n-grams that were met before, going on behind each such n-gram.
 
     Two n-grams are equal if their words joined without blanks are, wherever the words' borders lie.
+
+    Args:
+        buffer: the words' bytes.
+        words: where each ends.
+        chars: characters before each word.
+        sums: polynomial of the bytes before each word.
+        powers: of the polynomial's base.
+        order: words of an n-gram.
+        candidates: positions, ascending, among which are all whose n-gram occurs elsewhere too.
+        keys: room for the hash of each candidate.
+        slots: room for open addressing.
     """
-    capacity = 16
-    while capacity < 2 * count:
-        capacity *= 2
-    slots = repeats.slots
-    slots[:capacity] = -1
-    mask = capacity - 1
+    size = 16
+    while size < 2 * len(candidates):
+        size *= 2
+    slots[:size] = -1
+    mask = size - 1
     repeated = 0
-    i = 0
-    while i + order <= count:
+    behind = 0
+    for c in range(len(candidates)):
+        i = integer(candidates[c])
+        if i < behind:
+            continue
         start = words[ENDS, i - 1] if i else 0
         length = words[ENDS, i + order - 1] - start
-        if length >= _WINDOW and not (any_mark and marks[i]):
-            i += 1
-            continue
-        key = FNV_BASIS
-        for j in range(start, start + length):
-            key = (key ^ np.uint64(buffer[j])) * FNV_PRIME
-        slot = integer((key ^ (key >> np.uint64(32))) & np.uint64(mask))
+        key = sums[i + order] - sums[i] * _power(length, powers)
+        slot = integer((key * FNV_PRIME >> np.uint64(32)) & np.uint64(mask))
         found = False
-        while slots[slot] >= 0:
-            other = integer(slots[slot])
+        while slots[slot] >= 0 and not found:
+            other = integer(candidates[slots[slot]])
             other_start = words[ENDS, other - 1] if other else 0
-            same_length = words[ENDS, other + order - 1] - other_start == length
-            if same_length and repeats.keys[other] == key and _same_bytes(buffer, start, other_start, length):
-                found = True
-                break
+            found = (
+                keys[slots[slot]] == key
+                and words[ENDS, other + order - 1] - other_start == length
+                and _same_bytes(buffer, start, other_start, length)
+            )
             slot = (slot + 1) & mask
         if found:
             repeated += chars[i + order] - chars[i]
-            i += order
+            behind = i + order
         else:
-            slots[slot] = i
-            repeats.keys[i] = key
-            i += 1
+            slots[slot] = c
+            keys[c] = key
     return repeated
 
 
@@ -326,6 +344,8 @@ def _ngrams(
     count: int,
     repeats: Repeats,
     marks: npt.NDArray[np.bool_],
+    sums: npt.NDArray[np.uint64],
+    powers: npt.NDArray[np.uint64],
     out: npt.NDArray[np.float64],
     text: int,
 ) -> None:
@@ -341,9 +361,33 @@ def _ngrams(
             first, times = 0, 1
         if count >= order:
             out[3 + order, text] = (chars[first + order] - chars[first] + order - 1) * times
-    any_mark = _mark_windows(buffer, words, count, repeats, marks)
+    _mark_windows(buffer, words, count, repeats, marks)
+    at = 0
+    sums[0] = np.uint64(0)
+    for i in range(count):
+        total = sums[i]
+        while at < words[ENDS, i]:
+            total = total * _BASE + np.uint64(buffer[at]) + np.uint64(1)
+            at += 1
+        sums[i + 1] = total
+    candidates, keys, slots = repeats.candidates, repeats.keys, repeats.slots
+    size = count
+    for i in range(count):
+        candidates[i] = i
     for order in range(5, 11):
-        out[3 + order, text] = _greedy_repeats(buffer, words, chars, count, order, marks, any_mark, repeats)
+        kept = 0  # longer n-grams are fewer of those that can be repeated
+        for c in range(size):
+            i = integer(candidates[c])
+            if i + order > count:
+                break
+            start = words[ENDS, i - 1] if i else 0
+            if marks[i] or words[ENDS, i + order - 1] - start < _WINDOW:
+                candidates[kept] = i
+                kept += 1
+        size = kept
+        out[3 + order, text] = _greedy_repeats(
+            buffer, words, chars, sums, powers, order, candidates[:size], keys, slots
+        )
 
 
 @kernel
@@ -418,6 +462,10 @@ def datatrove_words(
     buffer = np.empty(longest + 1, np.uint8)
     chars = np.empty(longest + 2, np.int64)
     marks = np.empty(longest + 1, np.bool_)
+    sums = np.empty(longest + 2, np.uint64)
+    powers = np.ones(_POWERS, np.uint64)
+    for i in range(1, _POWERS):
+        powers[i] = powers[i - 1] * _BASE
     repeats = new_repeats(longest + 1)
     for text in range(len(offsets) - 1):
         if use_given:
@@ -454,4 +502,4 @@ def datatrove_words(
         out[3, text] = alphabetic / max(count, 1)
         out[4, text] = count_ones(stops)
         if ngrams:
-            _ngrams(buffer, words, hashes, chars, count, repeats, marks, out, text)
+            _ngrams(buffer, words, hashes, chars, count, repeats, marks, sums, powers, out, text)

@@ -133,20 +133,24 @@ def exception_slot(chunk: npt.NDArray[np.int64], start: int, end: int, slots: in
 
 
 @kernel
+def _maybe(chunk: npt.NDArray[np.int64], start: int, end: int, seen: npt.NDArray[np.uint8]) -> bool:
+    """Tell whether a part of the chunk may be an exception or unit; so small that it is inlined."""
+    length = end - start
+    if length <= 0 or length > MAX_EXCEPTION:
+        return False
+    return bool(seen[exception_filter(chunk[POINTS, start], chunk[POINTS, end - 1], length)])
+
+
+@kernel
 def _find(
     chunk: npt.NDArray[np.int64],
     start: int,
     end: int,
-    seen: npt.NDArray[np.uint8],
     slots: npt.NDArray[np.int32],
     rows: npt.NDArray[np.int32],
 ) -> int:
     """Return the row of the exception or unit that a part of the chunk is, -1 if it is none."""
     length = end - start
-    if length <= 0 or length > MAX_EXCEPTION:
-        return -1
-    if seen[exception_filter(chunk[POINTS, start], chunk[POINTS, end - 1], length)] == 0:
-        return -1
     slot = exception_slot(chunk, start, end, len(slots))
     while slots[slot] >= 0:
         row = integer(slots[slot])
@@ -172,7 +176,9 @@ def _exception(
     rows: npt.NDArray[np.int32],
 ) -> int:
     """Return the row of the exception that a part of the chunk is, -1 if it is none."""
-    row = _find(chunk, start, end, seen, slots, rows)
+    if not _maybe(chunk, start, end, seen):
+        return -1
+    row = _find(chunk, start, end, slots, rows)
     return row if row >= 0 and rows[row, WORDS] else -1
 
 
@@ -254,7 +260,7 @@ def _suffix(
                 length = 3
     for digit in range(end - 2, max(start, end - 1 - _MAX_UNIT) - 1, -1):
         if _is_digit(chunk[POINTS, digit]):
-            row = _find(chunk, digit + 1, end, seen, slots, rows)
+            row = _find(chunk, digit + 1, end, slots, rows) if _maybe(chunk, digit + 1, end, seen) else -1
             if row >= 0 and rows[row, UNIT]:
                 length = max(length, end - 1 - digit)
             break
