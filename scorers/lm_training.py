@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,8 +29,10 @@ _ARPA, _BINARY, _TOKENIZER = "lm.arpa", "lm.binary", "tokenizer.model"
 _BATCH_TEXTS = 1000
 _LMPLZ_FROM = 1 << 29
 """From this much text (bytes) on, lmplz takes over if there is one: it sorts on disk."""
-_PIECE_SENTENCES = 1_000_000
-_PIECE_SENTENCE_BYTES = 4000
+_PIECE_BYTES = 1 << 27
+"""A tokenizer is trained on the first so many bytes: more text doesn't change its pieces much, and takes memory."""
+_PIECE_CHARACTERS = 1000
+"""Longer lines are cut: at four bytes a character they stay below the trainer's limit of 4,192."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ def _train_pieces(path: Path, pieces: int) -> bytes:
     with path.open(encoding="utf-8", newline="\n") as file:
         try:
             sentencepiece.SentencePieceTrainer.Train(
-                sentence_iterator=islice(_short(file), _PIECE_SENTENCES),
+                sentence_iterator=_short(file),
                 model_writer=model,
                 vocab_size=pieces,
                 model_type="unigram",
@@ -252,15 +253,19 @@ def _train_pieces(path: Path, pieces: int) -> bytes:
 
 
 def _short(lines: Iterable[str]) -> Iterator[str]:
-    """Cut long lines at blanks: the trainer leaves out those above its limit."""
+    """Cut long lines at blanks, for the trainer leaves out those above its limit, and stop after `_PIECE_BYTES`."""
+    size = 0
     for line in lines:
-        rest = line.rstrip("\n")
-        while len(rest) * 4 > _PIECE_SENTENCE_BYTES:
-            cut = rest.rfind(" ", 0, _PIECE_SENTENCE_BYTES // 4) + 1 or _PIECE_SENTENCE_BYTES // 4
-            yield rest[:cut].rstrip()
-            rest = rest[cut:]
-        if rest:
-            yield rest
+        if size > _PIECE_BYTES:
+            return
+        size += len(line.encode())
+        start, end = 0, len(line.rstrip("\n"))
+        while end - start > _PIECE_CHARACTERS:
+            stop = line.rfind(" ", start, start + _PIECE_CHARACTERS) + 1 or start + _PIECE_CHARACTERS
+            yield line[start:stop].rstrip()
+            start = stop
+        if end > start:
+            yield line[start:end]
 
 
 def _write(arpa: Arpa, folder: Path, files: list[str], *, keep_arpa: bool) -> None:
