@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, ModelError
 from scorers.fasttext_format import FastTextFile, corrupt, read_fasttext
 from scorers.fasttext_prepared import Prepared, prepare
 from scorers.kernels.fasttext_output import (
@@ -63,7 +63,8 @@ class FastTextModel:
     precision.
 
     Args:
-        path: the model file, or a folder with it as `model.bin`.
+        path: the model file, or a folder with it: as `model.bin`, or as its only `.bin` or `.ftz` file, as in the
+            repositories of published classifiers.
         cache: store the tables of a model of 64 MB or more beside it (else in the user's cache folder),
             under a name with the model's digest, for later processes to map. Small ones are prepared in
             memory.
@@ -73,7 +74,7 @@ class FastTextModel:
     """
 
     def __init__(self, path: str | Path, *, cache: bool = True) -> None:
-        self.path = Path(path) / MODEL_FILE if Path(path).is_dir() else Path(path)
+        self.path = _model_file(Path(path))
         model = read_fasttext(self.path)
         self.labels = model.labels
         prepared = prepare(model, cache=cache)
@@ -193,6 +194,21 @@ class FastTextModel:
         elif (bad := predict_dense(*common, self._output, *results)) >= 0:
             raise corrupt(self.path, f"text {bad} of the batch gets no finite score")
         return Predictions(ids, probabilities, tokens)
+
+
+def _model_file(path: Path) -> Path:
+    """Return the model file that a path names.
+
+    Raises:
+        ModelError: if it is a folder with several models, none of them called `model.bin`.
+    """
+    if not path.is_dir() or (path / MODEL_FILE).is_file():
+        return path / MODEL_FILE if path.is_dir() else path
+    models = sorted(file for file in path.iterdir() if file.suffix in (".bin", ".ftz") and file.name[0] != ".")
+    if len(models) > 1:
+        msg = f"the folder {path} has several models ({', '.join(file.name for file in models)}): name the file"
+        raise ModelError(msg)
+    return models[0] if models else path / MODEL_FILE
 
 
 def _cut(

@@ -170,3 +170,13 @@ def test_preselect_finds_the_documents_that_predict(tmp_path):
     assert scores[good].mean() > 0.7 > 0.3 > scores[~good].mean()
     with pytest.raises(DataError, match="losses of 400 documents"):
         train_preselect(texts[1:], losses, benchmark, tmp_path, options=SMALL)
+
+
+def test_a_folder_names_its_only_model(trained, tmp_path):
+    """Published classifiers lie in a repository under a name of their own."""
+    (tmp_path / "README.md").touch()
+    (tmp_path / "PreSelect-classifier.bin").write_bytes((trained[0] / "model.bin").read_bytes())
+    assert LabelScorer(tmp_path, label="good").score(["some text"]).num_rows == 1
+    (tmp_path / "other.ftz").touch()
+    with pytest.raises(ModelError, match=r"several models \(PreSelect-classifier\.bin, other\.ftz\)"):
+        LabelScorer(tmp_path, label="good")
