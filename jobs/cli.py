@@ -298,3 +298,18 @@ def train_lm_command(
         )
     if percentiles:
         add_percentiles(output, percentiles, options, language=language_field, source=source_field)
+
+
+@train_app.command("preselect")
+def train_preselect_command(
+    config: Annotated[str, typer.Argument(help="What to measure and train, a YAML file.")],
+    output: Annotated[str | None, typer.Option("--output", "-o", help="The model's folder; overrides output.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted; may be repeated.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what earlier calls measured.")] = False,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure language models on documents, and train the classifier of those that tell good models from bad."""
+    from jobs.train_preselect import run_training
+
+    run_training(config, set_ or (), output, workers=workers, fresh=fresh, as_json=as_json)

@@ -1,0 +1,1 @@
+"""A family of tiny language models, and the classifier that PreSelect trains from them."""
