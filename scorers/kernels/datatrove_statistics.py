@@ -271,7 +271,7 @@ def _power(exponent: int, powers: npt.NDArray[np.uint64]) -> np.uint64:
     while exponent >= len(powers):
         power *= powers[len(powers) - 1]
         exponent -= len(powers) - 1
-    return power * powers[exponent]
+    return np.uint64(power * powers[exponent])
 
 
 @kernel
