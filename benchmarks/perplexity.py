@@ -46,8 +46,8 @@ from scorers.spans import text_spans
 DIGITS = re.compile(r"\d")
 CONTROLS = re.compile("[" + "".join(map(chr, [*range(32), *range(127, 160)])) + "]")
 PUNCTUATION = dict(
-    zip("，。、„”“«»１」「《》´∶：？！（）；–．～’━〈〉【】％►", ',.,""""""""""\'::?!();-.~\'-<>[]%-', strict=True)
-)
+    zip("，。、„”“«»１」「《》´∶：？！（）；–～’━〈〉【】％►", ",.," + 10 * '"' + "'::?!();-~'-<>[]%-", strict=True)
+) | {"—": " - ", "．": ". ", "…": "..."}
 
 
 def ccnet_loop(text: str) -> str:
