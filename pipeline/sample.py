@@ -39,7 +39,7 @@ INDEX_SCHEMA = pa.schema(
         described("row", pa.int64(), "position among the documents of the source shard", nullable=False),
     ]
 )
-"""One row a document that has a text."""
+"""One row a document; records without a text are none."""
 ROWS_SCHEMA = pa.schema([INDEX_SCHEMA.field("row")])
 """The rows of a source shard that were drawn, rising."""
 SAMPLE_SCHEMA = pa.schema([*(DOCUMENT_SCHEMA.field(name) for name in ("doc_id", "url", "source", "text")), DOMAIN])
@@ -111,9 +111,8 @@ def index_documents(task: IndexTask) -> None:
     for read in read_split(task.shard.split, task.shard.source, task.shard.options):
         errors += read.errors.num_rows
         batch = read.documents
-        kept = np.flatnonzero(np.diff(as_buffer(batch.column("text")).offsets))
-        indices = pa.array(kept)
-        arrays = [batch.column("doc_id").take(indices), _domains(batch.take(indices)), pa.array(kept + row)]
+        rows = pa.array(np.arange(row, row + batch.num_rows))
+        arrays = [batch.column("doc_id"), _domains(batch), rows]
         batches.append(pa.RecordBatch.from_arrays(arrays, schema=INDEX_SCHEMA))
         row += batch.num_rows
     schema = INDEX_SCHEMA.with_metadata({_ERRORS: str(errors).encode()})
