@@ -26,7 +26,7 @@ from scorers.dsir import dsir_schema
 from scorers.extraction import ExtractOptions
 from scorers.model_folder import read_model_folder
 
-__all__ = ["Plan", "PlannedFile", "check_steps", "make_plan"]
+__all__ = ["Plan", "PlannedFile", "check_steps", "make_plan", "read_options", "stages"]
 
 SHARD_BYTES = 128 << 20
 """Bytes of input in one source shard, where a file can be cut; a constant, since shards must not follow the machine."""
