@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.decide import step_rules
+from pipeline.decide import CLEAN_COLUMN, step_rules
 from pipeline.formats import filesystem
 from schemas.errors import RunError
 from schemas.model import canonical_json
 from schemas.steps import (
+    CleanStep,
     DsirStep,
     ExactDedupStep,
     HeuristicsStep,
@@ -114,6 +116,23 @@ def bucket_field(step: PerplexityStep) -> pa.Field:
     return described(f"{step.name}_bucket", pa.string(), text)
 
 
+class _CleanAnnotator:
+    """The text without the lines that C4's rules take out, and how many characters are left."""
+
+    requires = ("text",)
+
+    def __init__(self, config: CleanStep):
+        self._variant = config.variant
+        text = described("text", pa.large_string(), "the text that is left")
+        self.schema = pa.schema([text, described(CLEAN_COLUMN, pa.int64(), "code points that cleaning left")])
+
+    def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        from scorers.text_statistics import c4_clean
+
+        cleaned = c4_clean(batch.column("text"), self._variant)
+        return pa.RecordBatch.from_arrays([cleaned, pc.utf8_length(cleaned)], schema=self.schema)
+
+
 class _BucketAnnotator:
     """Perplexity, and its bucket by a table of cut-offs for each language and source."""
 
@@ -180,6 +199,8 @@ def _build(config: StepConfig, models: Mapping[str, str]) -> Annotator | None:
 
             bad_words = models.get("bad_words")
             return _TextAnnotator(TextStatistics(_text_columns(config), splitter=config.splitter, bad_words=bad_words))
+        case CleanStep():
+            return _CleanAnnotator(config)
         case PerplexityStep():
             return _perplexity(config, models)
         case DsirStep():

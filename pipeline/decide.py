@@ -8,6 +8,7 @@ from pipeline.state import RowState
 from schemas.keep import Keep
 from schemas.rules import Op, Rule, resolve_rules
 from schemas.steps import (
+    CleanStep,
     DsirStep,
     ExactDedupStep,
     ExtractStep,
@@ -20,7 +21,16 @@ from schemas.steps import (
 )
 from scorers.rules import decide
 
-__all__ = ["EXTRACT_RULES", "apply_rules", "keep_rule", "kept", "kept_column", "rule_names", "step_rules"]
+__all__ = [
+    "CLEAN_COLUMN",
+    "EXTRACT_RULES",
+    "apply_rules",
+    "keep_rule",
+    "kept",
+    "kept_column",
+    "rule_names",
+    "step_rules",
+]
 
 EXTRACT_RULES = (
     "http_status",
@@ -33,6 +43,7 @@ EXTRACT_RULES = (
     "gibberish",
 )
 """Why readers and extraction refuse a record; row states hold positions in it."""
+CLEAN_COLUMN = "clean_characters"
 KEEP_KINDS = ("min", "max", "percentile", "fraction", "documents")
 
 
@@ -43,6 +54,8 @@ def step_rules(config: StepConfig) -> tuple[Rule, ...]:
             return resolve_rules(config.presets, config.thresholds, config.rules)
         case RulesStep():
             return config.rules
+        case CleanStep():
+            return (Rule(column=CLEAN_COLUMN, op="min", threshold=1, reason="nothing_left"),)
         case PerplexityStep() | PreselectStep():
             column = kept_column(config)
             bounds: list[tuple[Op, float | None]] = [("min", kept(config).min), ("max", kept(config).max)]
@@ -87,7 +100,7 @@ def rule_names(config: StepConfig) -> tuple[str, ...]:
             return ("language", "language_score_min")
         case ExactDedupStep():
             return ("duplicate",)
-        case HeuristicsStep() | RulesStep():
+        case HeuristicsStep() | RulesStep() | CleanStep():
             return tuple(rule.reason for rule in step_rules(config))
         case PerplexityStep() | PreselectStep():
             return tuple(keep_rule(config, kind) for kind in KEEP_KINDS)

@@ -11,6 +11,7 @@ from schemas.rules import Rule
 
 __all__ = [
     "STEPS",
+    "CleanStep",
     "DsirStep",
     "ExactDedupStep",
     "ExtractStep",
@@ -102,6 +103,15 @@ class HeuristicsStep(StepConfig):
     def references(self) -> dict[str, str]:
         """The word list, if there is one."""
         return {} if self.bad_words is None else {"bad_words": self.bad_words}
+
+
+class CleanStep(StepConfig):
+    """Takes lines out of the text as C4's rules do; later steps and the output have the text that is left."""
+
+    verb: ClassVar[str] = "clean"
+    variant: Literal["paper", "datatrove", "datatrove_fineweb"] = Field(
+        default="paper", description="C4 as its paper has it, or as datatrove does, or as FineWeb was made with"
+    )
 
 
 class RulesStep(StepConfig):
@@ -262,6 +272,7 @@ STEPS: dict[str, type[StepConfig]] = {
         LanguageStep,
         ExactDedupStep,
         HeuristicsStep,
+        CleanStep,
         RulesStep,
         PerplexityStep,
         DsirStep,

@@ -171,3 +171,25 @@ def test_steps_in_a_row_see_what_is_left(config_of, run, tmp_path, models):
     assert {row["doc_id"] for row in rows if row["preselect_score"] is not None} == {row["doc_id"] for row in best}
     chain = [sum(count.kept for count in step.counts) for step in manifest.steps]
     assert chain == [400, 200, 50]
+
+
+def test_cleaning_rewrites_the_text_for_all_that_follows(run, tmp_path):
+    lines = {
+        "good": "This is a line of more than five words.\nHome\nHere is another sentence that may stay.",
+        "bare": "Home\nMenu\nAbout us",
+    }
+    path = tmp_path / "pages.jsonl"
+    path.write_text("".join(json.dumps({"id": name, "text": text}) + "\n" for name, text in lines.items()))
+    plain = {
+        "inputs": [{"path": str(path), "source": "web"}],
+        "steps": [{"clean": {}}, "exact_dedup", {"heuristics": {"presets": [], "statistics": "all"}}],
+    }
+    manifest = run(plain)
+    rows = {json.loads(row["meta"])["id"]: row for row in every_row(manifest, tmp_path / "run")}
+    kept = "This is a line of more than five words.\nHere is another sentence that may stay."
+    assert rows["good"]["text"] == kept
+    assert rows["good"]["text_lines"] == 2
+    assert rows["good"]["clean_characters"] == len(kept)
+    assert (rows["bare"]["rule"], rows["bare"]["text"]) == ("nothing_left", lines["bare"])
+    selected = next(shard for shard in manifest.shards if shard.fate == "selected")
+    assert selected.text_bytes == len(kept)
