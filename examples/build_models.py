@@ -1,12 +1,13 @@
 """Trains the small models of the demo from the sample corpus, as a user would: `python examples/build_models.py`.
 
-The same corpus and code give the same files. `examples/preselect/` has the script of the classifier.
+The same corpus and code give the same files. The classifier needs the extra `lm`, and most of the time: two minutes.
 """
 
 import os
 import shutil
 from pathlib import Path
 
+from examples.preselect.build_classifier import main as build_classifier
 from jobs.train_lm import add_percentiles, train_harmful_lm, train_quality_lm
 from pipeline.formats.options import ReadOptions
 
@@ -16,7 +17,7 @@ CORPUS = "examples/corpus"
 
 
 def main() -> None:
-    """Write `examples/models/quality` and `examples/models/harmful`."""
+    """Write `quality`, `harmful` and `preselect` in `examples/models`."""
     os.chdir(EXAMPLES.parent)  # so that no path of this machine gets into a model
     for name in ("quality", "harmful"):
         shutil.rmtree(MODELS / name, ignore_errors=True)
@@ -29,6 +30,7 @@ def main() -> None:
     train_harmful_lm(
         labelled, MODELS / "harmful", ReadOptions(), label="label", group="host", order=3, seed=1, use_lmplz=False
     )
+    build_classifier()
 
 
 if __name__ == "__main__":
