@@ -45,6 +45,10 @@ def main() -> None:
         if debug:
             raise
         _fail(str(error), 1)
+    except OSError as error:  # a full disk, a folder that can't be written
+        if debug:
+            raise
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
 
 
 def _fail(message: str, status: int) -> None:
@@ -250,7 +254,7 @@ def train_lm_command(
     output: Annotated[Path, typer.Option("--output", "-o", help="The model's folder.")],
     text: Annotated[str, typer.Option(help="The text field.")] = "text",
     order: Annotated[int, typer.Option(min=1, max=6, help="The longest n-grams.")] = 5,
-    normalizer: Annotated[str | None, typer.Option(help="ccnet, ccnet-blank, none, ...; ccnet if absent.")] = None,
+    normalizer: Annotated[str | None, typer.Option(help="ccnet, ccnet-blanks, none, ...; ccnet if absent.")] = None,
     mode: Annotated[str | None, typer.Option(help="ccnet, oscar or kenlm: how scoring counts.")] = None,
     policy: Annotated[str | None, typer.Option(help="document, lines or nonblank_lines: what a sentence is.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="A SentencePiece model whose pieces are the words.")] = None,

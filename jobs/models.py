@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.formats import filesystem
+from pipeline.formats.options import ReadOptions
+from pipeline.formats.reader import plan_splits
 from schemas.config import Config
 from schemas.errors import InputError, ModelError
 from schemas.steps import DsirStep, PerplexityStep, StepConfig
@@ -74,11 +76,22 @@ def _of_step(step: StepConfig) -> dict[str, FoundModel]:
             except InputError as error:
                 msg = f"step {step.label}: target: {error}"
                 raise ModelError(msg) from None
+            try:  # also says now, and not after the pool was counted, that a field is missing
+                parts = [part for file in files for part in plan_splits(file, ReadOptions(text=step.text))]
+            except InputError as error:
+                msg = f"step {step.label}: target: {error}"
+                raise ModelError(msg) from None
+            if not parts:
+                msg = f"step {step.label}: target: {reference} holds no document"
+                raise ModelError(msg)
             sha256, size = _digest_many([(Path(file.path).name, file.path) for file in files])
             found[option] = FoundModel(reference, reference, sha256, size)
             continue
         from scorers.hub import resolve
 
+        if option == "bad_words" and "://" not in reference and not Path(reference).is_file():
+            msg = f"step {step.label}: {option}: there is no file {reference}"
+            raise ModelError(msg)
         try:
             path = resolve(reference)
             sha256, size = digest_path(str(path))

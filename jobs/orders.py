@@ -1,6 +1,7 @@
 """Carries out `tamis run` and `tamis plan`: builds the plan, runs it with progress, and says how it went."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from jobs.console import RunProgress, out_console
+from jobs.console import RunProgress, error_console, out_console
 from jobs.funnel import funnel_table
 from pipeline.formats import filesystem
 from schemas.config import Config
@@ -71,7 +72,11 @@ def run_config(
     scratch = filesystem.join(folder, "work", "passes")
     engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=RunProgress())
     made = make_plan(config, plain, hash_inputs=True)
-    manifest = execute(made, folder, engine, fresh=fresh)
+    try:
+        manifest = execute(made, folder, engine, fresh=fresh)
+    except KeyboardInterrupt:
+        error_console().print("stopped; what is finished is kept, and the same command goes on from there")
+        raise typer.Exit(130) from None
     if as_json:
         typer.echo(manifest.model_dump_json())
     else:
@@ -92,7 +97,7 @@ def print_summary(manifest: Manifest, folder: str) -> None:
         f"{manifest.errors:,} errors; {manifest.text_bytes / 1e6:,.1f} MB of text in {manifest.seconds:.1f} s"
     )
     query = "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"
-    console.print(f'Look inside: tamis sql {folder} "{query}"')
+    console.print(f'Look inside: tamis sql {shlex.quote(folder)} "{query}"')
 
 
 def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> None:

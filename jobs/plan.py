@@ -1,6 +1,7 @@
 """What a run would do: its files, source shards, models and stages; built before any work, from the inputs alone."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,23 @@ from pipeline.annotators import annotator
 from pipeline.barriers import barrier_columns, has_barrier
 from pipeline.decide import step_rules
 from pipeline.formats import filesystem
-from pipeline.formats.options import ReadOptions, data_suffixes
+from pipeline.formats.options import ReadOptions, Split, data_suffixes, format_of
 from pipeline.formats.reader import plan_splits
 from pipeline.stages import SourceShard, Stage
 from schemas.config import Config, InputConfig
 from schemas.errors import ConfigError, InputError, ModelError
 from schemas.keep import Keep
 from schemas.model import digest, nearest
-from schemas.steps import DsirStep, ExtractStep, HeuristicsStep, PerplexityStep, RulesStep, StepConfig
+from schemas.steps import DsirStep, ExtractStep, HeuristicsStep, LanguageStep, PerplexityStep, RulesStep, StepConfig
 from schemas.tables import DOCUMENT_SCHEMA
 from scorers.dsir import dsir_schema
 from scorers.extraction import ExtractOptions
+from scorers.language import UNDETERMINED, LanguageIdentifier
 from scorers.model_folder import read_model_folder
 
 __all__ = ["Plan", "PlannedFile", "check_steps", "make_plan", "read_options", "stages"]
 
+SHOWN_PROBLEMS = 10
 SHARD_BYTES = 128 << 20
 """Bytes of input in one source shard, where a file can be cut; a constant, since shards must not follow the machine."""
 
@@ -42,6 +45,7 @@ class PlannedFile:
     fingerprint: str
     sha256: str | None
     options: ReadOptions
+    record_unreadable: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,13 +122,40 @@ def make_plan(config: Config, plain: Mapping[str, Any], *, hash_inputs: bool) ->
     schema = check_steps(config, paths)
     files = _files(config, hash_inputs=hash_inputs)
     shards: list[SourceShard] = []
-    for file in files:
-        info = filesystem.FileInfo(file.path, file.size, file.fingerprint)
-        for split in plan_splits(info, file.options, SHARD_BYTES):
+    for file, splits in zip(files, _splits(files), strict=True):
+        for split in splits:
             identity = [file.source, file.path, file.sha256 or file.fingerprint, str(split), str(file.options)]
             shards.append(SourceShard(len(shards), file.source, split, file.options, digest(identity)[:24]))
     digests = {label: {o: m.sha256 for o, m in found.items()} for label, found in models.items()}
     return Plan(config, plain, tuple(files), tuple(shards), models, config.digest(digests), schema)
+
+
+def _splits(files: Sequence[PlannedFile]) -> list[list[Split]]:
+    """Return the parts of each file.
+
+    Raises:
+        InputError: naming every file that can't be read, if their input doesn't want such files as error records.
+    """
+    found = []
+    problems = []
+    for file in files:
+        try:
+            info = filesystem.FileInfo(file.path, file.size, file.fingerprint)
+            found.append(plan_splits(info, file.options, SHARD_BYTES))
+        except InputError as error:
+            if file.record_unreadable:
+                found.append([Split(file.path, *format_of(file.path, file.options))])
+            else:
+                problems.append(str(error))
+    if len(problems) > 1:
+        shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
+        more = f"\n  and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+        hint = "`unreadable: record` of their input makes them error records"
+        msg = f"{len(problems)} input files can't be read ({hint}):\n  {shown}{more}"
+        raise InputError(msg)
+    if problems:
+        raise InputError(problems[0])
+    return found
 
 
 def _with_model_thresholds(config: Config, models: Mapping[str, Mapping[str, FoundModel]]) -> Config:
@@ -168,7 +199,10 @@ def _files(config: Config, *, hash_inputs: bool) -> list[PlannedFile]:
                     raise ConfigError(msg)
                 continue
             sha256 = filesystem.sha256(info.path) if hash_inputs and filesystem.is_local(info.path) else None
-            found[key] = PlannedFile(entry.source, info.path, info.size, info.fingerprint, sha256, options)
+            record = entry.unreadable == "record"
+            found[key] = PlannedFile(
+                entry.source, info.path, info.size, info.fingerprint, sha256, options, record_unreadable=record
+            )
     return [found[key] for key in sorted(found)]
 
 
@@ -190,6 +224,8 @@ def check_steps(config: Config, models: Mapping[str, Mapping[str, str]]) -> pa.S
             available[column.name] = column
             if column.name not in DOCUMENT_SCHEMA.names:
                 added[column.name] = column
+        if isinstance(step, LanguageStep) and step.keep is not None:
+            _check_languages(step, models.get(step.label, {}))
         for name in _keep(step).by:
             _require(name, available, f"step {step.label}: keep.by")
         for rule in step_rules(step) if isinstance(step, HeuristicsStep | RulesStep) else ():
@@ -223,6 +259,21 @@ def _added_columns(step: StepConfig, models: Mapping[str, str], available: Mappi
 
 def _no_rows(fields: list[pa.Field]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], f.type) for f in fields], schema=pa.schema(fields))
+
+
+def _check_languages(step: LanguageStep, models: Mapping[str, str]) -> None:
+    """Refuse a language that the model doesn't have, since every document would fall.
+
+    Raises:
+        ConfigError: naming the nearest one that it has.
+    """
+    known = [*LanguageIdentifier(models.get("model")).languages, UNDETERMINED]
+    for code in step.keep or ():
+        if code not in known:
+            close = difflib.get_close_matches(code, known, n=3, cutoff=0.3)
+            hint = f", such as {', '.join(close)}" if close else ""
+            msg = f"step language: keep: the model has no language {code!r}; it has {len(known)} codes{hint}"
+            raise ConfigError(msg)
 
 
 def _internal(column: pa.Field) -> bool:

@@ -1,13 +1,14 @@
 """Runs a plan: the chain of passes from inputs to shards and manifest, resuming what is there."""
 
 import datetime as dt
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs.manifest_file import FATES, MANIFEST, files_of
+from jobs.manifest_file import FATES, MANIFEST, files_of, read_manifest
 from jobs.plan import Plan, stages
 from jobs.provenance import provenance, version
 from pipeline.annotate import AnnotateShard
@@ -20,11 +21,15 @@ from pipeline.read import ReadStage
 from pipeline.resample import fit_target
 from pipeline.stages import SourceShard, Stage
 from pipeline.write import SummariseShard, WriteErrors, WritePart, plan_parts
-from schemas.errors import BalanceError
+from schemas.errors import BalanceError, ConfigError, RunError
 from schemas.manifest import Counts, InputRecord, Manifest, ModelRecord, ShardRecord, StepRecord
 from schemas.steps import DsirStep
 
 __all__ = ["execute"]
+
+MARKER = "tamis-run"
+"""In a work folder: it is ours."""
+SHARD = re.compile(r"(selected/source=[^/]+|rejected|errors)/part-\d{5,}\.parquet")
 
 ERROR_ROWS_PER_PART = 500_000
 
@@ -73,9 +78,11 @@ class _Execution:
     def run(self, *, fresh: bool) -> Manifest:
         started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         began = time.monotonic()
+        self._claim()
         if fresh:
             filesystem.remove_tree(self.work)
-        filesystem.make_dirs(self.work)
+        with filesystem.write_atomically(filesystem.join(self.work, MARKER)) as stream:
+            stream.write(b"This folder belongs to a run of tamis, which may delete what is in it.\n")
         self._sweep()
         # Without its manifest a folder is no finished run: nobody takes half of the new for the whole of the old.
         filesystem.remove(filesystem.join(self.output, MANIFEST))
@@ -85,10 +92,32 @@ class _Execution:
             stream.write(manifest.model_dump_json(indent=1).encode() + b"\n")
         return manifest
 
+    def _claim(self) -> None:
+        """Refuse a folder that holds somebody else's files where a run's would go.
+
+        Raises:
+            ConfigError: naming what is in the way.
+        """
+        if filesystem.exists(filesystem.join(self.work, MARKER)):
+            return
+        taken = [name for name in (MANIFEST, *FATES, "work") if filesystem.exists(filesystem.join(self.output, name))]
+        if MANIFEST in taken:
+            try:
+                read_manifest(self.output)
+            except RunError:
+                pass
+            else:  # a finished run whose work folder was removed, as it may be
+                taken = ["work"] if "work" in taken else []
+        if taken:
+            msg = f"{self.output} holds {', '.join(taken)}, not made by tamis: give another folder with --output"
+            raise ConfigError(msg)
+
     def _sweep(self) -> None:
         """Delete half-written files of a run that was killed; they never had a name that anyone reads."""
-        if filesystem.is_local(self.output):
-            for path in Path(filesystem.local_path(self.output)).rglob(".*.tmp"):
+        if not filesystem.is_local(self.output):
+            return
+        for name in ("work", *FATES):
+            for path in Path(filesystem.local_path(filesystem.join(self.output, name))).rglob(".*.tmp"):
                 path.unlink(missing_ok=True)
 
     # --- the chain of passes ---
@@ -163,6 +192,12 @@ class _Execution:
         counts = self._counts(summaries)
         written = self.engine.map("write", parts, writer)
         written += self.engine.map("errors", self._error_parts(), self._error_writer(metadata), small=True)
+        repeated = sum(part.pop("repeated_ids", 0) * (part["fate"] == "selected") for part in written)
+        if repeated:
+            self.at.warnings.append(
+                f"at least {repeated:,} selected documents share their doc_id with another: "
+                "a source's ids must be unique"
+            )
         records = sorted((ShardRecord.model_validate(part) for part in written), key=lambda r: r.path)
         self._check(counts, records)
         self._remove_others({record.path for record in records})
@@ -246,10 +281,14 @@ class _Execution:
                 raise BalanceError(msg)
 
     def _remove_others(self, paths: set[str]) -> None:
-        """Delete what an earlier run into the same folder left among the shards."""
+        """Delete the shards that an earlier run into the same folder left; what has another name stays."""
         for path in list(files_of(self.output)):
-            if path not in paths:
+            if path not in paths and SHARD.fullmatch(path):
                 filesystem.remove(filesystem.join(self.output, path))
+        if filesystem.is_local(self.output):  # a source that is gone shouldn't show as an empty folder
+            for folder in Path(filesystem.local_path(filesystem.join(self.output, "selected"))).glob("source=*"):
+                if not any(folder.iterdir()):
+                    folder.rmdir()
 
     def _inputs(self) -> tuple[InputRecord, ...]:
         records: dict[tuple[str, str], int] = {}

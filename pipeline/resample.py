@@ -175,6 +175,9 @@ def _count_target(
     options = ReadOptions(text=config.text)
     files = filesystem.expand(reference, suffixes=data_suffixes())
     splits = [split for file in files for split in plan_splits(file, options, SPLIT_BYTES)]
+    if not splits:
+        msg = f"step {barrier.stage.label}: the target {reference} is empty"
+        raise DataError(msg)
     work = CountFile(features, options, _limit(config, len(splits)))
     return _load(barrier.engine.reduce(f"{barrier.stage.label}: {name}", splits, work, _sum))
 

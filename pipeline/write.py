@@ -211,7 +211,10 @@ class WritePart:
             filesystem.join(self.root, part.path), table, self.metadata, text_bytes / max(1, table.num_rows)
         )
         sources = sorted({shard.source for shard, _, _ in part.pieces})
-        return {"path": part.path, "fate": part.fate, "sources": sources, "text_bytes": text_bytes} | written
+        ids = table.column("doc_id")
+        repeated = pc.sum(pc.equal(ids.slice(1), ids.slice(0, max(0, len(ids) - 1)))).as_py() or 0
+        about = {"path": part.path, "fate": part.fate, "sources": sources, "text_bytes": text_bytes}
+        return about | {"repeated_ids": repeated} | written
 
     def _schema(self, fate: Fate) -> pa.Schema:
         leading = DOCUMENT_SCHEMA if fate == "selected" else REJECTED_SCHEMA

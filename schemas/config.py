@@ -25,7 +25,10 @@ class InputConfig(Model):
     """Files of one source, and where in their records things are."""
 
     path: tuple[str, ...] = Field(description="a file, folder, glob or URL, or a list of them")
-    source: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="label; names the output folder")
+    source: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="label of letters, digits, `_`, `.` and `-`; names the output folder",
+    )
     format: Format | None = Field(default=None, description="inferred from the suffix if absent")
     text: str = Field(default="text", description="field of the text; a dotted path reaches into objects")
     id: str | None = Field(default=None, description="field of the record's identity; `id` if there is one")
@@ -33,6 +36,9 @@ class InputConfig(Model):
     timestamp: str | None = Field(default=None, description="field of the time; `timestamp` if there is one")
     html: bool = Field(default=False, description="the text field holds HTML, to be extracted")
     encoding: str = Field(default="utf-8", description="of JSONL and CSV files")
+    unreadable: Literal["fail", "record"] = Field(
+        default="fail", description="files that can't be read at all: fail before any work, or become error records"
+    )
     limits: Limits = Limits()
 
     @field_validator("path", mode="before")
@@ -52,8 +58,10 @@ class InputConfig(Model):
 class OutputConfig(Model):
     """Where the run is written, and in what size."""
 
-    path: str = "runs/default"
-    shard_mb: float = Field(default=256, gt=0, description="bound on the text of one output shard, in 10^6 bytes")
+    path: str = Field(default="runs/default", min_length=1)
+    shard_mb: float = Field(
+        default=256, gt=0, allow_inf_nan=False, description="bound on the text of one output shard, in 10^6 bytes"
+    )
 
 
 class Config(Model):

@@ -40,6 +40,9 @@ class Keep(Model):
         if self.percentile is not None and not 0 <= self.percentile[0] < self.percentile[1] <= 100:
             msg = f"percentile must be [lo, hi] with 0 <= lo < hi <= 100, got {list(self.percentile)}"
             raise ValueError(msg)
+        if self.of != "documents" and self.fraction is None:
+            msg = "`of` says what a `fraction` is measured in: give `fraction` too"
+            raise ValueError(msg)
         if self.by and self.percentile is None:
             msg = "`by` groups percentiles: give `percentile: [lo, hi]` too"
             raise ValueError(msg)

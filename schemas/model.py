@@ -59,13 +59,26 @@ def validate(model: type[M], value: Any, where: str) -> M:
         raise ConfigError(_sentence(model, error, where)) from None
 
 
+PLAIN = {
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "string_type": "text",
+    "bool_parsing": "true or false",
+}
+"""Pydantic's words for types, in those of a config file."""
+
+
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _sentence(model: type[BaseModel], error: pydantic.ValidationError, where: str) -> str:
-    first = error.errors()[0]
+    errors = error.errors()
+    # A key that isn't known explains why another is missing.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     location = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
     path = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     if first["type"] == "extra_forbidden":
@@ -73,7 +86,9 @@ def _sentence(model: type[BaseModel], error: pydantic.ValidationError, where: st
         return f"{path}: unknown key {key!r}{nearest(key, _known_keys(model, location[:-1]))}"
     if first["type"] == "missing":
         return f"{path}: this key is required"
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    message = PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if first["type"] == "string_pattern_mismatch":
+        message = f"a name of the form {first['ctx']['pattern']}"
     if first["type"].startswith("value_error"):
         return f"{path}: {message}"
     return f"{path}: expected {message}, got {_shown(first.get('input'))}"

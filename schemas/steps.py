@@ -68,6 +68,9 @@ class LanguageStep(StepConfig):
     @field_validator("keep", mode="before")
     @classmethod
     def _quoted_codes(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and not value:
+            msg = "keeps no language: name some, or leave `keep` out"
+            raise ValueError(msg)
         if isinstance(value, list | tuple) and any(isinstance(code, bool) for code in value):
             msg = "YAML reads the bare word no as false: quote language codes, such as 'no'"
             raise ValueError(msg)
@@ -192,7 +195,9 @@ class DsirStep(StepConfig):
         default=None, description="files of the target corpus; name: files for several targets"
     )
     model: str | None = Field(default=None, description="a model folder from `tamis train dsir`, instead of a target")
-    proportions: dict[str, float] | None = None
+    proportions: dict[str, float] | None = Field(
+        default=None, description="shares of several targets, in any unit; their sizes in n-grams if absent"
+    )
     text: str = Field(default="text", description="the text field of the target files")
     ngrams: int = Field(default=2, ge=1, le=16)
     buckets: int = Field(default=10_000, ge=1)

@@ -45,7 +45,11 @@ REJECTED_SCHEMA = pa.schema(
         DOCUMENT_SCHEMA.field("source"),
         described("step", pa.string(), "the step whose rule the document fell to", nullable=False),
         described("rule", pa.string(), "the rule's reason", nullable=False),
-        described("value", pa.float64(), "the document's value of the rule's column"),
+        described(
+            "value",
+            pa.float64(),
+            "the document's value of the rule's column; of a dsir draw, the log weight with the draw's noise",
+        ),
         described("threshold", pa.float64(), "the threshold it was held against"),
         DOCUMENT_SCHEMA.field("text"),
     ]

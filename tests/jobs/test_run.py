@@ -1,6 +1,7 @@
 """Whole runs: nothing is lost, bytes repeat, work that is done isn't done again, faults become records."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 import pipeline.annotate
 from pipeline.annotators import annotator
-from schemas.errors import BalanceError, ConfigError, InputError, RunError
+from schemas.errors import BalanceError, ConfigError, InputError, RunError, TamisError
 from scorers.text_hash import TextHash
 
 DEDUP = {"exact_dedup": {}}
@@ -216,3 +217,67 @@ def test_an_input_without_documents_is_a_run_of_nothing(run, tmp_path):
     assert (manifest.read, manifest.selected, manifest.balanced) == (0, 0, True)
     assert manifest.inputs[0].skipped
     assert pa.types.is_string(pq.read_schema(tmp_path / "run" / "errors" / "part-00000.parquet").field("uri").type)
+
+
+def test_a_folder_of_somebody_else_is_left_alone(config_of, run, tmp_path):
+    mine = tmp_path / "run" / "selected" / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(ConfigError, match="holds selected, not made by tamis"):
+        run(config_of(DEDUP), fresh=True)
+    assert mine.read_text() == "mine"
+    beside = tmp_path / "other" / "notes.txt"
+    beside.parent.mkdir()
+    beside.write_text("beside")
+    run(config_of(DEDUP), "other")
+    strange = tmp_path / "other" / "selected" / "mine.parquet"
+    strange.write_text("mine")
+    run(config_of(DEDUP, output={"shard_mb": 100}), "other")
+    assert (beside.read_text(), strange.read_text()) == ("beside", "mine")
+
+
+def test_a_finished_run_without_its_work_folder_can_be_run_again(config_of, run, tmp_path):
+    first = run(config_of(DEDUP))
+    shutil.rmtree(tmp_path / "run" / "work")
+    assert shard_digests(run(config_of(DEDUP))) == shard_digests(first)
+
+
+def test_repeated_ids_are_a_warning(run, tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"id": 1, "text": "one"}\n{"id": 1, "text": "two"}\n{"id": 2, "text": "three"}\n')
+    manifest = run({"inputs": [{"path": str(path), "source": "web"}]})
+    assert manifest.selected == 3
+    assert "at least 1 selected documents share their doc_id" in manifest.warnings[0]
+
+
+def test_files_that_cannot_be_read_are_named_together_or_recorded(run, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "good"}\n')
+    (tmp_path / "b.parquet").touch()
+    (tmp_path / "c.jsonl.gz").write_bytes(b"no gzip")
+    entry = {"path": [str(tmp_path / name) for name in ("a.jsonl", "b.parquet", "c.jsonl.gz")], "source": "web"}
+    with pytest.raises(InputError) as caught:
+        run({"inputs": [entry]})
+    assert "b.parquet" in str(caught.value)
+    assert "c.jsonl.gz" in str(caught.value)
+    manifest = run({"inputs": [entry | {"unreadable": "record"}]})
+    assert (manifest.read, manifest.selected, manifest.errors) == (3, 1, 2)
+    assert {Path(row["uri"]).name for row in rows(tmp_path, "run", "errors")} == {"b.parquet", "c.jsonl.gz"}
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ({"language": {"keep": ["english"]}}, "no language 'english'"),
+        ({"dsir": {"target": "EMPTY", "keep": {"fraction": 0.5}}}, "holds no document"),
+        ({"dsir": {"target": "GOOD", "text": "body", "keep": {"fraction": 0.5}}}, "body"),
+        ({"heuristics": {"bad_words": "absent.txt"}}, "there is no file absent.txt"),
+    ],
+)
+def test_mistakes_in_steps_are_found_before_any_work(config_of, run, tmp_path, step, said):
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "good.jsonl").write_text('{"text": "good"}\n')
+    names = {"EMPTY": str(tmp_path / "empty.jsonl"), "GOOD": str(tmp_path / "good.jsonl")}
+    step = {verb: {k: names.get(v, v) if isinstance(v, str) else v for k, v in o.items()} for verb, o in step.items()}
+    with pytest.raises(TamisError, match=said):
+        run(config_of(step))
+    assert not (tmp_path / "run").exists()
