@@ -11,7 +11,8 @@ of downstream benchmarks instead. Takes a minute of one core.
 
 import argparse
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,10 @@ def build(
         held_out: documents to score on.
         seed: of weights and order of texts.
     """
-    import torch
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the sums of several threads differ from run to run
-    try:
+    with _one_thread():
         prose, code = _texts("books.jsonl.zst", "body") + _texts("encyclopedia.parquet"), _texts("code.jsonl.gz")
         tokenizer = _tokenizer([*prose, *code])
         tokens = {"prose": _stream(tokenizer, prose, seed), "code": _stream(tokenizer, code, seed)}
@@ -87,6 +85,17 @@ def build(
             tokenizer.save_pretrained(folder)
             scores[member.name] = benchmark(model, tokenizer, held_out)
         return scores
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute in one thread: with several, sums differ in the last bits from machine to machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
 
@@ -177,7 +186,8 @@ def main() -> None:
     parser.add_argument("--score", type=Path, metavar="MODEL")
     options = parser.parse_args()
     if options.score:
-        print(f"{options.score.name} {benchmark(options.score):.2f}")
+        with _one_thread():
+            print(f"{options.score.name} {benchmark(options.score):.2f}")
         return
     scores = build(options.output)
     for name, score in scores.items():
