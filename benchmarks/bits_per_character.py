@@ -8,17 +8,19 @@ in which libraries warm up, isn't counted.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)  # this folder holds a pipeline.py, which would hide the package
+
 from jobs.corpus import texts
 from pipeline.formats.options import ReadOptions
 from scorers.bits_per_character import measure_losses
 from scorers.causal_models import load_causal_model, resolve_device
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def tiny_model(folder: Path, documents: list[str]) -> None:

@@ -39,7 +39,7 @@ from schemas.tables import described
 from scorers.fasttext_model import MODEL_FILE
 from scorers.fasttext_training import FastTextOptions, TrainingReport, train_classifier
 from scorers.model_folder import MODEL_FILE as DESCRIPTION
-from scorers.model_folder import ModelFolder, write_model_folder
+from scorers.model_folder import ModelFolder, read_model_folder, write_model_folder
 from scorers.predictive_strength import Examples, pick_examples, predictive_strength
 from scorers.preselect import NEGATIVE, POSITIVE
 
@@ -127,12 +127,14 @@ def train_preselect(config: PreselectTraining, engine: Engine, folder: str, *, f
     Raises:
         ConfigError: if torch or transformers is missing, two models are the same, or options don't fit a model.
         InputError: if input files are missing or unreadable.
-        ModelError: if a model is missing or can't be loaded.
+        ModelError: if a model is missing or can't be loaded, or the folder holds another kind of model.
         DataError: if there is no document, or none of strength 1, or none below.
     """
     if not filesystem.is_local(folder) or Path(folder).is_file():
         msg = f"{folder}: the classifier needs a local folder: give --output"
         raise ConfigError(msg)
+    if (Path(folder) / DESCRIPTION).exists():
+        read_model_folder(Path(folder), kind=KIND, verify=False)  # another kind of model is left alone
     work = filesystem.join(folder, WORK)
     if fresh:
         filesystem.remove_tree(work)

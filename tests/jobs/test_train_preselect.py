@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jobs.cli import main
 from jobs.train_preselect import load_training, train_preselect
 from pipeline.engine import Engine
-from pipeline.formats.filesystem import info
+from pipeline.formats.filesystem import info, sha256
 from pipeline.formats.options import ReadOptions
 from pipeline.formats.reader import plan_splits
 from pipeline.sample import (
@@ -258,6 +258,13 @@ def test_sentences_of_models(plain, tmp_path):
         train(wrong(plain, losses={"device": "nothing"}), tmp_path / "out")
 
 
+def test_another_model_is_left_alone(plain, examples, tmp_path):
+    shutil.copytree(examples / "models" / "quality", tmp_path / "quality")
+    with pytest.raises(ModelError, match="holds a model of kind 'ngram_lm'"):
+        train(plain, tmp_path / "quality")
+    assert read_model_folder(tmp_path / "quality").kind == "ngram_lm"
+
+
 def test_missing_packages(plain, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ConfigError, match=r"pip install 'tamis\[lm\]'"):
@@ -314,6 +321,17 @@ def test_digest_is_of_what_counts(plain):
     assert validate(PreselectTraining, same, "config").digest(models) == config.digest(models)
     for changes in ({"seed": 8}, {"losses": {"stride": 9}}, {"fasttext": {"dim": 9}}, {"sample": {"per_domain": 9}}):
         assert validate(PreselectTraining, wrong(plain, **changes), "config").digest(models) != config.digest(models)
+
+
+def test_bundled_classifier(examples):
+    folder = examples / "models" / "preselect"
+    model = read_model_folder(folder, kind="preselect")
+    assert (folder / "model.bin").stat().st_size < 1.5e6
+    for entry in model.provenance["inputs"]:
+        assert sha256(str(examples / "corpus" / entry["name"])) == entry["sha256"]
+    tutorial = load_training(str(examples / "preselect" / "train.yaml"))
+    scores = {entry["name"]: entry["score"] for entry in model.provenance["models"]}
+    assert scores == {entry.name: entry.score for entry in tutorial.models}
 
 
 # --- drawing ---
