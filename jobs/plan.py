@@ -53,7 +53,8 @@ class Plan:
     """All that is known before the work begins.
 
     Attributes:
-        config: the config; its first step is `extract`.
+        config: the config as it is run: with numbers where a step takes its model's own threshold.
+        declared: the config as it was given, defaults filled in; what the manifest records and digests.
         plain: the config as it was given.
         files: the input files in canonical order: by source, then path.
         shards: the source shards in canonical order.
@@ -63,6 +64,7 @@ class Plan:
     """
 
     config: Config
+    declared: Config
     plain: Mapping[str, Any]
     files: tuple[PlannedFile, ...]
     shards: tuple[SourceShard, ...]
@@ -117,6 +119,7 @@ def make_plan(config: Config, plain: Mapping[str, Any], *, hash_inputs: bool) ->
         ModelError: if a model is missing or broken.
     """
     models = find_models(config)
+    declared = config
     config = _with_model_thresholds(config, models)
     paths = {label: {o: m.path for o, m in found.items()} for label, found in models.items()}
     schema = check_steps(config, paths)
@@ -127,7 +130,8 @@ def make_plan(config: Config, plain: Mapping[str, Any], *, hash_inputs: bool) ->
             identity = [file.source, file.path, file.sha256 or file.fingerprint, str(split), str(file.options)]
             shards.append(SourceShard(len(shards), file.source, split, file.options, digest(identity)[:24]))
     digests = {label: {o: m.sha256 for o, m in found.items()} for label, found in models.items()}
-    return Plan(config, plain, tuple(files), tuple(shards), models, config.digest(digests), schema)
+    # A threshold that a model brings follows from the model, whose content is in the digest.
+    return Plan(config, declared, plain, tuple(files), tuple(shards), models, declared.digest(digests), schema)
 
 
 def _splits(files: Sequence[PlannedFile]) -> list[list[Split]]:

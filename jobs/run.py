@@ -205,7 +205,7 @@ class _Execution:
         return Manifest(
             name=self.plan.config.name,
             config_sha256=self.plan.digest,
-            config=self.plan.config.resolved(self.plan.model_digests()),
+            config=self.plan.declared.resolved(self.plan.model_digests()),
             source_config=dict(self.plan.plain),
             provenance=provenance(),
             inputs=self._inputs(),

@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.verify import verify
+from schemas.errors import ModelError
 from scorers.dsir_sampling import DsirSampling
 from scorers.fasttext_training import FastTextOptions, train_classifier
 from scorers.lm_training import train_lm
@@ -193,3 +195,18 @@ def test_cleaning_rewrites_the_text_for_all_that_follows(run, tmp_path):
     assert (rows["bare"]["rule"], rows["bare"]["text"]) == ("nothing_left", lines["bare"])
     selected = next(shard for shard in manifest.shards if shard.fate == "selected")
     assert selected.text_bytes == len(kept)
+
+
+def test_a_models_own_threshold(config_of, run, tmp_path, examples):
+    model = str(examples / "models" / "harmful")
+    manifest = run(config_of({"perplexity": {"model": model, "name": "harmful", "threshold": "model"}}))
+    (limit,) = manifest.steps[1].thresholds.values()
+    assert limit == json.loads((examples / "models" / "harmful" / "model.json").read_text())["settings"]["threshold"]
+    for row in every_row(manifest, tmp_path / "run"):
+        assert (row["fate"] == "selected") == (row["harmful_perplexity"] >= limit)
+    assert not verify(str(tmp_path / "run"), inputs=True).failures
+
+
+def test_a_model_without_a_threshold_is_a_sentence(config_of, run, models):
+    with pytest.raises(ModelError, match="has no threshold of its own"):
+        run(config_of({"perplexity": {"model": str(models / "lm"), "threshold": "model"}}))
