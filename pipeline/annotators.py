@@ -31,7 +31,7 @@ from scorers.base import Scorer
 if TYPE_CHECKING:
     from scorers.buckets import PercentileTable
 
-__all__ = ["Annotator", "annotator", "bucket_field", "forget", "local_folder"]
+__all__ = ["Annotator", "annotator", "bucket_field", "local_folder"]
 
 
 class Annotator(Protocol):
@@ -176,11 +176,6 @@ def annotator(config: StepConfig, models: Mapping[str, str]) -> Annotator | None
     if key not in _built:
         _built[key] = _build(config, models)
     return _built[key]
-
-
-def forget() -> None:
-    """Drop all loaded models, so that their memory can be used otherwise."""
-    _built.clear()
 
 
 def _build(config: StepConfig, models: Mapping[str, str]) -> Annotator | None:
