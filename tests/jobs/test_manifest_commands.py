@@ -247,8 +247,10 @@ def test_the_recorded_config_has_the_digest_of_the_config():
     recorded = json.loads(json.dumps(config.resolved(digests("1"))))
     assert digest(significant(recorded)) == config.digest(digests("1"))
     text = json.dumps(plain).replace('"m.', '"/other/m.').replace("here", "there").replace('"a"', '"b"')
-    assert digest(significant(parse_config(json.loads(text))).resolved(digests("1"))) == config.digest(digests("1"))
-    assert digest(significant(config.resolved(digests("2")))) == config.digest(digests("2")) != config.digest(digests("1"))
+    moved = parse_config(json.loads(text)).resolved(digests("1"))
+    assert digest(significant(moved)) == config.digest(digests("1"))
+    other = config.digest(digests("2"))
+    assert digest(significant(config.resolved(digests("2")))) == other != config.digest(digests("1"))
 
 
 def test_files_lie_inside_or_elsewhere(made, monkeypatch):
