@@ -315,7 +315,9 @@ def test_damaged_member(tmp_path: Path) -> None:
 def test_bomb(tmp_path: Path) -> None:
     bomb = gzip.compress(b'{"text": "' + b" " * 30_000_000, mtime=0)
     path = write(
-        tmp_path, gzip.compress(lines({"text": "a"}), mtime=0) + bomb + gzip.compress(lines({"text": "b"}), mtime=0), "a.jsonl.gz"
+        tmp_path,
+        gzip.compress(lines({"text": "a"}), mtime=0) + bomb + gzip.compress(lines({"text": "b"}), mtime=0),
+        "a.jsonl.gz",
     )
     tables = read(path, ReadOptions(max_record_bytes=100_000))
     assert tables.texts == ["a", "b"]
