@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[0] = str(ROOT)  # this folder holds a pipeline.py, which would hide the package
+sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
 
-from jobs.corpus import texts
-from pipeline.formats.options import ReadOptions
-from scorers.bits_per_character import measure_losses
-from scorers.causal_models import load_causal_model, resolve_device
+from tamis.jobs.documents import texts
+from tamis.pipeline.formats.options import ReadOptions
+from tamis.scorers.causal.bits_per_character import measure_losses
+from tamis.scorers.causal.models import load_causal_model, resolve_device
 
 
 def tiny_model(folder: Path, documents: list[str]) -> None:

@@ -32,14 +32,14 @@ import numpy as np
 import pyarrow as pa
 import zstandard
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")  # this folder has modules named as libraries are
 
-from scorers.divergence import kl_reduction
-from scorers.dsir import DsirModel, ngram_counts
-from scorers.dsir_features import HashName, NgramFeatures
-from scorers.dsir_sampling import DsirSampling
-from scorers.order_statistics import Partial
-from scorers.selection import TopDocuments
+from tamis.scorers.dsir.divergence import kl_reduction
+from tamis.scorers.dsir.features import HashName, NgramFeatures
+from tamis.scorers.dsir.model import DsirModel, ngram_counts
+from tamis.scorers.dsir.sampling import DsirSampling
+from tamis.scorers.selection.order_statistics import Partial
+from tamis.scorers.selection.selection import TopDocuments
 
 DRAWS = 5
 

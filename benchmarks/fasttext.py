@@ -26,19 +26,18 @@ from typing import Any
 import numpy as np
 import zstandard
 
-sys.path.pop(0)  # this folder, in which this file would hide the library of its name
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")  # this folder has modules named as libraries are
 
 import fasttext
 
-from scorers.fasttext_model import FastTextModel
-from scorers.language import DEFAULT_PREFIX, LanguageIdentifier, packaged_model
+from tamis.scorers.fasttext.model import FastTextModel
+from tamis.scorers.language.identify import DEFAULT_PREFIX, LanguageIdentifier, packaged_model
 
 ROOT = Path(__file__).resolve().parents[1]
 LABEL = "__label__1"
 WORKER = """
 import sys
-from scorers.fasttext_model import FastTextModel
+from tamis.scorers.fasttext.model import FastTextModel
 model = FastTextModel(sys.argv[1])
 model.score(open(sys.argv[2], encoding="utf-8").read().split("\\0"), label="__label__1")
 print("ready", flush=True)

@@ -23,13 +23,13 @@ import numpy as np
 import zstandard
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)  # this folder has modules with the names of packages
+sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
 
 import fasttext
 
-from schemas.errors import DataError
-from scorers.calibration import Metrics, calibrate, evaluate, group_split
-from scorers.harmful import LabelledDocuments, train_harmful
+from tamis.schemas.errors import DataError
+from tamis.scorers.perplexity.calibration import Metrics, calibrate, evaluate, group_split
+from tamis.scorers.perplexity.harmful import LabelledDocuments, train_harmful
 
 
 def tasks(folder: Path) -> dict[str, LabelledDocuments]:

@@ -27,12 +27,12 @@ import pyarrow as pa
 import zstandard
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
+sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
 
-from schemas.presets import PRESETS
-from schemas.text_columns import DEFAULT_TEXT_COLUMNS
-from scorers.rules import decide
-from scorers.text_statistics import TextStatistics
+from tamis.scorers.selection.rules import decide
+from tamis.scorers.statistics.columns import DEFAULT_TEXT_COLUMNS
+from tamis.scorers.statistics.presets import PRESETS
+from tamis.scorers.statistics.text_statistics import TextStatistics
 
 PAPER = ("gopher_quality", "gopher_repetition", "c4", "fineweb")
 DATATROVE = ("datatrove_gopher_quality", "datatrove_gopher_repetition", "datatrove_c4", "datatrove_fineweb")

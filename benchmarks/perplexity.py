@@ -29,19 +29,19 @@ import pyarrow as pa
 import zstandard
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
+sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
 
 import kenlm
 import sentencepiece
 
-from scorers.arpa import write_arpa
-from scorers.kenlm_binary import write_probing
-from scorers.lm_training import train_lm
-from scorers.lmplz import find_lmplz
-from scorers.ngram_lm import estimate
-from scorers.normalize import Normalizer, ccnet, ccnet_batch
-from scorers.perplexity import NgramPerplexity
-from scorers.spans import text_spans
+from tamis.scorers.ngram.arpa import write_arpa
+from tamis.scorers.ngram.estimate import estimate
+from tamis.scorers.ngram.kenlm_binary import write_probing
+from tamis.scorers.ngram.lmplz import find_lmplz
+from tamis.scorers.perplexity.normalize import Normalizer, ccnet, ccnet_batch
+from tamis.scorers.perplexity.perplexity import NgramPerplexity
+from tamis.scorers.perplexity.training import train_lm
+from tamis.scorers.text.spans import text_spans
 
 DIGITS = re.compile(r"\d")
 CONTROLS = re.compile("[" + "".join(map(chr, [*range(32), *range(127, 160)])) + "]")
@@ -128,7 +128,7 @@ def training(train: list[str], work: Path) -> None:
 WORKER = """
 import sys
 sys.path[0] = sys.argv[1]
-from scorers.perplexity import NgramPerplexity
+from tamis.scorers.perplexity.perplexity import NgramPerplexity
 scorer = NgramPerplexity(sys.argv[2])
 scorer.score([open(sys.argv[3]).read()])
 print("ready", flush=True)

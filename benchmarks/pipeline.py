@@ -17,11 +17,12 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+CLI = "from tamis.jobs.cli.app import main; main()"
 
 
 def measure(command: list[str], core: int | None) -> tuple[float, int]:
     """Run a command, pinned; return its CPU-seconds (children included) and peak resident bytes of one process."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     pinned = command if core is None else ["taskset", "-c", str(core), *command]
     process = subprocess.Popen(pinned, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
@@ -55,7 +56,7 @@ def main() -> None:
                 path = Path(folder) / "config.yaml"
                 path.write_text(yaml.safe_dump(config))
                 run = f"{folder}/run"
-                command = [sys.executable, "-c", "from jobs.cli import main; main()", "run", str(path), "-o", run]
+                command = [sys.executable, "-c", CLI, "run", str(path), "-o", run]
                 seconds, memory = measure([*command, "--workers", str(options.workers)], core)
                 manifest = json.loads((Path(run) / "manifest.json").read_text())
                 text = manifest["text_bytes"] / 1e6

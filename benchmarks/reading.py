@@ -22,13 +22,13 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 from resiliparse.extract.html2text import extract_plain_text
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
+sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
 
-from pipeline.formats import filesystem
-from pipeline.formats.options import ReadOptions
-from pipeline.formats.reader import plan_splits, read_split
-from scorers.encoding import decode
-from scorers.extraction import ExtractOptions, html_to_text
+from tamis.pipeline.formats.options import ReadOptions
+from tamis.pipeline.formats.reader import plan_splits, read_split
+from tamis.pipeline.storage import filesystem
+from tamis.scorers.extraction.html import ExtractOptions, html_to_text
+from tamis.scorers.text.encoding import decode
 
 
 def pages(path: Path) -> list[bytes]:

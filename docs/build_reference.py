@@ -13,16 +13,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+if str(ROOT / "src") not in sys.path:
+    sys.path.insert(0, str(ROOT / "src"))
 
-from schemas.config import Config  # noqa: E402
-from schemas.model import canonical_json  # noqa: E402
-from schemas.presets import PRESETS  # noqa: E402
-from schemas.rule import Rule  # noqa: E402
-from schemas.steps import STEPS, StepConfig  # noqa: E402
-from schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA  # noqa: E402
-from schemas.text_columns import TEXT_COLUMNS  # noqa: E402
+from tamis.schemas.base import canonical_json  # noqa: E402
+from tamis.schemas.config import Config  # noqa: E402
+from tamis.schemas.rule import Rule  # noqa: E402
+from tamis.schemas.steps import STEPS, StepConfig  # noqa: E402
+from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA  # noqa: E402
+from tamis.scorers.statistics.columns import TEXT_COLUMNS  # noqa: E402
+from tamis.scorers.statistics.presets import PRESETS  # noqa: E402
 
 __all__ = ["PAGES", "columns_page", "config_page", "main"]
 

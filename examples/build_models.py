@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 from examples.preselect.build_classifier import main as build_classifier
-from jobs.train_lm import add_percentiles, train_harmful_lm, train_quality_lm
-from pipeline.formats.options import ReadOptions
+from tamis.jobs.train.lm import add_percentiles, train_harmful_lm, train_quality_lm
+from tamis.pipeline.formats.options import ReadOptions
 
 EXAMPLES = Path(__file__).resolve().parent
 MODELS = Path("examples/models")

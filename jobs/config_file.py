@@ -5,10 +5,10 @@ from typing import Any
 
 import yaml
 
-from pipeline.formats import filesystem
-from schemas.config import Config, parse_config
-from schemas.errors import ConfigError, InputError
-from schemas.model import nearest
+from tamis.pipeline.storage import filesystem
+from tamis.schemas.base import nearest
+from tamis.schemas.config import Config, parse_config
+from tamis.schemas.errors import ConfigError, InputError
 
 __all__ = ["load_config", "load_plain", "override", "parse_override", "read_yaml"]
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.formats import filesystem
-from pipeline.formats.options import ReadOptions
-from pipeline.formats.reader import plan_splits
-from schemas.config import Config
-from schemas.errors import InputError, ModelError
-from schemas.steps import DsirStep, PerplexityStep, StepConfig
+from tamis.pipeline.formats.options import ReadOptions
+from tamis.pipeline.formats.reader import plan_splits
+from tamis.pipeline.storage import filesystem
+from tamis.schemas.config import Config
+from tamis.schemas.errors import InputError, ModelError
+from tamis.schemas.steps import DsirStep, PerplexityStep, StepConfig
 
 __all__ = ["FoundModel", "digest_path", "find_models"]
 
@@ -87,7 +87,7 @@ def _of_step(step: StepConfig) -> dict[str, FoundModel]:
             sha256, size = _digest_many([(Path(file.path).name, file.path) for file in files])
             found[option] = FoundModel(reference, reference, sha256, size)
             continue
-        from scorers.hub import resolve
+        from tamis.scorers.models.hub import resolve
 
         if option == "bad_words" and "://" not in reference and not Path(reference).is_file():
             msg = f"step {step.label}: {option}: there is no file {reference}"

@@ -8,8 +8,8 @@ import unicodedata
 from importlib import metadata
 from pathlib import Path
 
-import schemas
-from schemas.manifest import Provenance
+import tamis
+from tamis.schemas.manifest import Provenance
 
 __all__ = ["code_digest", "provenance", "version"]
 
@@ -38,12 +38,10 @@ PACKAGES = (
 @functools.cache
 def code_digest() -> str:
     """Return the SHA-256 of the program's source files: a stage's files are only reused by the code that made them."""
-    root = Path(schemas.__file__).parent.parent
+    root = Path(tamis.__file__).parent
     total = hashlib.sha256()
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*.py")):
-            if "examples" in path.relative_to(root).parts:
-                continue
             total.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
     return total.hexdigest()
 
@@ -57,7 +55,7 @@ def version() -> str:
 
 
 def _commit() -> str | None:
-    root = Path(schemas.__file__).parent.parent
+    root = Path(tamis.__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.errors import ConfigError
-from schemas.model import Model, canonical_json, digest, validate
-from schemas.steps import ExtractStep, StepConfig, parse_step
+from tamis.schemas.base import Model, canonical_json, digest, validate
+from tamis.schemas.errors import ConfigError
+from tamis.schemas.steps import ExtractStep, StepConfig, parse_step
 
 __all__ = ["Config", "InputConfig", "Limits", "OutputConfig", "parse_config", "significant"]
 

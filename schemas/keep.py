@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from schemas.model import Model
+from tamis.schemas.base import Model
 
 __all__ = ["Keep", "Unit"]
 

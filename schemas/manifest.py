@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from schemas.model import Model
+from tamis.schemas.base import Model
 
 __all__ = [
     "MANIFEST_VERSION",

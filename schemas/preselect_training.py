@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.config import InputConfig
-from schemas.model import Model, canonical_json, digest
+from tamis.schemas.base import Model, canonical_json, digest
+from tamis.schemas.config import InputConfig
 
 __all__ = [
     "ClassifierOptions",

@@ -4,10 +4,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.errors import ConfigError
-from schemas.keep import Keep
-from schemas.model import Model, nearest, validate
-from schemas.rules import Rule
+from tamis.schemas.base import Model, nearest, validate
+from tamis.schemas.errors import ConfigError
+from tamis.schemas.keep import Keep
+from tamis.scorers.statistics.rule_presets import Rule
 
 __all__ = [
     "STEPS",

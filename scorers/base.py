@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from scorers.texts import Texts
+from tamis.scorers.text.texts import Texts
 
 __all__ = ["Scorer"]
 

@@ -24,18 +24,19 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("schemas", "scorers", "pipeline", "jobs")
 
 FILES = {
-    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__"): path
+    "tamis." + path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__"): path
     for layer in LAYERS
     for path in sorted((ROOT / layer).rglob("*.py"))
-}
+} | {"tamis": ROOT / "src" / "tamis" / "__init__.py"}
 """Module name to file."""
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def top(module: str) -> str:
-    """Return the outermost package of a module."""
-    return module.partition(".")[0]
+    """Return the layer of a module of ours, such as `scorers`; of another, its outermost package."""
+    package, _, rest = module.partition(".")
+    return rest.partition(".")[0] or package if package == "tamis" else package
 
 
 @functools.cache

@@ -47,7 +47,7 @@ def distribution(module: str) -> str:
 
 
 def third_party(origins: set[str]) -> set[str]:
-    ours = {*LAYERS, *sys.stdlib_module_names}
+    ours = {"tamis", *LAYERS, *sys.stdlib_module_names}
     return {distribution(origin) for origin in origins if top(origin) not in ours}
 
 
@@ -157,17 +157,17 @@ def test_wheel_holds_the_packages_and_the_examples_and_nothing_else(wheel: Path)
         if path.is_file() and "__pycache__" not in path.parts
     }
     examples = {path for path in source if path.parts[0] == "examples"}
-    packages = {path.as_posix() for path in source - examples}
-    data = {f"jobs/{path.as_posix()}" for path in examples if path.suffix != ".py"}
-    assert {"jobs/examples/demo.yaml", "jobs/examples/corpus/web.warc.gz"} <= data
-    assert inside == packages | data
+    packages = {f"tamis/{path.as_posix()}" for path in source - examples}
+    data = {f"tamis/{path.as_posix()}" for path in examples if path.suffix != ".py"}
+    assert {"tamis/examples/demo.yaml", "tamis/examples/corpus/web.warc.gz"} <= data
+    assert inside == packages | data | {"tamis/__init__.py", "tamis/py.typed"}
 
 
 def test_wheel_names_licence_command_and_python(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         folder = f"tamis-{PROJECT['version']}.dist-info"
         assert archive.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
-        assert b"tamis = jobs.cli:main" in archive.read(f"{folder}/entry_points.txt")
+        assert b"tamis = tamis.jobs.cli.app:main" in archive.read(f"{folder}/entry_points.txt")
         told = archive.read(f"{folder}/METADATA").decode()
     assert "License-Expression: Apache-2.0" in told
     assert "Requires-Python: <3.14,>=3.11" in told
@@ -179,9 +179,12 @@ def test_wheel_works_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(unpacked)
     code = (
-        "import jobs.demo, jobs.config_file, os; folder = jobs.demo.bundled_examples(); os.chdir(folder.parent)\n"
-        "config, _ = jobs.config_file.load_config('examples/demo.yaml')\n"
-        "from pipeline.formats import filesystem\n"
+        "import os\n"
+        "from tamis.jobs.cli.demo import bundled_examples\n"
+        "from tamis.jobs.config_file import load_config\n"
+        "from tamis.pipeline.storage import filesystem\n"
+        "folder = bundled_examples(); os.chdir(folder.parent)\n"
+        "config, _ = load_config('examples/demo.yaml')\n"
         "for entry in config.inputs: [filesystem.expand(path) for path in entry.path]\n"
         "print(folder)"
     )
@@ -191,4 +194,4 @@ def test_wheel_works_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> None:
         command, capture_output=True, text=True, cwd=elsewhere, env=environment, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(unpacked / "jobs" / "examples")
+    assert done.stdout.strip() == str(unpacked / "tamis" / "examples")

@@ -75,7 +75,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bin")
     scripts = {
         "python": '"$@"',
-        "tamis": '-c \'import sys; from jobs.cli import main; sys.argv[0] = "tamis"; main()\' "$@"',
+        "tamis": '-c \'import sys; from tamis.jobs.cli.app import main; sys.argv[0] = "tamis"; main()\' "$@"',
     }
     for name, arguments in scripts.items():
         start = f"export PYTHONPATH={shlex.quote(str(ROOT))}\nexec {shlex.quote(sys.executable)}"
@@ -126,7 +126,7 @@ def test_block_does_what_the_reader_expects(block: Block, desk: Path, commands: 
 
 def check_steps(text: str) -> None:
     """A YAML block that isn't a whole config holds steps."""
-    from schemas.steps import parse_step
+    from tamis.schemas.steps import parse_step
 
     steps = yaml.safe_load(text)["steps"]
     assert steps
@@ -170,7 +170,7 @@ def test_reference_pages_are_those_of_the_code(name: str) -> None:
 
 
 def test_table_of_steps_names_every_step() -> None:
-    from schemas.steps import STEPS
+    from tamis.schemas.steps import STEPS
 
     table = README.split("## Steps", 1)[1].split("\n## ", 1)[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(STEPS)

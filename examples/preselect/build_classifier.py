@@ -10,11 +10,11 @@ import shutil
 from pathlib import Path
 
 from examples.preselect.build_models import FAMILY, build
-from jobs.console import RunProgress
-from jobs.train_preselect import load_training, train_preselect
-from pipeline.engine import Engine
-from scorers.fasttext_model import MODEL_FILE
-from scorers.model_folder import MODEL_FILE as DESCRIPTION
+from tamis.jobs.cli.console import RunProgress
+from tamis.jobs.train.preselect import load_training, train_preselect
+from tamis.pipeline.graph.engine import Engine
+from tamis.scorers.fasttext.model import MODEL_FILE
+from tamis.scorers.models.folder import MODEL_FILE as DESCRIPTION
 
 __all__ = ["main"]
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.corpus import texts
-from pipeline.formats.options import ReadOptions
-from scorers.bits_per_character import bits_per_character
+from tamis.jobs.documents import texts
+from tamis.pipeline.formats.options import ReadOptions
+from tamis.scorers.causal.bits_per_character import bits_per_character
 
 __all__ = ["FAMILY", "Member", "benchmark", "build", "main"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from pipeline.formats.options import ReadOptions
-from pipeline.formats.records import REJECT_STEP, BatchBuilder
-from scorers.extraction import html_to_text
-from scorers.sandbox import CallFailedError
+from tamis.pipeline.formats.options import ReadOptions
+from tamis.pipeline.formats.records import REJECT_STEP, BatchBuilder
+from tamis.scorers.extraction.html import html_to_text
+from tamis.scorers.extraction.sandbox import CallFailedError
 
 __all__ = ["Fields", "RecordError", "add_record", "as_json", "as_timestamp"]
 

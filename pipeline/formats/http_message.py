@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pipeline.formats.compression import Fault, decompress
+from tamis.pipeline.formats.compression import Fault, decompress
 
 __all__ = ["Body", "HttpMessage", "media_type", "parse_headers", "parse_http", "unpack_body"]
 

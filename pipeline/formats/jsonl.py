@@ -7,11 +7,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from pipeline.formats import filesystem
-from pipeline.formats.compression import Fault, decompress
-from pipeline.formats.fields import Fields, RecordError, add_record
-from pipeline.formats.options import ReadOptions, Split
-from pipeline.formats.records import BatchBuilder, ReadBatch
+from tamis.pipeline.formats.compression import Fault, decompress
+from tamis.pipeline.formats.fields import Fields, RecordError, add_record
+from tamis.pipeline.formats.options import ReadOptions, Split
+from tamis.pipeline.formats.records import BatchBuilder, ReadBatch
+from tamis.pipeline.storage import filesystem
 
 __all__ = ["LineFault", "read_jsonl", "read_lines"]
 

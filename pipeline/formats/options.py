@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
-from pipeline.formats.compression import SUFFIXES, Codec, codec_of
-from schemas.errors import ConfigError, InputError
-from scorers.extraction import ExtractOptions
+from tamis.pipeline.formats.compression import SUFFIXES, Codec, codec_of
+from tamis.schemas.errors import ConfigError, InputError
+from tamis.scorers.extraction.html import ExtractOptions
 
 __all__ = ["FORMAT_SUFFIXES", "Format", "ReadOptions", "Split", "data_suffixes", "format_of"]
 

@@ -7,12 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.formats import filesystem
-from pipeline.formats.fields import Fields, RecordError, add_record
-from pipeline.formats.options import ReadOptions, Split
-from pipeline.formats.records import BatchBuilder, ReadBatch
-from schemas.errors import InputError
-from schemas.model import nearest
+from tamis.pipeline.formats.fields import Fields, RecordError, add_record
+from tamis.pipeline.formats.options import ReadOptions, Split
+from tamis.pipeline.formats.records import BatchBuilder, ReadBatch
+from tamis.pipeline.storage import filesystem
+from tamis.schemas.base import nearest
+from tamis.schemas.errors import InputError
 
 __all__ = ["plan_parquet", "read_parquet"]
 

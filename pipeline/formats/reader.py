@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator
 
 import orjson
 
-from pipeline.formats import filesystem
-from pipeline.formats.compression import Codec, Piece, decompress
-from pipeline.formats.delimited import check_csv, read_csv
-from pipeline.formats.filesystem import FileInfo
-from pipeline.formats.jsonl import LineFault, read_jsonl, read_lines
-from pipeline.formats.options import Format, ReadOptions, Split, format_of
-from pipeline.formats.parquet import plan_parquet, read_parquet
-from pipeline.formats.records import BatchBuilder, ReadBatch
-from pipeline.formats.warc import read_warc
-from schemas.errors import InputError
+from tamis.pipeline.formats.compression import Codec, Piece, decompress
+from tamis.pipeline.formats.delimited import check_csv, read_csv
+from tamis.pipeline.formats.jsonl import LineFault, read_jsonl, read_lines
+from tamis.pipeline.formats.options import Format, ReadOptions, Split, format_of
+from tamis.pipeline.formats.parquet import plan_parquet, read_parquet
+from tamis.pipeline.formats.records import BatchBuilder, ReadBatch
+from tamis.pipeline.formats.warc import read_warc
+from tamis.pipeline.storage import filesystem
+from tamis.pipeline.storage.filesystem import FileInfo
+from tamis.schemas.errors import InputError
 
 __all__ = ["plan_splits", "read_split"]
 

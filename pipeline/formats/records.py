@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pipeline.formats.options import ReadOptions
-from schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
-from scorers.extraction import Refusal
-from scorers.identity import doc_ids
+from tamis.pipeline.formats.options import ReadOptions
+from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
+from tamis.scorers.extraction.html import Refusal
+from tamis.scorers.text.identity import doc_ids
 
 __all__ = ["READ_STEP", "REJECT_STEP", "BatchBuilder", "ReadBatch"]
 

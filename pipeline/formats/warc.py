@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 
-from pipeline.formats import filesystem
-from pipeline.formats.fields import as_json, as_timestamp
-from pipeline.formats.http_message import HttpMessage, media_type, parse_http, unpack_body
-from pipeline.formats.options import ReadOptions, Split
-from pipeline.formats.records import REJECT_STEP, BatchBuilder, ReadBatch
-from pipeline.formats.warc_records import WarcFault, WarcRecord, warc_records
-from pipeline.formats.wet import add_conversion
-from scorers.encoding import decode
-from scorers.extraction import Refusal, html_to_text, looks_binary, plain_to_text
-from scorers.sandbox import CallFailedError
+from tamis.pipeline.formats.fields import as_json, as_timestamp
+from tamis.pipeline.formats.http_message import HttpMessage, media_type, parse_http, unpack_body
+from tamis.pipeline.formats.options import ReadOptions, Split
+from tamis.pipeline.formats.records import REJECT_STEP, BatchBuilder, ReadBatch
+from tamis.pipeline.formats.warc_records import WarcFault, WarcRecord, warc_records
+from tamis.pipeline.formats.wet import add_conversion
+from tamis.pipeline.storage import filesystem
+from tamis.scorers.extraction.html import Refusal, html_to_text, looks_binary, plain_to_text
+from tamis.scorers.extraction.sandbox import CallFailedError
+from tamis.scorers.text.encoding import decode
 
 __all__ = ["read_warc"]
 

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from pipeline.formats.compression import Codec, Fault, Piece, decompress
-from pipeline.formats.http_message import parse_headers
+from tamis.pipeline.formats.compression import Codec, Fault, Piece, decompress
+from tamis.pipeline.formats.http_message import parse_headers
 
 __all__ = ["WarcFault", "WarcRecord", "warc_records"]
 

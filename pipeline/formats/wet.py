@@ -1,11 +1,11 @@
 """Conversion records, of which WET files are made: text that a crawler extracted already."""
 
-from pipeline.formats.fields import as_json, as_timestamp
-from pipeline.formats.http_message import media_type
-from pipeline.formats.records import BatchBuilder
-from pipeline.formats.warc_records import WarcRecord
-from scorers.encoding import decode
-from scorers.extraction import Refusal
+from tamis.pipeline.formats.fields import as_json, as_timestamp
+from tamis.pipeline.formats.http_message import media_type
+from tamis.pipeline.formats.records import BatchBuilder
+from tamis.pipeline.formats.warc_records import WarcRecord
+from tamis.scorers.extraction.html import Refusal
+from tamis.scorers.text.encoding import decode
 
 __all__ = ["add_conversion"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import kernel
 
 __all__ = ["scatter_texts"]
 

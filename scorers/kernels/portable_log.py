@@ -10,7 +10,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import kernel
 
 __all__ = ["log1m", "natural_log", "natural_logs"]
 

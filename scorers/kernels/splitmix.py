@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import kernel
 
 __all__ = ["mix64"]
 

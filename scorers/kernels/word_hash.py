@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import kernel
 
 __all__ = ["extend_hash", "signed", "word_hash"]
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.plan import make_plan
-from jobs.run import execute
-from pipeline.engine import Engine
-from schemas.config import parse_config
+from tamis.jobs.run.execute import execute
+from tamis.jobs.run.plan import make_plan
+from tamis.pipeline.graph.engine import Engine
+from tamis.schemas.config import parse_config
 
 WORDS = ["the", "of", "and", "to", "in", "that", "river", "stone", "bright", "window", "letter", "garden", "winter"]
 WORDS += ["music", "paper", "silver", "cloud", "table"]

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.config import parse_config
-from schemas.manifest import Manifest
-from schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, described
+from tamis.schemas.config import parse_config
+from tamis.schemas.manifest import Manifest
+from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, described
 
 SCORES = [
     described("language", pa.string(), "the language"),
@@ -120,7 +120,7 @@ def edit(run: Path, change: Any) -> None:
 
 
 def _provenance() -> dict[str, Any]:
-    from jobs.provenance import provenance
+    from tamis.jobs.provenance import provenance
 
     return provenance().model_dump()
 

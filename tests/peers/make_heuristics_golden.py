@@ -17,7 +17,7 @@ from pathlib import Path
 import zstandard
 
 from tests.peers.datatrove_filters import cleaned, reasons, word_count
-from tests.scorers.heuristic_texts import NASTY
+from tests.scorers.statistics.heuristic_texts import NASTY
 
 SOURCES = ("moby-dick", "sotu", "shakespeare", "metamath-set.mm")
 PER_SOURCE = 45

@@ -9,10 +9,10 @@ import os
 
 import pytest
 
-from schemas.presets import PRESETS
-from scorers.english_words import exceptions
-from scorers.rules import decide
-from scorers.text_statistics import TextStatistics, c4_clean
+from tamis.scorers.selection.rules import decide
+from tamis.scorers.statistics.english_words import exceptions
+from tamis.scorers.statistics.presets import PRESETS
+from tamis.scorers.statistics.text_statistics import TextStatistics, c4_clean
 from tests.peers.datatrove_filters import CLEANING, FILTERS, clean_text, reason
 
 pytestmark = [pytest.mark.peers]

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from jobs.config_file import load_config, override, parse_override
-from schemas.config import parse_config
-from schemas.errors import ConfigError
-from schemas.steps import STEPS
+from tamis.jobs.config_file import load_config, override, parse_override
+from tamis.schemas.config import parse_config
+from tamis.schemas.errors import ConfigError
+from tamis.schemas.steps import STEPS
 
 INPUT = {"path": "a.jsonl", "source": "web"}
 

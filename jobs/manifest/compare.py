@@ -1,0 +1,272 @@
+"""Compares two runs by their manifests and documents: what differs, and what of it explains the rest."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tamis.jobs.manifest.file import read_manifest
+from tamis.jobs.sql.views import connect, shard_relation
+from tamis.pipeline.storage import filesystem
+from tamis.schemas.config import significant
+from tamis.schemas.manifest import Manifest
+
+__all__ = ["Comparison", "Difference", "Moved", "compare"]
+
+CAUSES = ("config", "inputs", "models", "program", "packages")
+"""Sections that can explain why others differ."""
+SAID = 5
+"""Differences of one kind that are told one by one."""
+ABSENT = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that differs; None where a run lacks it."""
+
+    section: str
+    key: str
+    first: Any
+    second: Any
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Documents that only one of the runs selected, by what became of them in the other.
+
+    Attributes:
+        only: "first" or "second", the run that selected them.
+        step: the step they fell at in the other; None if the other has no such document.
+        rule: the rule they fell to.
+        documents: how many.
+    """
+
+    only: str
+    step: str | None
+    rule: str | None
+    documents: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What differs between two runs.
+
+    Attributes:
+        same_bytes: the shards have the same names and the same bytes.
+        differences: section by section.
+        moved: documents that only one of them selected; empty if the documents weren't compared.
+        why: sentences.
+    """
+
+    same_bytes: bool
+    differences: tuple[Difference, ...]
+    moved: tuple[Moved, ...]
+    why: tuple[str, ...]
+
+
+def compare(first: str, second: str, *, documents: bool = True) -> Comparison:
+    """Compare two runs.
+
+    Args:
+        first: a run's folder.
+        second: another's.
+        documents: look up which documents only one of them selected, where the shards differ.
+
+    Raises:
+        RunError: if one of the folders holds no finished run.
+    """
+    a, b = read_manifest(first), read_manifest(second)
+    differences = tuple(_differences(a, b))
+    same = _digests(a) == _digests(b)
+    moved = () if same or not documents else _moved(first, a, second, b)
+    return Comparison(same, differences, moved, tuple(_why(a, b, differences, moved, same=same, looked=documents)))
+
+
+def _digests(manifest: Manifest) -> dict[str, str]:
+    return {record.path: record.sha256 for record in manifest.shards}
+
+
+# --- what ---
+
+
+def _differences(a: Manifest, b: Manifest) -> Iterator[Difference]:
+    sides: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+        "config": (_config(a), _config(b)),
+        "inputs": (_inputs(a), _inputs(b)),
+        "models": (_models(a), _models(b)),
+        "program": (_program(a), _program(b)),
+        "packages": (a.provenance.packages, b.provenance.packages),
+        "steps": (_steps(a), _steps(b)),
+        "thresholds": (_thresholds(a), _thresholds(b)),
+        "totals": (_totals(a), _totals(b)),
+        "mixture": (_flat(a.mixture), _flat(b.mixture)),
+        "shards": (_digests(a), _digests(b)),
+    }
+    for section, (left, right) in sides.items():
+        for key in dict.fromkeys([*left, *right]):
+            if left.get(key, ABSENT) != right.get(key, ABSENT):
+                yield Difference(section, key, left.get(key, ABSENT), right.get(key, ABSENT))
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Return nested data as dotted keys; lists are values."""
+    if not isinstance(value, Mapping) or not value:
+        return {key: value} if key else {}
+    flat: dict[str, Any] = {}
+    for name, inner in value.items():
+        flat |= _flat(inner, f"{key}.{name}" if key else str(name))
+    return flat
+
+
+def _config(manifest: Manifest) -> dict[str, Any]:
+    plain = significant(manifest.config)
+    flat = _flat({key: value for key, value in plain.items() if key not in ("inputs", "steps")})
+    seen: dict[str, int] = {}
+    for entry in plain.get("inputs", ()):
+        source = entry["source"]
+        seen[source] = seen.get(source, 0) + 1
+        name = f"inputs.{source}" + (f".{seen[source]}" if seen[source] > 1 else "")
+        flat |= _flat({option: value for option, value in entry.items() if option != "source"}, name)
+    labels = [record.label for record in manifest.steps]
+    for label, step in zip(labels, plain.get("steps", ()), strict=True):
+        for options in step.values():
+            # Digests of models are told among the models.
+            flat |= _flat({k: v for k, v in options.items() if k != "sha256"}, f"steps.{label}")
+    return flat | {"order of steps": labels}
+
+
+def _inputs(manifest: Manifest) -> dict[str, str]:
+    return {f"{record.source}: {record.path}": record.sha256 or record.fingerprint for record in manifest.inputs}
+
+
+def _models(manifest: Manifest) -> dict[str, str]:
+    return {f"{record.step}.{record.option}": record.sha256 for record in manifest.models}
+
+
+def _program(manifest: Manifest) -> dict[str, Any]:
+    plain = manifest.provenance.model_dump(exclude={"packages"})
+    return {key: value for key, value in plain.items() if value is not None}
+
+
+def _steps(manifest: Manifest) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for step in manifest.steps:
+        for counts in step.counts:
+            where = f"{step.label}, {counts.source}"
+            rows |= {f"{where}: {name}": getattr(counts, name) for name in ("documents", "kept", "errors")}
+            rows |= {f"{where}: rejected by {rule}": number for rule, number in counts.rejected.items()}
+    return rows
+
+
+def _thresholds(manifest: Manifest) -> dict[str, Any]:
+    return _flat({step.label: step.thresholds for step in manifest.steps})
+
+
+def _totals(manifest: Manifest) -> dict[str, Any]:
+    totals = {name: getattr(manifest, name) for name in ("read", "selected", "rejected", "errors", "text_bytes")}
+    return totals | _flat(manifest.sources)
+
+
+def _moved(first: str, a: Manifest, second: str, b: Manifest) -> tuple[Moved, ...]:
+    return tuple(
+        Moved(only, step, rule, documents)
+        for only, (run, other, manifest) in {"first": (first, second, b), "second": (second, first, a)}.items()
+        for step, rule, documents in _lost(run, other, manifest)
+    )
+
+
+def _lost(run: str, other: str, manifest: Manifest) -> Sequence[tuple[str | None, str | None, int]]:
+    """Return what became in the other run of the documents that only `run` selected."""
+    with connect(run) as connection:
+        if not filesystem.is_local(other):
+            import fsspec
+
+            connection.register_filesystem(fsspec.core.url_to_fs(other)[0])
+        for fate in ("selected", "rejected"):
+            relation = shard_relation(other, manifest, fate)
+            rows = f"FROM {relation}" if relation else f"FROM {fate} WHERE false"
+            connection.execute(f"CREATE VIEW other_{fate} AS {rows}")
+        return connection.execute(
+            "SELECT r.step, r.rule, count(*) "
+            "FROM (SELECT doc_id FROM selected ANTI JOIN other_selected USING (doc_id)) "
+            "LEFT JOIN other_rejected r USING (doc_id) GROUP BY ALL ORDER BY 3 DESC, 1, 2"
+        ).fetchall()
+
+
+# --- why ---
+
+
+def _why(
+    a: Manifest, b: Manifest, differences: Sequence[Difference], moved: Sequence[Moved], *, same: bool, looked: bool
+) -> Iterator[str]:
+    by_section = {section: [d for d in differences if d.section == section] for section in CAUSES}
+    causes = list(_causes(by_section))
+    if same:
+        yield "The shards are the same, byte for byte."
+        if causes:
+            yield "What differs changed nothing in them:"
+            yield from causes
+        return
+    yield _where_they_part(a, b)
+    if looked and not moved:
+        footer = " Every shard's footer names the config's digest." if a.config_sha256 != b.config_sha256 else ""
+        yield f"Both selected the same documents, but don't store them in the same bytes.{footer}"
+    for only in ("first", "second"):
+        mine = [m for m in moved if m.only == only]
+        if mine:
+            told = ", ".join(f"{m.documents:,} {_fate(m)}" for m in mine[:SAID])
+            number = sum(m.documents for m in mine)
+            yield f"Documents that only the {only} selected: {number:,}; in the other {told}."
+    if causes:
+        yield "What explains it:"
+        yield from causes
+    else:
+        yield (
+            "Nothing that the manifests record explains it: one of the runs was changed (tamis manifest verify finds "
+            "that), or this is a fault of tamis."
+        )
+
+
+def _fate(moved: Moved) -> str:
+    return f"rejected at {moved.step} by {moved.rule}" if moved.step else "not among its documents"
+
+
+def _where_they_part(a: Manifest, b: Manifest) -> str:
+    """Return which step is the first with other counts."""
+    if a.read != b.read:
+        return f"The runs part when they read: {a.read:,} records in the first, {b.read:,} in the second."
+    for left, right in zip(a.steps, b.steps, strict=False):
+        if left.label != right.label:
+            return f"The runs part where the first has the step {left.label} and the second {right.label}."
+        if left.counts != right.counts:
+            kept = [f"{sum(c.kept for c in step.counts):,}" for step in (left, right)]
+            return f"The runs part at the step {left.label}: the first kept {kept[0]} documents, the second {kept[1]}."
+    if len(a.steps) != len(b.steps):
+        longer, name = (a, "first") if len(a.steps) > len(b.steps) else (b, "second")
+        return f"Only the {name} has the step {longer.steps[min(len(a.steps), len(b.steps))].label}."
+    return "The counts agree at every step."
+
+
+def _causes(by_section: Mapping[str, Sequence[Difference]]) -> Iterator[str]:
+    inputs = by_section["inputs"]
+    if inputs:
+        numbers = {
+            "only in the first": sum(d.second is ABSENT for d in inputs),
+            "only in the second": sum(d.first is ABSENT for d in inputs),
+            "with other content": sum(d.first is not ABSENT and d.second is not ABSENT for d in inputs),
+        }
+        yield f"- input files: {', '.join(f'{number:,} {what}' for what, number in numbers.items() if number)}"
+    for section, what in (("models", "model"), ("config", "config"), ("packages", "package")):
+        found = by_section[section]
+        for difference in found[:SAID]:
+            told = "other content" if section == "models" else f"{difference.first!r} became {difference.second!r}"
+            yield f"- {what} {difference.key}: {told}"
+        if len(found) > SAID:
+            yield f"- {len(found) - SAID:,} further differences of {section}"
+    program = {d.key: d for d in by_section["program"]}
+    for key in ("tamis", "python", "unicode"):
+        if key in program:
+            yield f"- {key}: {program[key].first!r} became {program[key].second!r}"
+    if "code_sha256" in program:
+        commits = program.get("git_commit")
+        told = f" ({commits.first} became {commits.second})" if commits else ""
+        yield f"- the program's own code{told}"

@@ -1,0 +1,1 @@
+"""A run: planned from its inputs, executed as one graph of passes, accounted for."""

@@ -1,0 +1,184 @@
+"""`tamis train lm`: n-gram models of good text or of harmful text, from files, into model folders."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import typer
+
+from tamis.jobs.documents import documents, texts
+from tamis.jobs.provenance import version
+from tamis.pipeline.formats.options import ReadOptions, data_suffixes
+from tamis.pipeline.storage import filesystem
+from tamis.schemas.errors import ConfigError, ModelError
+from tamis.scorers.perplexity.buckets import percentile_table, store_percentiles
+from tamis.scorers.perplexity.calibration import Metrics
+from tamis.scorers.perplexity.harmful import label_documents, train_harmful
+from tamis.scorers.perplexity.perplexity import NgramPerplexity
+from tamis.scorers.perplexity.training import TrainedModel, train_lm
+from tamis.scorers.urls.lists import UrlList
+
+__all__ = ["add_percentiles", "train_harmful_lm", "train_quality_lm"]
+
+
+def _provenance(paths: Sequence[str], options: ReadOptions) -> dict[str, Any]:
+    """Return what files a model was trained on, by name and digest."""
+    files = filesystem.expand(paths, suffixes=data_suffixes())
+    return {
+        "tamis": version(),
+        "text_field": options.text,
+        "files": [
+            {"name": file.path.rsplit("/", 1)[-1], "bytes": file.size, "sha256": filesystem.sha256(file.path)}
+            for file in files
+        ],
+    }
+
+
+def train_quality_lm(
+    paths: Sequence[str],
+    folder: Path,
+    options: ReadOptions,
+    *,
+    order: int = 5,
+    normalizer: str | None = None,
+    mode: str | None = None,
+    policy: str | None = None,
+    tokenizer: Path | None = None,
+    pieces: int | None = None,
+    use_lmplz: bool | None = None,
+    keep_arpa: bool = True,
+) -> TrainedModel:
+    """Train a model of the files' text and write its folder.
+
+    Raises:
+        DataError: if there is no text.
+        ConfigError: for options that contradict each other.
+    """
+    chosen: dict[str, Any] = {"normalizer": normalizer, "mode": mode, "policy": policy}
+    model = train_lm(
+        texts(paths, options, "training text"),
+        folder,
+        order=order,
+        tokenizer=tokenizer,
+        pieces=pieces,
+        use_lmplz=use_lmplz,
+        keep_arpa=keep_arpa,
+        provenance=_provenance(paths, options),
+        **{name: value for name, value in chosen.items() if value is not None},
+    )
+    details = model.details
+    tokens = "" if details.tokens is None else f", {details.tokens:,} tokens"
+    typer.echo(f"{folder}: order {order}, {model.documents:,} documents{tokens}, estimated by {details.estimator}")
+    return model
+
+
+def add_percentiles(
+    folder: Path, paths: Sequence[str], options: ReadOptions, *, language: str | None, source: str | None
+) -> int:
+    """Store a table of perplexity percentiles in a model's folder, for buckets; return the number of documents.
+
+    Args:
+        folder: the model's folder.
+        paths: sample documents of the kind that will be scored.
+        options: how they are read.
+        language: the field of the language; all of one if None.
+        source: the field of the source; all of one if None.
+
+    Raises:
+        ModelError: if no document has a perplexity.
+    """
+    model = NgramPerplexity(folder, name="model")
+    values: list[np.ndarray[Any, Any]] = []
+    fields_of = {"language": language, "source": source}
+    labels: dict[str, list[str | None]] = {name: [] for name in fields_of}
+    for batch in documents(paths, options):
+        values.append(model.score(batch.column("text")).column("model_perplexity").to_numpy(zero_copy_only=False))
+        rows = _meta(batch)
+        for name, field in fields_of.items():
+            labels[name] += [None if field is None else _text(row.get(field)) for row in rows]
+    perplexity = np.concatenate(values) if values else np.zeros(0)
+    if model.folder is None or not np.isfinite(perplexity).any():
+        msg = f"{folder}: none of the sample documents has a perplexity, so there are no percentiles to store"
+        raise ModelError(msg)
+    known = {name: None if field is None else labels[name] for name, field in fields_of.items()}
+    table = percentile_table(pa.array(perplexity), known["language"], known["source"])
+    store_percentiles(model.folder, table)
+    typer.echo(f"{folder}: percentiles of {len(perplexity):,} documents")
+    return len(perplexity)
+
+
+def _meta(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    return [json.loads(meta) if meta else {} for meta in batch.column("meta").to_pylist()]
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _with_fields(batches: Iterator[pa.RecordBatch], names: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield documents with some fields of their `meta` as columns."""
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        fields = _meta(batch)
+        for name in names:
+            if name not in table.schema.names:
+                values = [_text(row.get(name)) for row in fields]
+                table = table.append_column(name, pa.array(values, pa.string()))
+        yield table
+
+
+def train_harmful_lm(
+    paths: Sequence[str],
+    folder: Path,
+    options: ReadOptions,
+    *,
+    label: str | None = None,
+    url_list: str | None = None,
+    group: str | None = None,
+    order: int = 5,
+    seed: int = 0,
+    validation: float = 0.2,
+    test: float = 0.2,
+    use_lmplz: bool | None = None,
+) -> None:
+    """Train a model of harmful text, choose its threshold on unseen hosts, and say how it does on others.
+
+    Raises:
+        ConfigError: unless a label field or a URL list says what is harmful.
+        DataError: if there are too few documents or hosts of either kind.
+    """
+    if (label is None) == (url_list is None):
+        msg = "say what is harmful: --label FIELD, or --url-list FOLDER in the form of UT1 (domains, urls)"
+        raise ConfigError(msg)
+    named = [name for name in (label, group) if name is not None]
+    batches = _with_fields(documents(paths, options), named)
+    labelled = label_documents(
+        batches, urls=None if url_list is None else UrlList.read(Path(url_list)), label=label, group=group
+    )
+    trained = train_harmful(
+        labelled,
+        folder,
+        order=order,
+        seed=seed,
+        validation=validation,
+        test=test,
+        use_lmplz=use_lmplz,
+        provenance=_provenance(paths, options),
+    )
+    typer.echo(f"{folder}: harmful is a perplexity below {trained.calibration.threshold:.6g}")
+    for name, metrics in (("validation", trained.validation), ("test", trained.test)):
+        typer.echo(f"{name}: {_shown(metrics)}")
+    typer.echo(f"the distributions of both classes: {folder / 'perplexity.svg'}")
+
+
+def _shown(metrics: Metrics | None) -> str:
+    if metrics is None:
+        return "no documents of both kinds, so nothing was measured: give more hosts, or another split"
+    return (
+        f"macro-F1 {metrics.macro_f1:.3f}; harmful: precision {metrics.harmful_precision:.3f}, recall "
+        f"{metrics.harmful_recall:.3f} of {metrics.harmful:,}; clean: precision {metrics.clean_precision:.3f}, recall "
+        f"{metrics.clean_recall:.3f} of {metrics.clean:,}"
+    )

@@ -1,0 +1,1 @@
+"""Decisions over the whole corpus: duplicates, thresholds, draws, buckets."""

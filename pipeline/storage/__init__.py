@@ -1,0 +1,1 @@
+"""Where a run's files lie: file systems, column files, row states."""

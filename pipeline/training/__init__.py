@@ -1,0 +1,1 @@
+"""Passes that fit models rather than select documents."""

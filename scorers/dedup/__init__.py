@@ -1,0 +1,1 @@
+"""Duplicates: hashes of texts."""

@@ -1,0 +1,1 @@
+"""Data selection by importance resampling (Xie et al. 2023)."""

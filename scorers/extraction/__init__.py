@@ -1,0 +1,1 @@
+"""From pages to text, within limits of time and size."""

@@ -1,0 +1,1 @@
+"""fastText classifiers, read, scored and trained."""

@@ -1,0 +1,312 @@
+"""The rows of a fastText model that a text touches, summed: words, character n-grams, word n-grams.
+
+The features and their order are fastText's (`Dictionary::getLine`): first each token's word and character
+n-grams, then the word n-grams, so that sums in single precision round as the library's do. Rows are
+gathered in blocks, which lets the processor overlap the cache misses of many look-ups.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tamis.scorers.fasttext.vocabulary_kernels import BYTE, FNV_OFFSET, FNV_PRIME, Tokens, Vocabulary, find_words
+from tamis.scorers.kernels.jit import kernel
+
+__all__ = ["BLOCK", "Features", "Scratch", "sum_rows"]
+
+BLOCK = 512
+"""Tokens, and rows, handled at a time."""
+
+NGRAM_FACTOR = np.uint64(116049371)
+LABEL = np.frombuffer(b"__label__", np.uint8)
+EOS_HASH = np.uint32(3617362777)
+BEGIN_WORD = np.uint8(ord("<"))
+END_WORD = np.uint8(ord(">"))
+M1 = np.uint64(0x5555555555555555)
+M2 = np.uint64(0x3333333333333333)
+M4 = np.uint64(0x0F0F0F0F0F0F0F0F)
+H01 = np.uint64(0x0101010101010101)
+
+
+class Features(NamedTuple):
+    """How a model turns tokens into rows.
+
+    Attributes:
+        n_words: rows `0..n_words-1` belong to words; entries from there on are labels.
+        bucket: hash buckets of n-grams.
+        minn: shortest character n-gram.
+        maxn: longest character n-gram; 0: none.
+        word_ngrams: longest word n-gram.
+        eos: the row of `</s>`, or -1.
+        pruned: -1: bucket `b` is row `n_words + b`; 0: no bucket has a row; 1: only those in the bitmap.
+        prune_bits: bit `b % 64` of word `b // 64` is set if bucket `b` has a row.
+        prune_ranks: number of set bits before each word of the bitmap.
+        prune_targets: for the set bits in order, the row after `n_words`.
+    """
+
+    n_words: int
+    bucket: int
+    minn: int
+    maxn: int
+    word_ngrams: int
+    eos: int
+    pruned: int
+    prune_bits: npt.NDArray[np.uint64]
+    prune_ranks: npt.NDArray[np.int64]
+    prune_targets: npt.NDArray[np.int64]
+
+
+class Scratch(NamedTuple):
+    """Working memory.
+
+    Attributes:
+        tokens: a block of tokens.
+        words: their indices in the vocabulary, or -1.
+        found: a block of finds: the bucket of an n-gram, or the complement (`~`) of a word's row.
+        rows: the rows of a block.
+        history: the hash of every token of the longest text.
+    """
+
+    tokens: Tokens
+    words: npt.NDArray[np.int64]
+    found: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    history: npt.NDArray[np.int32]
+
+
+@kernel
+def _is_separator(byte: int) -> bool:
+    return byte <= 32 and (byte == 32 or 9 <= byte <= 13 or byte == 0)
+
+
+@kernel
+def _is_eos(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
+    return (
+        stop - start == 4
+        and text[start] == ord("<")
+        and text[start + 1] == ord("/")
+        and text[start + 2] == ord("s")
+        and text[start + 3] == ord(">")
+    )
+
+
+@kernel
+def _is_label(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
+    if stop - start < len(LABEL) or text[start] != LABEL[0]:
+        return False
+    same = True
+    for i in range(len(LABEL)):
+        same &= text[start + i] == LABEL[i]
+    return same
+
+
+@kernel
+def _resolve(found: npt.NDArray[np.int64], n: int, features: Features, rows: npt.NDArray[np.int64]) -> int:
+    """Set `rows` to those of the first `n` finds, without buckets that pruning removed; return their number."""
+    n_words = features.n_words
+    if features.pruned < 0:
+        for i in range(n):
+            rows[i] = n_words + found[i] if found[i] >= 0 else ~found[i]
+        return n
+    bits, ranks, targets = features.prune_bits, features.prune_ranks, features.prune_targets
+    kept = 0
+    for i in range(n):
+        bucket = found[i]
+        if bucket < 0:
+            rows[kept] = ~bucket
+            kept += 1
+        elif features.pruned > 0:
+            word = bits[bucket >> 6]
+            bit = np.uint64(1) << np.uint64(bucket & 63)
+            if word & bit:
+                below = word & (bit - np.uint64(1))
+                below = below - ((below >> np.uint64(1)) & M1)
+                below = (below & M2) + ((below >> np.uint64(2)) & M2)
+                below = (below + (below >> np.uint64(4))) & M4
+                rows[kept] = n_words + targets[ranks[bucket >> 6] + np.int64((below * H01) >> np.uint64(56))]
+                kept += 1
+    return kept
+
+
+@kernel
+def _flush(found: npt.NDArray[np.int64], n: int, features: Features, scratch: Scratch, table: Any, total: Any) -> int:
+    """Add the rows of the first `n` finds to `total`, in order, in its precision; return their number."""
+    rows = scratch.rows
+    n = _resolve(found, n, features, rows)
+    width = len(total)
+    if width == 1:
+        first = total[0]
+        for i in range(n):
+            first += table[rows[i], 0]
+        total[0] = first
+        return n
+    for i in range(n):
+        row = rows[i]
+        for j in range(width):
+            total[j] += table[row, j]
+    return n
+
+
+@kernel
+def _scan(text: npt.NDArray[np.uint8], position: int, stop: int, tokens: Tokens) -> tuple[int, int]:
+    """Cut up to a block of tokens from `position` on and hash them.
+
+    A literal `</s>` ends the text, as in fastText.
+
+    Returns:
+        The number of tokens and the position to go on from, which is `stop` at the end.
+    """
+    n = 0
+    while n < BLOCK:
+        while position < stop and _is_separator(text[position]):
+            position += 1
+        if position >= stop:
+            return n, stop
+        start = position
+        h = FNV_OFFSET
+        tail = np.uint64(0)
+        while position < stop:
+            byte = text[position]
+            if _is_separator(byte):
+                break
+            h = np.uint32((h ^ np.uint32(np.int8(byte))) * FNV_PRIME)
+            tail = (tail << BYTE) | np.uint64(byte)
+            position += 1
+        if h == EOS_HASH and _is_eos(text, start, position):
+            return n, stop
+        tokens.starts[n] = start
+        tokens.stops[n] = position
+        tokens.hashes[n] = h
+        tokens.tails[n] = tail
+        n += 1
+    return n, position
+
+
+@kernel
+def _add_subwords(
+    text: npt.NDArray[np.uint8],
+    start: int,
+    stop: int,
+    features: Features,
+    scratch: Scratch,
+    n: int,
+    table: Any,
+    total: Any,
+) -> tuple[int, int]:
+    """Find the character n-grams of the token, wrapped in `<` and `>`.
+
+    Returns the finds left in the block and the rows flushed. The hash of an n-gram is that of the one shorter by a
+    character, taken further.
+    """
+    found = scratch.found
+    flushed = 0
+    bucket = np.uint32(features.bucket)
+    minn, maxn = features.minn, features.maxn
+    for first in range(start - 1, stop + 1):
+        if start <= first < stop and (text[first] & 0xC0) == 0x80:
+            continue
+        h = FNV_OFFSET
+        position = first
+        length = 1
+        while position <= stop and length <= maxn:
+            if position < start:
+                byte = BEGIN_WORD
+            elif position < stop:
+                byte = text[position]
+            else:
+                byte = END_WORD
+            h = np.uint32((h ^ np.uint32(np.int8(byte))) * FNV_PRIME)
+            position += 1
+            while start <= position < stop and (text[position] & 0xC0) == 0x80:
+                h = np.uint32((h ^ np.uint32(np.int8(text[position]))) * FNV_PRIME)
+                position += 1
+            if length >= minn and not (length == 1 and (first < start or position > stop)):
+                found[n] = np.int64(h % bucket)
+                n += 1
+                if n == BLOCK:
+                    flushed += _flush(found, n, features, scratch, table, total)
+                    n = 0
+            length += 1
+    return n, flushed
+
+
+@kernel
+def sum_rows(
+    text: npt.NDArray[np.uint8],
+    start: int,
+    stop: int,
+    vocabulary: Vocabulary,
+    features: Features,
+    scratch: Scratch,
+    table: Any,
+    total: Any,
+) -> tuple[int, int]:
+    """Add to `total` the rows of `table` that `text[start:stop]` and the final `</s>` touch.
+
+    Args:
+        text: UTF-8 bytes; space, tab, newline, VT, FF, CR and NUL separate tokens.
+        start: first byte.
+        stop: the byte after the last.
+        vocabulary: the model's words and labels.
+        features: the model's rules.
+        scratch: working memory; `history` holds at least one entry a token and one more if words form
+            n-grams.
+        table: float32, one row a word or bucket.
+        total: as wide as the table; float32 sums as the library does, float64 more exactly.
+
+    Returns:
+        The number of rows added, and the number of tokens in the text (without the final one).
+    """
+    tokens = scratch.tokens
+    found = scratch.found
+    words = scratch.words
+    history = scratch.history
+    n_words, maxn, word_ngrams = features.n_words, features.maxn, features.word_ngrams
+    count = 0
+    n = 0
+    n_tokens = 0
+    n_history = 0
+    position = start
+    while position < stop:
+        n_block, position = _scan(text, position, stop, tokens)
+        n_tokens += n_block
+        find_words(vocabulary, text, tokens, n_block, words)
+        for t in range(n_block):
+            word = words[t]
+            if word >= n_words:
+                continue  # a label of the model is no word
+            if word < 0 and _is_label(text, tokens.starts[t], tokens.stops[t]):
+                continue
+            if word_ngrams > 1:
+                history[n_history] = np.int32(tokens.hashes[t])
+                n_history += 1
+            if word >= 0:
+                found[n] = ~word
+                n += 1
+                if n == BLOCK:
+                    count += _flush(found, n, features, scratch, table, total)
+                    n = 0
+            if maxn > 0:
+                n, flushed = _add_subwords(text, tokens.starts[t], tokens.stops[t], features, scratch, n, table, total)
+                count += flushed
+    if features.eos >= 0:
+        found[n] = ~features.eos
+        n += 1
+        if n == BLOCK:
+            count += _flush(found, n, features, scratch, table, total)
+            n = 0
+    if word_ngrams > 1:
+        history[n_history] = np.int32(EOS_HASH)
+        n_history += 1
+        bucket = np.uint64(features.bucket)
+        for i in range(n_history):
+            h = np.uint64(np.int64(history[i]))
+            for j in range(i + 1, min(i + word_ngrams, n_history)):
+                h = h * NGRAM_FACTOR + np.uint64(np.int64(history[j]))
+                found[n] = np.int64(h % bucket)
+                n += 1
+                if n == BLOCK:
+                    count += _flush(found, n, features, scratch, table, total)
+                    n = 0
+    return count + _flush(found, n, features, scratch, table, total), n_tokens

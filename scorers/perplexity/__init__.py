@@ -1,0 +1,1 @@
+"""Perplexity under n-gram models, for quality and against harmful content."""

@@ -1,0 +1,62 @@
+"""Draws the perplexities of harmful and clean documents, and the threshold between them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tamis.schemas.errors import ConfigError
+
+__all__ = ["plot_perplexities"]
+
+_BINS = 80
+_COLOURS = {"harmful": "#b2182b", "clean": "#2166ac"}
+
+
+def plot_perplexities(
+    perplexity: Any, harmful: Any, path: Path, *, threshold: float | None = None, title: str = ""
+) -> None:
+    """Write a histogram of both classes' perplexities on a logarithmic axis, as PNG or SVG by the name's ending.
+
+    Args:
+        perplexity: one number a document; those that aren't finite are left out.
+        harmful: whether the document is.
+        path: the file.
+        threshold: marked by a line.
+        title: above the picture.
+
+    Raises:
+        ConfigError: if the name ends in neither .png nor .svg.
+    """
+    if path.suffix not in (".png", ".svg"):
+        msg = f"{path}: a plot is written as .png or .svg"
+        raise ConfigError(msg)
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    values, labels = np.asarray(perplexity, np.float64), np.asarray(harmful, np.bool_)
+    finite = np.isfinite(values) & (values > 0)
+    with rc_context({"svg.hashsalt": "tamis"}):  # the same bytes for the same data
+        figure = Figure(figsize=(7, 3.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        bins = _bins(values[finite])
+        for name, mask in (("clean", ~labels & finite), ("harmful", labels & finite)):
+            chosen = values[mask]
+            if len(chosen):
+                weights = np.full(len(chosen), 1 / len(chosen))
+                label = f"{name} ({len(chosen):,})"
+                axes.hist(chosen, bins.tolist(), weights=weights, alpha=0.6, color=_COLOURS[name], label=label)
+        if threshold is not None:
+            axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:,.4g}")
+        axes.set(xscale="log", xlabel="perplexity", ylabel="share of documents", title=title)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
+
+
+def _bins(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    low, high = (values.min(), values.max()) if len(values) else (1.0, 10.0)
+    return np.geomspace(low, max(high, low * 1.01), _BINS)

@@ -1,0 +1,1 @@
+"""PreSelect (Shum et al. 2025): predictive strength of documents, and its classifier."""

@@ -1,0 +1,1 @@
+"""Rules, and exact selections over a corpus of any size."""

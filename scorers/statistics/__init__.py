@@ -1,0 +1,1 @@
+"""Text statistics, and the published rules over them."""

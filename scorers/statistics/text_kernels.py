@@ -1,0 +1,276 @@
+"""Statistics of words, lines, paragraphs and repetition: one pass over a text, one over its words."""
+
+import numpy as np
+import numpy.typing as npt
+
+from tamis.scorers.kernels.characters import (
+    ALNUM,
+    ALPHA,
+    BREAK,
+    BULLET,
+    CLOSER,
+    DIGIT,
+    MARK,
+    PUNCTUATION,
+    SPACE,
+    TERMINAL,
+    UNSPACED,
+    UPPER,
+    decode,
+    integer,
+)
+from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.statistics.repetition_kernels import (
+    FNV_BASIS,
+    FNV_PRIME,
+    Repeats,
+    covered_chars,
+    intern,
+    new_repeats,
+    next_order,
+    repeated_words,
+    top_ngram,
+)
+
+__all__ = ["NGRAM_ROWS", "WORD_ROWS", "count_ones", "stop_word_bit", "text_statistics"]
+
+WORD_ROWS = 21
+"""Statistics of words, lines and paragraphs, in the order of the catalogue."""
+NGRAM_ROWS = 9
+"""Statistics of repeated n-grams, which follow those."""
+
+_SHORT_LINE = 30
+_HASH, _DOT, _ELLIPSIS = 0x23, 0x2E, 0x2026
+
+
+@kernel
+def stop_word_bit(data: npt.NDArray[np.uint8], start: int, end: int, fold: int) -> int:
+    """Return the bit of the stop word (the, be, to, of, and, that, have, with) that it is, 0 if none.
+
+    Args:
+        data: UTF-8.
+        start: where the word begins.
+        end: where it ends.
+        fold: 0x20 to take ASCII capitals for small letters, 0 to tell them apart.
+    """
+    length = end - start
+    if length < 2 or length > 4:
+        return 0
+    word = 0
+    for i in range(start, end):
+        word = word << 8 | (integer(data[i]) | fold)
+    if length == 2:
+        return 2 if word == 0x6265 else 4 if word == 0x746F else 8 if word == 0x6F66 else 0
+    if length == 3:
+        return 1 if word == 0x746865 else 16 if word == 0x616E64 else 0
+    return 32 if word == 0x74686174 else 64 if word == 0x68617665 else 128 if word == 0x77697468 else 0
+
+
+@kernel
+def count_ones(value: int) -> int:
+    """Return how many bits of `value` are set."""
+    count = 0
+    while value:
+        value &= value - 1
+        count += 1
+    return count
+
+
+@kernel
+def _repeated_share(
+    keys: npt.NDArray[np.uint64], chars: npt.NDArray[np.int64], size: int, repeats: Repeats
+) -> tuple[float, float]:
+    """Return the share of things that occur more than once, all counted, and of their characters."""
+    if size < 2 or intern(keys, size, repeats) == size:
+        return 0.0, 0.0
+    many = repeated = total = 0
+    for i in range(size):
+        total += chars[i]
+        if repeats.counts[repeats.ids[i]] > 1:
+            many += 1
+            repeated += chars[i]
+    return many / size, repeated / total
+
+
+@kernel
+def _repeated_ngrams(
+    words: npt.NDArray[np.uint64],
+    chars: npt.NDArray[np.int64],
+    size: int,
+    repeats: Repeats,
+    out: npt.NDArray[np.float64],
+    text: int,
+) -> None:
+    for row in range(NGRAM_ROWS):
+        out[WORD_ROWS + row, text] = 0.0
+    found = repeated_words(words, size, repeats)
+    for order in range(2, 11):
+        if found < 2:
+            break
+        found = next_order(found, repeats)
+        group = -1
+        if order < 5:
+            group, _ = top_ngram(found, order, chars, repeats, True)  # noqa: FBT003
+        out[WORD_ROWS + order - 2, text] = covered_chars(found, order, chars, repeats, group) / chars[size]
+
+
+@kernel
+def text_statistics(
+    data: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int64],
+    table: npt.NDArray[np.uint32],
+    ngrams: bool,
+    out: npt.NDArray[np.float64],
+) -> None:
+    """Write the statistics of each text to its column of `out`.
+
+    Args:
+        data: UTF-8 of all texts.
+        offsets: where each begins, and the end of the last, (n + 1,).
+        table: character classes.
+        ngrams: whether to compute those of repeated n-grams.
+        out: (WORD_ROWS, n), or (WORD_ROWS + NGRAM_ROWS, n) with n-grams.
+    """
+    longest_text = 0
+    for text in range(len(offsets) - 1):
+        longest_text = max(longest_text, offsets[text + 1] - offsets[text])
+    room = longest_text // 2 + 2
+    words = np.empty(room, np.uint64)
+    chars = np.empty(room + 1, np.int64)
+    lines = np.empty(room, np.uint64)
+    line_chars = np.empty(room, np.int64)
+    paragraphs = np.empty(room, np.uint64)
+    paragraph_chars = np.empty(room, np.int64)
+    repeats = new_repeats(room)
+    chars[0] = 0
+    for text in range(len(offsets) - 1):
+        at, end = offsets[text], offsets[text + 1]
+        begin = at
+        # characters of the text
+        total = letters = capitals = digits = marks = hashes = ellipses = 0
+        # words
+        count = alphabetic = longest = stops = solid = 0
+        in_word = False
+        unspaced = False
+        word_chars = 0
+        word_kinds = np.uint32(0)
+        key = FNV_BASIS
+        core_start = core_end = -1
+        # lines and paragraphs
+        line_count = paragraph_count = 0
+        bullets = line_ellipses = terminals = shorts = 0
+        line_words = line_solid = 0
+        line_key = paragraph_key = FNV_BASIS
+        paragraph_solid = 0
+        line_first = line_last = dots = 0
+        in_line = is_bullet = is_ellipsis = is_terminal = False
+        while True:
+            closing = at >= end
+            point, width, kind = 0, 1, np.uint32(SPACE | BREAK)
+            if not closing:
+                byte = data[at]
+                if byte < 0x80:
+                    point = integer(byte)
+                else:
+                    point, width = decode(data, at, end)
+                kind = table[point]
+                total += 1
+            is_space = kind & SPACE != 0
+            if in_word and (is_space or kind & UNSPACED or (unspaced and not kind & MARK)):
+                in_word = False
+                words[count] = key
+                solid += word_chars
+                count += 1
+                chars[count] = solid
+                if word_kinds & ALPHA:
+                    alphabetic += 1
+                longest = max(longest, word_chars)
+                if core_start >= 0:
+                    stops |= stop_word_bit(data, core_start, core_end, 0x20)
+                line_key = (line_key ^ key) * FNV_PRIME
+                line_words += 1
+                line_solid += word_chars
+            if is_space:
+                # The line feed of CR LF ends no line of its own, which would be blank and end a paragraph.
+                if kind & BREAK and (closing or point != 10 or at == begin or data[at - 1] != 13):
+                    if line_words:
+                        lines[line_count] = line_key
+                        line_chars[line_count] = line_solid
+                        line_count += 1
+                        bullets += is_bullet
+                        line_ellipses += is_ellipsis or dots > 2
+                        terminals += is_terminal
+                        shorts += line_last - line_first < _SHORT_LINE
+                        paragraph_key = (paragraph_key ^ line_key) * FNV_PRIME
+                        paragraph_solid += line_solid
+                        line_key = FNV_BASIS
+                    if paragraph_solid and (closing or line_words == 0):
+                        paragraphs[paragraph_count] = paragraph_key
+                        paragraph_chars[paragraph_count] = paragraph_solid
+                        paragraph_count += 1
+                        paragraph_key = FNV_BASIS
+                        paragraph_solid = 0
+                    line_words = line_solid = 0
+                    in_line = False
+                if closing:
+                    break
+                at += width
+                continue
+            if not in_line:
+                in_line = True
+                line_first = total - 1
+                is_bullet = kind & BULLET != 0
+                is_terminal = False
+                dots = 0
+            line_last = total
+            if point == _DOT:
+                dots = dots + 1 if in_word else 1
+                ellipses += dots == 3
+            else:
+                dots = 0
+            is_ellipsis = point == _ELLIPSIS
+            ellipses += is_ellipsis
+            hashes += point == _HASH
+            letters += kind & ALPHA != 0
+            capitals += kind & UPPER != 0
+            digits += kind & DIGIT != 0
+            marks += kind & PUNCTUATION != 0
+            if not kind & CLOSER:
+                is_terminal = kind & TERMINAL != 0 or is_ellipsis
+            if not in_word:
+                in_word = True
+                unspaced = kind & UNSPACED != 0
+                word_chars = 0
+                word_kinds = np.uint32(0)
+                key = FNV_BASIS
+                core_start = -1
+            word_chars += 1
+            word_kinds |= kind
+            if kind & ALNUM:
+                if core_start < 0:
+                    core_start = at
+                core_end = at + width
+            for i in range(at, at + width):
+                key = (key ^ np.uint64(data[i])) * FNV_PRIME
+            at += width
+        out[0, text] = total
+        out[1, text] = count
+        out[2, text] = solid / max(count, 1)
+        out[3, text] = longest
+        out[4, text] = alphabetic / max(count, 1)
+        out[5, text] = count_ones(stops)
+        out[6, text] = hashes / max(count, 1)
+        out[7, text] = ellipses / max(count, 1)
+        out[8, text] = capitals / max(letters, 1)
+        out[9, text] = digits / max(solid, 1)
+        out[10, text] = marks / max(solid, 1)
+        out[11, text] = line_count
+        out[12, text] = paragraph_count
+        out[13, text] = bullets / max(line_count, 1)
+        out[14, text] = line_ellipses / max(line_count, 1)
+        out[15, text] = terminals / max(line_count, 1)
+        out[16, text] = shorts / max(line_count, 1)
+        out[17, text], out[18, text] = _repeated_share(lines, line_chars, line_count, repeats)
+        out[19, text], out[20, text] = _repeated_share(paragraphs, paragraph_chars, paragraph_count, repeats)
+        if ngrams:
+            _repeated_ngrams(words, chars, count, repeats, out, text)

@@ -1,0 +1,1 @@
+"""Texts as kernels see them; characters, encodings, identities, keyed noise."""

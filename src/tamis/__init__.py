@@ -1,0 +1,3 @@
+"""Data curation for language-model pretraining corpora."""
+
+__all__: list[str] = []

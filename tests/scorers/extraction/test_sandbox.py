@@ -1,0 +1,47 @@
+"""A child process outlives neither its time nor its parent's trust."""
+
+import time
+
+import pytest
+
+from tamis.schemas.errors import RunError
+from tamis.scorers.extraction.sandbox import CallFailedError, Sandbox, TimedOutError
+
+
+def test_calls_and_failures() -> None:
+    sandbox = Sandbox("json:loads")
+    assert sandbox.call('"höö"', 30) == "höö"
+    with pytest.raises(CallFailedError, match="JSONDecodeError"):
+        sandbox.call("{", 30)
+    assert sandbox.call('"again"', 30) == "again"
+    sandbox.close()
+    assert sandbox.call('"after close"', 30) == "after close"
+    sandbox.close()
+
+
+def test_timeout_ends_the_child_and_the_next_call_starts_another() -> None:
+    sandbox = Sandbox("os:system")
+    began = time.monotonic()
+    with pytest.raises(TimedOutError):
+        sandbox.call("exec sleep 60", 0.2)
+    assert time.monotonic() - began < 30
+    sandbox.close()
+
+
+def test_large_texts() -> None:
+    sandbox = Sandbox("html:escape")
+    text = "é" * 3_000_000
+    assert sandbox.call(text, 60) == text
+    sandbox.close()
+
+
+def test_a_child_that_dies() -> None:
+    sandbox = Sandbox("builtins:exec")
+    with pytest.raises(CallFailedError, match="died"):
+        sandbox.call("import os; os._exit(3)", 30)
+    sandbox.close()
+
+
+def test_what_cannot_be_imported() -> None:
+    with pytest.raises(RunError, match="no_such_module"):
+        Sandbox("no_such_module:function").call("", 1)
