@@ -40,7 +40,7 @@ def packaged_model() -> Path:
     Raises:
         ModelError: if the installation has lost it.
     """
-    path = Path(__file__).parent / "models" / "lid.176.ftz"
+    path = Path(__file__).parents[1] / "models" / "lid.176.ftz"
     if not path.is_file():
         msg = f"{path} is missing: install tamis again, or give a language model's path"
         raise ModelError(msg)

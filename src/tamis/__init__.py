@@ -1,3 +1,3 @@
 """Data curation for language-model pretraining corpora."""
 
-__all__: list[str] = []
+__all__ = []
