@@ -110,8 +110,10 @@ class RunProgress:
             self._live.update(self._task, completed=done)
         elif now > self._next:
             self._next = now + self.EVERY
-            left = f", about {duration((now - self._began) / done * (self._total - done))} left" if done else ""
-            self._log(f"{self._label}: {done:,} of {self._total:,}{left}")
+            told = f"{self._label}: {done:,} of {self._total:,}"
+            if 0 < done < self._total:
+                told += f", about {duration((now - self._began) / done * (self._total - done))} left"
+            self._log(told)
 
     def finish(self) -> None:
         """The current pass is over."""

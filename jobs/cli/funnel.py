@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tamis.jobs.cli.layout import Column, print_pairs, print_rows
-from tamis.jobs.cli.text import counted, megabytes
+from tamis.jobs.cli.text import counted, file_size
 from tamis.schemas.manifest import Manifest, StepRecord
 
 __all__ = ["balance_lines", "print_funnel", "print_sources"]
@@ -21,7 +21,7 @@ def balance_lines(manifest: Manifest) -> Iterator[str]:
         f"{counted(manifest.read, 'record')} read = {manifest.selected:,} selected + {manifest.rejected:,} rejected + "
         f"{counted(manifest.errors, 'error')}"
     )
-    yield f"{megabytes(manifest.text_bytes)} of text in {manifest.seconds:.1f} s"
+    yield f"{file_size(manifest.text_bytes)} of text in {manifest.seconds:.1f} s"
 
 
 def print_funnel(console: Console, manifest: Manifest) -> None:
@@ -61,7 +61,7 @@ def _top(rules: Counter[str]) -> str:
     top = sorted(rules.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{rule} {rows:,}" for rule, rows in top[:TOP_RULES]]
     if len(top) > TOP_RULES:
-        told.append(f"{counted(len(top) - TOP_RULES, 'other')} {sum(rows for _, rows in top[TOP_RULES:]):,}")
+        told.append(f"{counted(len(top) - TOP_RULES, 'more rule')} {sum(rows for _, rows in top[TOP_RULES:]):,}")
     return ", ".join(told)
 
 

@@ -1,6 +1,7 @@
 """Rows for people at any width: a table where it fits, else a block a row. No name and no value is ever cut."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -95,26 +96,31 @@ def _lines(cells: Sequence[Sequence[str]], columns: Sequence[Column], widths: Se
 
 
 def _folded(text: str, width: int) -> list[str]:
-    """Return the lines of a text: parted at blanks where there are any, and inside words that are too long."""
+    """Return the lines of a text: parted at blanks, in long words behind a slash, and anywhere if there is none."""
     lines = [""]
     for word in text.split(" "):
-        rest = word
-        joined = f"{lines[-1]} {rest}" if lines[-1] else rest
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
         if cell_len(joined) <= width:
             lines[-1] = joined
             continue
-        while cell_len(rest) > width:
-            taken = 0
-            head = ""
-            for character in rest:
-                if taken + cell_len(character) > width and head:
-                    break
-                head += character
-                taken += cell_len(character)
-            lines.append(head)
-            rest = rest[len(head) :]
-        lines.append(rest)
+        lines.append("")
+        for part in re.findall(r"[^/]*/+|[^/]+", word):
+            for piece in _pieces(part, width):
+                if cell_len(lines[-1] + piece) > width:
+                    lines.append("")
+                lines[-1] += piece
     return [line for line in lines if line] or [""]
+
+
+def _pieces(text: str, width: int) -> Iterator[str]:
+    """Yield the text in pieces of this width at most."""
+    piece = ""
+    for character in text:
+        if piece and cell_len(piece + character) > width:
+            yield piece
+            piece = ""
+        piece += character
+    yield piece
 
 
 def _blocks(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

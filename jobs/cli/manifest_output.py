@@ -12,7 +12,7 @@ from rich.console import Console
 from tamis.jobs.cli.console import RunProgress, out_console, say
 from tamis.jobs.cli.funnel import balance_lines, print_funnel, print_sources
 from tamis.jobs.cli.layout import Column, print_rows
-from tamis.jobs.cli.text import counted, harmless, megabytes
+from tamis.jobs.cli.text import counted, file_size, harmless
 from tamis.jobs.manifest.compare import Comparison, Difference, compare
 from tamis.jobs.manifest.file import FATES, read_manifest, shards_of
 from tamis.jobs.manifest.rerun import RerunResult
@@ -80,7 +80,7 @@ def _print_shards(console: Console, manifest: Manifest) -> None:
     for fate in FATES:
         records = shards_of(manifest, fate)
         number, size, text = (sum(getattr(r, name) for r in records) for name in ("rows", "bytes", "text_bytes"))
-        rows.append([fate, f"{len(records):,}", f"{number:,}", megabytes(size), megabytes(text)])
+        rows.append([fate, f"{len(records):,}", f"{number:,}", file_size(size), file_size(text)])
     columns = [Column("fate"), *(Column(name, right=True) for name in ("files", "rows", "size", "text"))]
     print_rows(console, columns, rows, title="shards")
 
@@ -88,7 +88,7 @@ def _print_shards(console: Console, manifest: Manifest) -> None:
 def _print_inputs(console: Console, manifest: Manifest) -> None:
     rows = []
     for record in manifest.inputs[:SHOWN]:
-        size = "-" if record.bytes is None else megabytes(record.bytes)
+        size = "-" if record.bytes is None else file_size(record.bytes)
         digest = record.sha256[:_SHORT] if record.sha256 else record.fingerprint
         rows.append([record.path, record.source, f"{record.records:,}", size, digest])
     columns = [
@@ -146,7 +146,7 @@ def _print_verified(run: str, result: VerifyResult) -> None:
         for sentence in sentences[:SHOWN]:
             say(harmless(f"{word}: {sentence}"))
         _more(len(sentences), {"note": "note", "wrong": "failure"}[word])
-    seen = f"{counted(result.shards, 'shard')} with {counted(result.rows, 'row')} and {megabytes(result.bytes)}"
+    seen = f"{counted(result.shards, 'shard')} with {counted(result.rows, 'row')} and {file_size(result.bytes)}"
     if result.ok:
         say(f"{harmless(run)} is what its manifest says: {seen}; the config's digest and all counts agree")
     else:

@@ -11,8 +11,8 @@ import typer
 
 from tamis.jobs.cli.console import RunProgress, error_console, out_console, say
 from tamis.jobs.cli.funnel import balance_lines, print_funnel
-from tamis.jobs.cli.layout import Column, print_rows
-from tamis.jobs.cli.text import counted, harmless, megabytes
+from tamis.jobs.cli.layout import Column, print_pairs, print_rows
+from tamis.jobs.cli.text import counted, file_size, harmless
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
@@ -143,18 +143,16 @@ def _print_plan(told: Mapping[str, Any]) -> None:
     rows = []
     for source in sorted({file["source"] for file in told["inputs"]}):
         sizes = [file["bytes"] or 0 for file in told["inputs"] if file["source"] == source]
-        rows.append([source, f"{len(sizes):,}", megabytes(sum(sizes))])
+        rows.append([source, f"{len(sizes):,}", file_size(sum(sizes))])
     print_rows(console, [Column("source"), Column("files", right=True), Column("size", right=True)], rows)
     say()
     rows = []
     for step in told["steps"]:
         models = [f"{option}: {m['reference']} ({m['sha256'][:12]})" for option, m in step["models"].items()]
-        # A line a model, the first beside the step.
-        rows.append([step["step"], step["decides"], models[0] if models else ""])
-        rows += [["", "", model] for model in models[1:]]
+        rows.append([step["step"], step["decides"], ", ".join(models)])
     print_rows(console, [Column("step"), Column("decides"), Column("models", wrap=True)], rows)
     say()
-    say(harmless(f"columns added: {', '.join(told['columns']) or 'none'}"))
+    print_pairs(console, [("columns added:", ", ".join(told["columns"]) or "none")])
     need = told["memory"]
     worker, shared, disk = (need[name] / 1e6 for name in ("worker", "shared", "disk"))
     say(f"memory: about {worker:,.0f} MB a worker, {shared:,.0f} MB of models mapped once")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tamis.jobs.unprintable import UNPRINTABLE
 
-__all__ = ["counted", "duration", "figure", "harmless", "megabytes", "one_line"]
+__all__ = ["counted", "duration", "figure", "file_size", "harmless", "one_line"]
 
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _BLANKS = re.compile(r"\s+")
@@ -96,10 +96,13 @@ def _fraction(value: float) -> str:
     return f"{value:.3e}"
 
 
-def megabytes(size: float) -> str:
-    """Return a number of bytes in MB, with as many decimals as make sense."""
-    mega = size / 1e6
-    return f"{mega:,.0f} MB" if mega >= 100 else f"{mega:,.1f} MB" if mega >= 0.1 or not mega else f"{mega:.3f} MB"
+def file_size(size: float) -> str:
+    """Return a number of bytes: "512 B", "20 kB", "2.2 MB", "1,234 MB"."""
+    if size < 1000:
+        return f"{size:.0f} B"
+    if size < 100_000:
+        return f"{size / 1e3:.0f} kB"
+    return f"{size / 1e6:,.1f} MB" if size < 100e6 else f"{size / 1e6:,.0f} MB"
 
 
 def duration(seconds: float) -> str:

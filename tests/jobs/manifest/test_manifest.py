@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tamis.jobs.cli.manifest import diff, rerun, show, verify
+from tamis.jobs.cli.manifest_output import diff, rerun, show, verify
 from tamis.jobs.manifest.compare import compare
 from tamis.jobs.manifest.file import files_of, inside, read_manifest
 from tamis.schemas.base import digest
@@ -267,7 +267,7 @@ def test_files_lie_inside_or_elsewhere(made, monkeypatch):
 def test_showing_a_run(made, capsys):
     show(str(made))
     out = capsys.readouterr().out
-    assert "8 records read = 3 selected + 4 rejected + 1 errors" in out
+    assert "8 records read = 3 selected + 4 rejected + 1 error" in out
     assert "language 2, language_score_min 1" in out
     assert "warning: a warning of the run" in out
     assert all(name in out for name in ("web.jsonl", "exact_dedup", "0.9103"))
@@ -323,12 +323,17 @@ def test_other_models_and_programs_are_reasons(tmp_path, made):
     other = tmp_path / "other"
     make_run(other, documents)
 
+    def with_model(manifest, sha256):
+        manifest["models"] = [{"step": "language", "option": "model", "reference": "m", "sha256": sha256}]
+
     def change(manifest):
-        manifest["models"] = [{"step": "language", "option": "model", "reference": "m", "sha256": "1" * 64}]
+        with_model(manifest, "1" * 64)
         manifest["provenance"] |= {"code_sha256": "2" * 64, "tamis": "9.9"}
         manifest["provenance"]["packages"]["numpy"] = "0.1"
 
     edit(other, change)
+    assert "- model language.model: only the second has it" in compare(str(made), str(other)).why
+    edit(made, lambda manifest: with_model(manifest, "2" * 64))
     why = compare(str(made), str(other), documents=False).why
     assert "- model language.model: other content" in why
     assert any(sentence.startswith("- package numpy: ") for sentence in why)

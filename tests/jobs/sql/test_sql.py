@@ -6,11 +6,11 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from rich.console import Console
 
-from tamis.jobs.sql import prompt as sql_prompt
-from tamis.jobs.sql.output import FETCH
-from tamis.jobs.sql.query import connect, run_query
+from tamis.jobs.cli import sql_prompt
+from tamis.jobs.cli.console import SafeConsole
+from tamis.jobs.cli.sql_query import run_query
+from tamis.jobs.sql.query import FETCH, connect
 from tamis.schemas.errors import ConfigError, RunError
 from tamis.schemas.tables import DOCUMENT_SCHEMA, REJECTED_SCHEMA
 from tests.jobs.handmade import DOCUMENTS, edit, make_run
@@ -192,7 +192,7 @@ def test_a_table_is_cut_counted_and_cannot_drive_the_terminal(made, capsys):
     run_query(made[0], "SELECT doc_id, text FROM documents ORDER BY 1", limit=2)
     out = capsys.readouterr().out
     assert "\x1b" not in out
-    assert "Second text, with a [31mline [0m break and ünïcode." in out
+    assert "Second text, with a \\x1b[31mline\\x1b[0m break and ünïcode." in out
     assert "the first 2 rows: --limit shows more" in out
     run_query(made[0], "SELECT repeat('x', 500) AS long")
     out = capsys.readouterr().out
@@ -206,13 +206,13 @@ def test_a_table_is_cut_counted_and_cannot_drive_the_terminal(made, capsys):
 
 def test_on_a_terminal_long_text_gives_way(made, capsys, monkeypatch):
     def console():
-        return Console(width=50, force_terminal=True, color_system=None)
+        return SafeConsole(width=50, force_terminal=True, color_system=None)
 
-    monkeypatch.setattr("tamis.jobs.sql.output.out_console", console)
+    monkeypatch.setattr("tamis.jobs.cli.sql_output.out_console", console)
     run_query(made[0], "SELECT doc_id, language_score, repeat(text, 30) AS long FROM selected ORDER BY 1")
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert max(map(len, lines)) == 50
-    assert lines[0].startswith("doc_id   language_s")
+    assert lines[0].startswith("doc_id   language_score   long")
     assert lines[2].startswith("a0 ")
     assert lines[2].endswith("…")
     run_query(made[0], "SELECT * FROM selected LIMIT 1")
@@ -318,7 +318,7 @@ def test_commands(made, monkeypatch, capsys):
     assert out.startswith("documents  doc_id, url, source, fate, step")
     assert "the rule's reason, as in rejected" in out
     assert "Ctrl-D" in out
-    assert "the first 1 rows" in out
+    assert "the first 1 row: .limit N shows more" in out
     assert "never" not in out
 
 
