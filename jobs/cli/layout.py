@@ -124,6 +124,9 @@ def _pieces(text: str, width: int) -> Iterator[str]:
 
 
 def _blocks(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    if not rows:
+        for line in _folded(", ".join(column.name for column in columns), max(LEAST, console.width)):
+            _print(console, line)
     for row in rows:
         head = f"{columns[0].name}: " if columns[0].name else ""
         for number, line in enumerate(_folded(head + row[0], max(LEAST, console.width))):
