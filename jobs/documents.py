@@ -11,7 +11,7 @@ from tamis.pipeline.formats.reader import plan_splits, read_split
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import DataError
 
-__all__ = ["Observer", "RecordProblem", "documents", "ignore", "texts"]
+__all__ = ["DocumentsRead", "Observer", "RecordProblem", "documents", "ignore", "texts"]
 
 SPLIT_BYTES = 128 << 20
 
@@ -33,12 +33,23 @@ class RecordProblem:
     detail: str
 
 
-Observer: TypeAlias = Callable[[RecordProblem], None]
-"""Told of every record that couldn't be read or scored, as it is met."""
+@dataclass(frozen=True, slots=True)
+class DocumentsRead:
+    """Some documents more.
+
+    Attributes:
+        number: how many.
+    """
+
+    number: int
 
 
-def ignore(problem: RecordProblem) -> None:
-    """Take notice of no problem: the observer where none is given."""
+Observer: TypeAlias = Callable[[RecordProblem | DocumentsRead], None]
+"""Told of every record that couldn't be read or scored, and of documents as they are read."""
+
+
+def ignore(event: RecordProblem | DocumentsRead) -> None:
+    """Take notice of nothing: the observer where none is given."""
 
 
 def documents(
@@ -50,7 +61,7 @@ def documents(
         paths: files, folders, globs.
         options: how they are read.
         source: the label of the documents.
-        observe: told of the records that can't be read.
+        observe: told of the records that can't be read, and how many documents were.
 
     Raises:
         InputError: if a pattern names no file, or a file can't be read at all.
@@ -61,6 +72,7 @@ def documents(
                 for error in read.errors.to_pylist():
                     observe(RecordProblem(error["uri"], error["record"] or "", error["error"], error["detail"] or ""))
                 if read.documents.num_rows:
+                    observe(DocumentsRead(read.documents.num_rows))
                     yield read.documents
 
 
@@ -71,7 +83,7 @@ def texts(paths: Sequence[str], options: ReadOptions, what: str, *, observe: Obs
         paths: files, folders, globs.
         options: how they are read.
         what: what the texts are, for the message.
-        observe: told of the records that can't be read.
+        observe: told of the records that can't be read, and how many documents were.
 
     Raises:
         DataError: if there is none; the message says of what.

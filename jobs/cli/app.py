@@ -32,7 +32,7 @@ def main() -> None:
     debug = debugging()
     silence_beam()
     try:
-        app()
+        app(prog_name="tamis")
     except ConfigError as error:
         if debug:
             raise
@@ -176,7 +176,7 @@ def plan(
     short_help="Score local files and print or write the columns.",
     epilog=examples(
         "tamis score forum.csv --step language --limit 5",
-        "tamis score web.jsonl.zst --step '{heuristics: {presets: [c4]}}' -o x.parquet",
+        "tamis score web.jsonl --step '{heuristics: {presets: [c4]}}' -o x.parquet",
         "head -n 100 web.jsonl | tamis score - --step language --json",
     ),
 )

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from tamis.jobs.cli.text import duration, harmless
 
-__all__ = ["RunProgress", "SafeConsole", "error_console", "out_console", "say"]
+__all__ = ["RunProgress", "SafeConsole", "error_console", "out_console", "say", "stamped"]
 
 WIDTH = 80
 """Columns where neither a terminal nor COLUMNS says how many."""
@@ -63,6 +63,11 @@ def say(text: str = "", console: Console | None = None) -> None:
     """Print a sentence for people: on a terminal folded between words, elsewhere on a line of its own."""
     console = console or out_console()
     console.print(text, soft_wrap=not console.is_terminal)
+
+
+def stamped(line: str) -> str:
+    """Return a line of a log: with the time, UTC, before it."""
+    return f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ} {line}"
 
 
 class RunProgress:
@@ -126,5 +131,4 @@ class RunProgress:
 
     def _log(self, line: str) -> None:
         if not self._quiet:
-            now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            self._console.print(line if self._console.is_terminal else f"{now} {line}", soft_wrap=True)
+            self._console.print(line if self._console.is_terminal else stamped(line), soft_wrap=True)

@@ -68,9 +68,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int)
     return None
 
 
-def _table(
-    console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]], widths: Sequence[int]
-) -> None:
+def _table(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
     heads = [[column.name] for column in columns]
     for line in _lines(heads, columns, widths):
         _print(console, Text(line, style="bold"))

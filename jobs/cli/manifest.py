@@ -11,9 +11,7 @@ __all__ = ["manifest_app"]
 manifest_app = group(about="Show, verify, compare and repeat finished runs.")
 
 
-@manifest_app.command(
-    "show", short_help="Summarise a run.", epilog=examples("tamis manifest show runs/demo")
-)
+@manifest_app.command("show", short_help="Summarise a run.", epilog=examples("tamis manifest show runs/demo"))
 def show_command(run_folder: RunFolder, as_json: AsJson = False) -> None:
     """Summarise a run: its funnel, sources, inputs, models, shards."""
     from tamis.jobs.cli.manifest_output import show

@@ -53,9 +53,9 @@ def show(run: str, *, as_json: bool = False) -> None:
     made = manifest.provenance
     say(harmless(f"{manifest.name}: {run}"))
     say(harmless(f"config {manifest.config_sha256}"))
-    commit = f", commit {made.git_commit}" if made.git_commit else ""
-    say(harmless(f"begun {manifest.started}, {manifest.seconds:,.1f} s"))
-    say(harmless(f"tamis {made.tamis}{commit}, Python {made.python}"))
+    say(harmless(f"begun {manifest.started}, {manifest.seconds:,.1f} s; tamis {made.tamis}, Python {made.python}"))
+    if made.git_commit:
+        say(harmless(f"commit {made.git_commit}"))
     for line in balance_lines(manifest):
         say(line)
     say()
@@ -233,9 +233,7 @@ def rerun(
     """
     silence_beam()
     progress = RunProgress(quiet=quiet)
-    result = repeat(
-        run, output, workers=workers, runner=runner, options=options, fresh=fresh, progress=progress
-    )
+    result = repeat(run, output, workers=workers, runner=runner, options=options, fresh=fresh, progress=progress)
     if as_json:
         _json({"same": result.same} | dataclasses.asdict(result.comparison))
     elif not (quiet and result.same):

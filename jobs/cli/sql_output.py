@@ -145,9 +145,7 @@ def _fitted(widest: Sequence[int], least: Sequence[int], room: int) -> list[int]
     return widths
 
 
-def _line(
-    console: Console, cells: Sequence[str], widths: Sequence[int], sides: Sequence[str], style: str = ""
-) -> None:
+def _line(console: Console, cells: Sequence[str], widths: Sequence[int], sides: Sequence[str], style: str = "") -> None:
     parts = []
     for cell, width, side in zip(cells, widths, sides, strict=True):
         text = _cut(cell, width)

@@ -24,7 +24,7 @@ from tamis.schemas.errors import ConfigError, TamisError
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
-__all__ = ["prompt"]
+__all__ = ["history", "prompt"]
 
 COMMANDS = {
     ".help": "this list",
@@ -182,7 +182,7 @@ def _session(session: _Prompt) -> "PromptSession[str]":
     words |= dict.fromkeys(views, "view") | {command.split()[0]: "command" for command in COMMANDS}
     bindings = KeyBindings()
     asking: PromptSession[str] = PromptSession(
-        history=_history(),
+        history=history(),
         completer=WordCompleter(list(words), meta_dict=words, ignore_case=True, pattern=re.compile(r"\.?\w+")),
         complete_while_typing=False,
         multiline=True,
@@ -197,7 +197,8 @@ def _session(session: _Prompt) -> "PromptSession[str]":
     return asking
 
 
-def _history() -> Any:
+def history() -> Any:
+    """Return the prompt's history: a file of the user's own, or memory where none can be written."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"

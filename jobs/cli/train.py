@@ -32,14 +32,13 @@ def dsir_command(
     ngrams: Annotated[int, typer.Option(min=1, max=16, metavar="N", help="The longest n-grams.")] = 2,
     buckets: Annotated[int, typer.Option(min=1, metavar="N", help="Buckets that n-grams are hashed to.")] = 10_000,
     hash_: Annotated[str, typer.Option("--hash", metavar="NAME", help="fast or sha256.")] = "fast",
-    tokens: Annotated[
-        str, typer.Option(metavar="NAME", help="wordpunct, words, or a tokenizer's file.")
-    ] = "wordpunct",
+    tokens: Annotated[str, typer.Option(metavar="NAME", help="wordpunct, words, or a tokenizer's file.")] = "wordpunct",
     smoothing: Annotated[float, typer.Option(min=0, metavar="X", help="Pseudo-count of the targets.")] = 0.0,
     max_ngrams: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="N-grams to fit each side on; all if absent.")
     ] = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit DSIR's ratio of target to raw pool, for `dsir: {model: FOLDER}`."""
     from tamis.jobs.cli.train_output import dsir
@@ -57,6 +56,7 @@ def dsir_command(
         smoothing=smoothing,
         max_ngrams=max_ngrams,
         as_json=as_json,
+        quiet=quiet,
     )
 
 
@@ -69,18 +69,14 @@ def dsir_command(
     ),
 )
 def lm_command(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Training documents: files, folders or globs.")
-    ],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Training documents: files, folders or globs.")],
     output: ModelFolder,
     text: TextField = "text",
     order: Annotated[int, typer.Option(min=1, max=6, metavar="N", help="The longest n-grams.")] = 5,
     normalizer: Annotated[
         str | None, typer.Option(metavar="NAME", help="ccnet, ccnet-blanks, none, ...; ccnet if absent.")
     ] = None,
-    mode: Annotated[
-        str | None, typer.Option(metavar="NAME", help="ccnet, oscar or kenlm: how scoring counts.")
-    ] = None,
+    mode: Annotated[str | None, typer.Option(metavar="NAME", help="ccnet, oscar or kenlm: how scoring counts.")] = None,
     policy: Annotated[
         str | None, typer.Option(metavar="NAME", help="document, lines or nonblank_lines: what a sentence is.")
     ] = None,
@@ -121,6 +117,7 @@ def lm_command(
     ] = 0.2,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --harmful: draws the split of groups.")] = 0,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train an n-gram model (KenLM's) of good or of harmful text, for `perplexity: {model: FOLDER}`."""
     from tamis.jobs.cli.train_output import lm
@@ -139,6 +136,7 @@ def lm_command(
         language_field=language_field,
         source_field=source_field,
         as_json=as_json,
+        quiet=quiet,
     )
 
 

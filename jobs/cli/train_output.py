@@ -1,5 +1,6 @@
 """Carries out `tamis train`: calls the training with progress and observers, and says what came of it."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from tamis.pipeline.formats.options import ReadOptions
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError
+from tamis.scorers.models.folder import read_model_folder
 from tamis.scorers.perplexity.calibration import Metrics
 from tamis.scorers.perplexity.harmful import TrainedHarmful
 from tamis.scorers.perplexity.training import TrainedModel
@@ -41,15 +43,16 @@ def dsir(
     smoothing: float,
     max_ngrams: int | None,
     as_json: bool = False,
+    quiet: bool = False,
 ) -> None:
-    """Carry out `tamis train dsir`.
+    """Carry out `tamis train dsir`; the options are those of `train_dsir` and `features_from`.
 
     Raises:
         TamisError: whatever stopped it, in a sentence.
     """
     targets = targets_from(target)
     features = features_from(ngrams, buckets, hash_, tokens)
-    with Problems() as problems:
+    with Problems(progress=not quiet) as problems:
         trained = train_dsir(
             raw,
             targets,
@@ -63,6 +66,7 @@ def dsir(
         )
     if as_json:
         _json(_dsir_told(trained, folder, problems.count))
+    if as_json or quiet:
         return
     total = sum(trained.target_ngrams.values())
     say(f"{harmless(folder)}: {counted(trained.pool_ngrams, 'n-gram')} of the pool, {total:,} of targets")
@@ -93,6 +97,7 @@ def lm(
     language_field: str | None = None,
     source_field: str | None = None,
     as_json: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Carry out `tamis train lm`.
 
@@ -109,6 +114,7 @@ def lm(
         language_field: their field of the language.
         source_field: their field of the source.
         as_json: print JSON.
+        quiet: print nothing but problems.
 
     Raises:
         TamisError: whatever stopped it, in a sentence.
@@ -116,7 +122,7 @@ def lm(
     options = ReadOptions(text=text)
     told: dict[str, Any] = {"folder": str(folder), "order": order}
     lines: list[str] = []
-    with Problems() as problems:
+    with Problems(progress=not quiet) as problems:
         if harmful is not None:
             named = [name for name, value in quality.items() if value is not None]
             if named:
@@ -139,7 +145,6 @@ def lm(
                 **quality,
             )
             told |= {
-                "sha256": model.folder.digest,
                 "documents": model.documents,
                 "tokens": model.details.tokens,
                 "estimator": model.details.estimator,
@@ -151,10 +156,9 @@ def lm(
             )
             told["percentile_documents"] = sample
             lines.append(f"{folder}: percentiles of {counted(sample, 'document')}")
-    if as_json:
-        _json(told | {"unreadable": problems.count})
-        return
-    for line in lines:
+    if as_json:  # percentiles are part of the folder, so that its digest is taken last
+        _json(told | {"sha256": read_model_folder(folder, verify=False).digest, "unreadable": problems.count})
+    for line in lines if not (as_json or quiet) else ():
         say(harmless(line))
 
 
@@ -168,16 +172,10 @@ def _quality_line(model: TrainedModel, folder: Path, order: int) -> str:
 def _harmful_told(found: TrainedHarmful) -> dict[str, Any]:
     measured = {"validation": found.validation, "test": found.test}
     return {
-        "sha256": found.folder.digest,
         "threshold": found.calibration.threshold,
         "documents": {split: list(numbers) for split, numbers in found.documents.items()},
-        **{name: None if metrics is None else _metrics(metrics) for name, metrics in measured.items()},
+        **{name: None if metrics is None else dataclasses.asdict(metrics) for name, metrics in measured.items()},
     }
-
-
-def _metrics(metrics: Metrics) -> dict[str, float]:
-    names = ("macro_f1", "harmful_precision", "harmful_recall", "harmful", "clean_precision", "clean_recall", "clean")
-    return {name: getattr(metrics, name) for name in names}
 
 
 def _harmful_lines(found: TrainedHarmful, folder: Path) -> list[str]:

@@ -70,21 +70,24 @@ def interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], T]) 
     """
     done: list[T] = []
     failed: list[BaseException] = []
+    over = threading.Event()  # joining a thread isn't safe here: Python forgets one whose join was interrupted
 
     def compute() -> None:
         try:
             done.append(work())
         except BaseException as error:  # noqa: BLE001  (raised again, in the thread that asked)
             failed.append(error)
+        finally:
+            over.set()
 
-    thread = threading.Thread(target=compute, name="duckdb", daemon=True)
-    thread.start()
+    threading.Thread(target=compute, name="duckdb", daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(_POLL)
+        while not over.wait(_POLL):
+            pass
     except KeyboardInterrupt:
         connection.interrupt()
-        thread.join()
+        while not over.wait(_POLL):  # again, if it had only just begun
+            connection.interrupt()
         raise
     if failed:
         raise failed[0]

@@ -1,7 +1,6 @@
 """What a person sees first fits 80 columns: no name is cut, no line is longer, at any number of digits."""
 
 import random
-
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ def large_run(folder: Path, scale: int) -> Path:
             step = {"label": label, "verb": label.partition(".")[0], "counts": [counts], "seconds": scale / 7}
             manifest["steps"].append(step)
         number = {name: draw.randint(1, scale) for name in ("read", "selected", "rejected", "errors")}
-        manifest["sources"] = {name: number for name in ("web", "encyclopedia", "common-crawl-2024-10")}
+        manifest["sources"] = dict.fromkeys(("web", "encyclopedia", "common-crawl-2024-10"), number)
         manifest["models"] = [
             {"step": label, "option": "model", "reference": f"models/of/{label}/{'long-' * 12}name", "sha256": "0" * 64}
             for label in LABELS
@@ -120,5 +119,3 @@ def test_reasons_stand_below_the_table(tmp_path: Path, capsys: Any) -> None:
         '  tamis sql run "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"\n'
         '  tamis sql run "SELECT step, error, count(*) FROM errors GROUP BY ALL"\n'
     )
-
-

@@ -27,9 +27,7 @@ def printed(width: int, columns: list[Column], rows: list[list[str]]) -> str:
     st.lists(st.booleans(), min_size=3, max_size=3),
     st.integers(0, 3),
 )
-def test_all_names_and_values_are_there(
-    width: int, rows: list[tuple[str, ...]], right: list[bool], wrap: int
-) -> None:
+def test_all_names_and_values_are_there(width: int, rows: list[tuple[str, ...]], right: list[bool], wrap: int) -> None:
     names = ("step", "most rejected by", "documents")
     columns = [Column(name, right=right[i], wrap=i == wrap) for i, name in enumerate(names)]
     shown = printed(width, columns, [list(row) for row in rows])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import tamis.jobs.score as scoring
 from tamis.jobs.cli.score import score_files
-from tamis.jobs.documents import RecordProblem
+from tamis.jobs.documents import DocumentsRead, RecordProblem
 from tamis.jobs.score import score_documents, write_scores
 from tamis.jobs.unprintable import UNPRINTABLE
 from tamis.schemas.config import Config, parse_config
@@ -32,10 +32,11 @@ STEPS: dict[str, list[str]] = {
 FAULTS = Path(__file__).parents[2] / "golden" / "score_command"
 
 
-def score(*files: Any, steps: Any = ("language",), output: Any = None, limit: Any = None, as_json: bool = False) -> None:
+def score(*files: Any, steps: Any = ("language",), output: Any = None, as_json: bool = False) -> None:
     paths = [str(file) for file in files]
+    options = {"text": "text", "id": None, "format": None}
     out = None if output is None else str(output)
-    score_files(paths, list(steps), {"text": "text", "id": None, "format": None}, output=out, limit=limit, as_json=as_json)
+    score_files(paths, list(steps), options, output=out, limit=None, as_json=as_json)
 
 
 def config_of(path: Path, *steps: Any) -> Config:
@@ -84,7 +85,7 @@ def test_no_document_leaves_a_valid_file(step: str, tmp_path: Path, capsys: Any)
     assert table.schema == pq.read_schema(tmp_path / "full.parquet")
     head = files["csv"].read_text().splitlines()
     assert head == (tmp_path / "full.csv").read_text().splitlines()[:1]
-    assert list(csv.reader(head))[0] == table.schema.names
+    assert next(iter(csv.reader(head))) == table.schema.names
     assert files["jsonl"].read_bytes() == b""
     score(FAULTS / "blank.jsonl", steps=[step])
     assert capsys.readouterr().out == "no document in the input\n"
@@ -177,9 +178,10 @@ def test_failures_are_told_and_leave_nulls(tmp_path: Path, monkeypatch: Any, cap
         return pa.RecordBatch.from_arrays(nulls, schema=stage.schema), [(0, "KeyError", "'\x1b[1m'")]
 
     monkeypatch.setattr(scoring, "annotate_batch", failing)
-    problems: list[RecordProblem] = []
-    scores = score_documents(config_of(path, "exact_dedup"), limit=1, observe=problems.append)
+    events: list[RecordProblem | DocumentsRead] = []
+    scores = score_documents(config_of(path, "exact_dedup"), limit=1, observe=events.append)
     batch = next(scores.batches)
+    problems = [event for event in events if isinstance(event, RecordProblem)]
     assert batch.column("text_hash").null_count == 1
     assert [problem.error for problem in problems] == ["invalid_json", "KeyError"]
     assert problems[1].record == batch.column("doc_id")[0].as_py()

@@ -11,6 +11,7 @@ import pytest
 from tamis.jobs.cli.manifest_output import diff, rerun, show, verify
 from tamis.jobs.manifest.compare import compare
 from tamis.jobs.manifest.file import files_of, inside, read_manifest
+from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import digest
 from tamis.schemas.config import parse_config, significant
 from tamis.schemas.errors import ConfigError, RunError
@@ -76,15 +77,15 @@ def test_a_cut_shard_is_found(made):
     assert any(f"{WEB} can't be read: " in sentence for sentence in found)
 
 
-def test_a_missing_shard_and_strangers_are_named(made):
+def test_a_missing_shard_and_unknown_files_are_named(made):
     (made / WEB).unlink()
     (made / "rejected" / "part-00007.parquet").write_bytes(b"")
     (made / "selected" / "notes.txt").write_text("mine")
     (made / "errors" / ".hidden.tmp").write_text("left by a crash, read by nobody")
     assert failures(made) == [
         f"{WEB} is missing",
-        "selected/notes.txt is a stranger: the manifest doesn't name it",
-        "rejected/part-00007.parquet is a stranger: the manifest doesn't name it",
+        "selected/notes.txt is no file of the run: the manifest doesn't name it",
+        "rejected/part-00007.parquet is no file of the run: the manifest doesn't name it",
     ]
 
 
@@ -205,6 +206,46 @@ def test_changed_inputs_are_notes_unless_asked_for(made, tmp_path):
     assert result.ok
     assert result.notes == (f"input {path} is no longer there, or can't be read",)
     assert failures(made, inputs=True) == list(result.notes)
+
+
+def test_inputs_without_a_digest_are_said(made, capsys):
+    def change(manifest):
+        manifest["inputs"][0] |= {
+            "sha256": None,
+            "fingerprint": filesystem.info(manifest["inputs"][0]["path"]).fingerprint,
+        }
+
+    edit(made, change)
+    assert verify(str(made)).notes == ()
+    result = verify(str(made), inputs=True)
+    assert result.ok
+    assert [note.partition(",")[0] for note in result.notes] == [
+        "not checked by content: 1 input was recorded without a SHA-256"
+    ]
+    assert "note: not checked by content: 1 input" in capsys.readouterr().out
+
+
+def test_many_notes_are_counted_and_not_listed(made, capsys):
+    def change(manifest):
+        record = manifest["inputs"][0]
+        manifest["inputs"] += [record | {"path": f"absent-{number}", "records": 0} for number in range(50)]
+
+    edit(made, change)
+    result = verify(str(made))
+    assert len(result.notes) == 50
+    out = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("note: ") for line in out) == 20
+    assert "and 30 more of 50 notes; --json has all" in out
+
+
+def test_quiet_is_quiet_unless_something_is_wrong(made, capsys):
+    verify(str(made), quiet=True)
+    assert capsys.readouterr() == ("", "")
+    (made / WEB).unlink()
+    verify(str(made), quiet=True)
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert f"wrong: {WEB} is missing" in told.out
 
 
 def test_a_result_as_json(made, capsys):
