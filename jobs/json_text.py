@@ -1,6 +1,7 @@
 """JSON that loses nothing of what a table holds: exact decimals, equal names, characters that drive no terminal."""
 
 import datetime as dt
+import functools
 import json
 import math
 import re
@@ -19,6 +20,8 @@ _PLACES = 60
 def unique_names(names: Sequence[str]) -> list[str]:
     """Return the names, each of several equal ones with a number: `n`, `n_1`, `n_2`; none that is there already."""
     taken = set(names)
+    if len(taken) == len(names):
+        return list(names)
     seen: set[str] = set()
     told = []
     for name in names:
@@ -35,7 +38,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
 def json_object(names: Sequence[str], values: Sequence[Any]) -> str:
     """Return one JSON object; of equal names none is lost, see `unique_names`."""
     pairs = zip(unique_names(names), values, strict=True)
-    return "{" + ", ".join(f"{_string(name)}: {json_text(value)}" for name, value in pairs) + "}"
+    return "{" + ", ".join(f"{_key(name)}: {json_text(value)}" for name, value in pairs) + "}"
 
 
 def json_text(value: Any) -> str:
@@ -71,6 +74,11 @@ def json_text(value: Any) -> str:
 
 def _string(text: str) -> str:
     return UNPRINTABLE.sub(_escaped, json.dumps(text, ensure_ascii=False))
+
+
+@functools.lru_cache(4096)
+def _key(name: str) -> str:
+    return _string(name)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -41,6 +41,11 @@ def main() -> None:
         if debug:
             raise
         _fail(str(error), 1)
+    except UnicodeEncodeError as error:  # CSV, say, on a terminal that isn't UTF-8
+        if debug:
+            raise
+        told = f"the output's encoding, {error.encoding}, lacks a character that was to be written"
+        _fail(f"{told}: set PYTHONIOENCODING=utf-8", 1)
     except OSError as error:  # a full disk, a folder that can't be written
         if debug:
             raise

@@ -1,7 +1,9 @@
 """What a person sees while a run works: a progress bar on a terminal, plain lines with their time in a log."""
 
 import datetime as dt
+import json
 import os
+import re
 import sys
 import time
 from typing import Any
@@ -20,7 +22,7 @@ from rich.text import Text
 
 from tamis.jobs.cli.text import duration, harmless
 
-__all__ = ["RunProgress", "SafeConsole", "error_console", "out_console", "say", "stamped"]
+__all__ = ["RunProgress", "SafeConsole", "error_console", "out_console", "say", "stamped", "write_json"]
 
 WIDTH = 80
 """Columns where neither a terminal nor COLUMNS says how many."""
@@ -63,6 +65,13 @@ def say(text: str = "", console: Console | None = None) -> None:
     """Print a sentence for people: on a terminal folded between words, elsewhere on a line of its own."""
     console = console or out_console()
     console.print(text, soft_wrap=not console.is_terminal)
+
+
+def write_json(text: str) -> None:
+    r"""Write a line of JSON to the standard output; where that isn't UTF-8, with its characters as `\uXXXX`."""
+    if not (sys.stdout.encoding or "utf-8").lower().startswith("utf"):
+        text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    sys.stdout.write(text + "\n")
 
 
 def stamped(line: str) -> str:

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.text import Text
 
 from tamis.jobs.cli.layout import Column, print_pairs, print_rows
 from tamis.jobs.cli.text import counted, file_size
@@ -43,7 +42,7 @@ def print_funnel(console: Console, manifest: Manifest) -> None:
     print_rows(console, columns, rows, title="steps")
     if reasons:
         console.print()
-        console.print(Text("most rejected by", style="bold"))
+        console.print("most rejected by", style="bold")
         # One by one, so that each stands on a line of its own.
         width = max(len(label) for label, _ in reasons)
         for label, told in reasons:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.text import Text
 
 from tamis.jobs.cli.text import harmless
 
@@ -14,6 +13,7 @@ __all__ = ["Column", "print_pairs", "print_rows"]
 
 GAP = 2
 """Blanks between two columns."""
+BOLD = "bold"
 LEAST = 24
 """A column that may be folded gets so many characters at least."""
 
@@ -46,7 +46,7 @@ def print_rows(
     """
     shown = [[harmless(cell) for cell in row] for row in rows]
     if title is not None:
-        console.print(Text(harmless(title), style="bold"))
+        _print(console, harmless(title), BOLD)
     widths = _widths(columns, shown, console.width)
     if widths is None:
         _blocks(console, columns, shown)
@@ -71,7 +71,7 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int)
 def _table(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
     heads = [[column.name] for column in columns]
     for line in _lines(heads, columns, widths):
-        _print(console, Text(line, style="bold"))
+        _print(console, line, BOLD)
     mark = "─" if console.encoding.lower().startswith("utf") else "-"
     _print(console, (" " * GAP).join(mark * width for width in widths))
     for row in rows:
@@ -128,7 +128,7 @@ def _blocks(console: Console, columns: Sequence[Column], rows: Sequence[Sequence
     for row in rows:
         head = f"{columns[0].name}: " if columns[0].name else ""
         for number, line in enumerate(_folded(head + row[0], max(LEAST, console.width))):
-            _print(console, Text(line, style="bold" if not number else ""))
+            _print(console, line, BOLD if not number else None)
         pairs = [(column.name, cell) for column, cell in zip(columns[1:], row[1:], strict=True)]
         print_pairs(console, pairs, indent=GAP)
 
@@ -161,6 +161,6 @@ def _filled(text: str, width: int) -> str:
     return text + " " * (width - cell_len(text))
 
 
-def _print(console: Console, line: str | Text) -> None:
+def _print(console: Console, line: str, style: str | None = None) -> None:
     """Print a line as it is: it was laid out for the width."""
-    console.print(line, soft_wrap=True)
+    console.print(line, style=style, soft_wrap=True)

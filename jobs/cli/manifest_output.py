@@ -19,7 +19,6 @@ from tamis.jobs.manifest.rerun import RerunResult
 from tamis.jobs.manifest.rerun import rerun as repeat
 from tamis.jobs.manifest.verify import VerifyResult
 from tamis.jobs.manifest.verify import verify as check
-from tamis.pipeline.graph.engine import silence_beam
 from tamis.schemas.manifest import Manifest
 
 __all__ = ["diff", "rerun", "show", "verify"]
@@ -231,7 +230,6 @@ def rerun(
     Raises:
         TamisError: whatever stopped the run, in a sentence.
     """
-    silence_beam()
     progress = RunProgress(quiet=quiet)
     result = repeat(run, output, workers=workers, runner=runner, options=options, fresh=fresh, progress=progress)
     if as_json:

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tamis.jobs.cli.console import error_console, out_console, say
+import pyarrow as pa
+
+from tamis.jobs.cli.console import error_console, out_console, say, write_json
 from tamis.jobs.cli.layout import Column, print_rows
 from tamis.jobs.cli.problems import Problems
 from tamis.jobs.cli.text import counted, figure, harmless, one_line
@@ -85,7 +87,8 @@ def _print_json(scores: Scores) -> None:
     names = [name for name in scores.schema.names if name not in _UNSHOWN or name in scores.added]
     for batch in scores.batches:
         columns = [batch.column(name).to_pylist() for name in names]
-        sys.stdout.writelines(json_object(names, row) + "\n" for row in zip(*columns, strict=True))
+        for row in zip(*columns, strict=True):
+            write_json(json_object(names, row))
 
 
 def _print_table(scores: Scores, *, more: bool) -> None:
@@ -104,7 +107,5 @@ def _print_table(scores: Scores, *, more: bool) -> None:
         say(f"the first {counted(len(rows), 'document')}; --limit shows more, --output writes all")
 
 
-def _is_number(type_: Any) -> bool:
-    import pyarrow as pa
-
+def _is_number(type_: pa.DataType) -> bool:
     return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_))

@@ -1,6 +1,7 @@
 """Shows the rows of a query: a table for people, CSV, TSV or JSON lines for programs."""
 
 import csv
+import json
 import sys
 from collections.abc import Sequence
 from decimal import Decimal
@@ -10,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from tamis.jobs.cli.console import out_console, say
+from tamis.jobs.cli.console import out_console, say, write_json
 from tamis.jobs.cli.text import counted, harmless, one_line
 from tamis.jobs.json_text import json_object, json_text, unique_names
 from tamis.jobs.sql.query import Rows
@@ -31,6 +32,8 @@ GAP = 3
 """Blanks between two columns."""
 PIPED_WIDTH = 200
 CUT = "…"
+LARGE, HUGE = 1e6, 1e15
+"""Fractions between these are shown without an exponent."""
 
 
 def checked_format(name: str) -> Format:
@@ -64,7 +67,7 @@ def show_rows(rows: Rows, format_: Format, limit: int | None, *, more: str) -> N
         are_json = [type_ == "JSON" for type_ in rows.types]
         for row in rows.fetch(limit):
             told = [_parsed(value) if is_json else value for value, is_json in zip(row, are_json, strict=True)]
-            sys.stdout.write(json_object(names, told) + "\n")
+            write_json(json_object(names, told))
     else:
         writer = csv.writer(sys.stdout, delimiter="," if format_ == "csv" else "\t", lineterminator="\n")
         # A program gets what is there; on a terminal it is shown as everything else.
@@ -75,8 +78,6 @@ def show_rows(rows: Rows, format_: Format, limit: int | None, *, more: str) -> N
 
 def _parsed(value: Any) -> Any:
     """Return what a column of DuckDB's type JSON holds, decimals as exact as they stand there."""
-    import json
-
     if not isinstance(value, str):
         return value
     try:
@@ -174,7 +175,7 @@ def _show_records(console: Console, names: Sequence[str], rows: Sequence[Sequenc
 
 def _print(console: Console, line: str, style: str = "") -> None:
     """Print a line as it is: it was laid out for the width."""
-    console.print(Text(line, style=style), soft_wrap=True)
+    console.print(line, style=style or None, soft_wrap=True)
 
 
 def _is_number(type_: str) -> bool:
@@ -185,5 +186,6 @@ def _cell(value: Any, room: int) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        size = abs(value)
+        return f"{value:.1f}" if LARGE <= size < HUGE else f"{value:.6g}"
     return one_line(_field(value), room, CUT)

@@ -316,6 +316,14 @@ def test_json_loses_no_column_and_no_digit(made, capsys):
     assert "12345678901234567.89" in capsys.readouterr().out
 
 
+def test_json_on_a_terminal_that_isnt_utf8(made, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    run_query(made[0], "SELECT 'ünï 山 😀' AS \"ä\"", format="json")
+    stream.flush()
+    assert json.loads(stream.buffer.getvalue()) == {"ä": "ünï 山 😀"}
+
+
 def test_json_of_any_text_drives_no_terminal(made, capsys):
     run_query(made[0], "SELECT chr(155) || '2J' || chr(8238) || text AS t FROM selected", format="json")
     out = capsys.readouterr().out
