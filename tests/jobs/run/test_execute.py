@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tamis.pipeline.steps.annotators import annotator
 
 import tamis.pipeline.passes.annotate
-from tamis.pipeline.steps.annotators import annotator
 from tamis.schemas.errors import BalanceError, ConfigError, InputError, RunError, TamisError
 from tamis.scorers.dedup.text_hash import TextHash
 

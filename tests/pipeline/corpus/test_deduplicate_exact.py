@@ -7,12 +7,12 @@ import pytest
 import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
+from tamis.schemas.steps import ExactDedupStep
 
 from tamis.pipeline.corpus.deduplicate_exact import CLUSTER_SCHEMA, ApplyClusters, MatchPartition, PartitionShard
 from tamis.pipeline.passes.stage import Stage, shard_file
 from tamis.pipeline.storage.column_file import ColumnFile, write_batches
 from tamis.pipeline.storage.row_state import RowState
-from tamis.schemas.steps import ExactDedupStep
 from tamis.schemas.tables import STATE_SCHEMA
 from tamis.scorers.dedup.text_hash import HASH_COLUMN, TextHash
 

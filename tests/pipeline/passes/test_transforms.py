@@ -8,7 +8,9 @@ from apache_beam.testing.util import assert_that
 
 from tamis.pipeline.passes.annotate import Annotate
 from tamis.pipeline.passes.read import ReadDocuments
-from tamis.schemas.steps import ExactDedupStep, LanguageStep, RulesStep
+from tamis.pipeline.steps.exact_dedup import ExactDedupStep
+from tamis.pipeline.steps.language import LanguageStep
+from tamis.pipeline.steps.rules import RulesStep
 from tamis.schemas.tables import DOCUMENT_SCHEMA
 
 
