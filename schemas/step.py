@@ -18,7 +18,10 @@ class Decides:
 
 
 class FilePath:
-    """Marks an option that names a model or file, whose digest counts in place of its path: `Annotated[str, FilePath]`."""
+    """Marks an option that names a model or file, whose digest counts in place of its path: `Annotated[str, FilePath]`.
+
+    Where it names several, or none by default, `references` says which.
+    """
 
 
 class StepConfig(Model):

@@ -63,7 +63,7 @@ class _Bucket:
                 names = pa.array(self._names(decision, batch, state), pa.string())
                 out.write_batch(pa.RecordBatch.from_arrays([names], schema=self.schema))
             out.note = {"buckets": list(NAMES)}
-        rewrite_states(self.source.reader, shard, self.state, lambda batch, state, positions: None)
+        rewrite_states(self.source.reader, shard, self.state, _unchanged)
         return Done()
 
     def _names(self, decision: Thresholds, batch: pa.RecordBatch, state: RowState) -> Sequence[str | None]:
@@ -97,6 +97,10 @@ def corpus_buckets(corpus: Corpus, bucketing: Bucketing, state: Place) -> Decisi
     work = _Bucket(source, search, schema, place, state)
     nodes = (*search.passes(corpus), corpus.each_shard("buckets", work, inputs=search.inputs))
     return Decision(nodes, {bucketing.field.name: place}, _Found(search, bucketing.field.name), search.inputs)
+
+
+def _unchanged(*_: object) -> None:
+    """Let no row fall."""
 
 
 @dataclass(frozen=True)

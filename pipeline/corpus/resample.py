@@ -38,7 +38,7 @@ from tamis.scorers.selection.order_statistics import Partial
 from tamis.scorers.selection.selection import Rule, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import id_words
 
-__all__ = ["CountFile", "CountShard", "Resampling", "TARGET_FIELD", "fit_ratio", "resample"]
+__all__ = ["TARGET_FIELD", "CountFile", "CountShard", "Resampling", "fit_ratio", "resample"]
 
 SPLIT_BYTES = 128 << 20
 DRAW_PASSES = 6

@@ -1,4 +1,4 @@
-"""A search whose passes follow from what earlier ones found, as passes known beforehand: those after its end do nothing.
+"""A search whose passes follow from what earlier ones found, as passes known beforehand: those after its end are idle.
 
 Which pass to make next follows from the values of those before it, so each pass replays the search that far.
 """

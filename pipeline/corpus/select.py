@@ -22,7 +22,7 @@ from tamis.scorers.selection.order_statistics import Groups, Partial, PassTask, 
 from tamis.scorers.selection.selection import Decision as Thresholds
 from tamis.scorers.selection.selection import PercentileRange, Rule, Selection, rule_of
 
-__all__ = ["RankedColumn", "SELECTION_PASSES", "find_thresholds", "select", "shown_thresholds", "unit_column"]
+__all__ = ["SELECTION_PASSES", "RankedColumn", "find_thresholds", "select", "shown_thresholds", "unit_column"]
 
 SELECTION_PASSES = 6
 """A selection is over after so many passes: two as a rule, and in the last one all rows left are looked at."""

@@ -75,7 +75,7 @@ class LocalPasses(beam.PTransform):
         self._nodes = nodes
         self._key = key
 
-    def expand(self, begin: beam.pvalue.PBegin) -> dict[str, beam.PCollection[bytes]]:
+    def expand(self, begin: beam.pvalue.PBegin) -> Any:
         """Chain the passes by side inputs."""
         first = begin | "start" >> start()
         values: dict[str, beam.PCollection[bytes]] = {}
@@ -217,8 +217,7 @@ class _Receive(_Shown, beam.DoFn):
 
 
 class SpreadPasses(beam.PTransform):
-    """Passes on a runner with workers of its own: the pipeline's beginning to pass name -> packed
-    value.
+    """Passes on a runner with workers of its own: from the pipeline's beginning to pass name -> packed value.
 
     Args:
         graph: the passes.
@@ -230,7 +229,7 @@ class SpreadPasses(beam.PTransform):
         self._graph = graph
         self._failures = failures
 
-    def expand(self, begin: beam.pvalue.PBegin) -> dict[str, beam.PCollection[bytes]]:
+    def expand(self, begin: beam.pvalue.PBegin) -> Any:
         """Chain the passes by side inputs; tasks are spread, and never embedded in the graph."""
         values: dict[str, beam.PCollection[bytes]] = {}
         for number, node in enumerate(self._graph.nodes):
@@ -238,7 +237,7 @@ class SpreadPasses(beam.PTransform):
             sides = [beam.pvalue.AsSingleton(values[name]) for name in names]
             label = _label(number, node.name)
             listed = beam.ParDo(_Tasks(node, names, self._failures), *sides).with_output_types(bytes)
-            # Each has a start of its own: siblings of one start may be fused, with each other's side inputs before them.
+            # Each has a start of its own: siblings of one start may be fused, though one waits for the other's value.
             tasks = begin | f"{label}: start" >> start() | f"{label}: tasks" >> listed
             spread = tasks | f"{label}: spread" >> beam.Reshuffle()
             if isinstance(node, Exchange):

@@ -10,10 +10,10 @@ from typing import Any
 from tamis.pipeline.graph.passes import Node, Pass, Values, join_values, pack_value, unpack_value
 from tamis.pipeline.graph.pool import LocalPool
 from tamis.pipeline.graph.progress import Progress
-from tamis.pipeline.graph.work import do_task, shown_task
+from tamis.pipeline.graph.work import do_task, failed
 from tamis.schemas.errors import RunError, TamisError
 
-__all__ = ["LocalRun", "failed", "local_run", "values_of"]
+__all__ = ["LocalRun", "local_run", "values_of"]
 
 FOLD = 256
 """Values held before they are joined: joining one by one is quadratic."""
@@ -72,15 +72,14 @@ class LocalRun:
         if self._progress is not None and tasks:
             self._progress.start(pass_.name, len(tasks))
         held: list[bytes] = []
-        done = reused = 0
-        for result, spent in self._results(pass_, tasks, values):
+        reused = 0
+        for done, (result, spent) in enumerate(self._results(pass_, tasks, values), start=1):
             held.append(pack_value(result.value, spent))
             if len(held) >= FOLD:
                 held = [join_values(pass_.combine, held)]
             for name, number in result.counters.items():
                 if count is not None:
                     count(name, number)
-            done += 1
             reused += result.reused
             if self._progress is not None:
                 self._progress.update(done)
@@ -99,13 +98,6 @@ class LocalRun:
                 raise
             except Exception as error:
                 raise failed(pass_.name, task, error) from error
-
-
-def failed(label: str, task: Any, error: Exception) -> TamisError:
-    """Return what a person is told of an error that nobody raised on purpose."""
-    if isinstance(error, TamisError):
-        return error
-    return RunError(f"{label}: {shown_task(task)}: {type(error).__name__}: {error}")
 
 
 def values_of(pass_: Node, packed: Mapping[str, bytes]) -> Values:

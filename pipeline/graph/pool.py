@@ -22,8 +22,8 @@ from typing import Any
 import cloudpickle
 
 from tamis.pipeline.graph.passes import Done, Process, Spent, Values
-from tamis.pipeline.graph.work import do_task, shown_task
-from tamis.schemas.errors import RunError
+from tamis.pipeline.graph.work import do_task, failed, shown_task
+from tamis.schemas.errors import RunError, TamisError
 
 __all__ = ["LocalPool"]
 
@@ -83,7 +83,7 @@ class LocalPool:
                         if suspects and lost[number] >= LOST_TWICE:
                             msg = (
                                 f"{label}: a worker ended twice while it worked on {shown_task(task)}: it ran out of "
-                                "memory, or something killed it; take fewer workers, or leave that part of the input out"
+                                "memory, or was killed; take fewer workers, or leave that part of the input out"
                             )
                             raise RunError(msg) from None
                     self._warn(f"{label}: a worker was lost; what it had in hand is done again")
@@ -104,6 +104,7 @@ class LocalPool:
     ) -> Iterator[tuple[int, tuple[Done, Spent]]]:
         """Yield (number, result) of tasks, so many in flight at a time."""
         executor = self._started()
+        known = dict(batch)
         rest = iter(batch)
         running: dict[Future[Any], int] = {}
         told = time.monotonic()
@@ -125,7 +126,13 @@ class LocalPool:
             for future in finished:
                 told = time.monotonic()
                 number = running.pop(future)
-                yield number, pickle.loads(future.result())  # noqa: S301  (what our own worker packed)
+                try:
+                    result = pickle.loads(future.result())  # noqa: S301  (what our own worker packed)
+                except (BrokenProcessPool, TamisError):
+                    raise
+                except Exception as error:
+                    raise failed(label, known[number], error) from error
+                yield number, result
 
     def _started(self) -> Any:
         if self._executor is None:
@@ -153,7 +160,7 @@ class LocalPool:
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers that there are."""
-        return [] if self._executor is None else list(self._executor._processes)  # noqa: SLF001  (has no other name)
+        return [] if self._executor is None else list(self._executor._processes)
 
     def close(self) -> None:
         """End the workers."""

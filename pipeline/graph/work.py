@@ -5,8 +5,9 @@ import time
 from typing import Any
 
 from tamis.pipeline.graph.passes import Done, Process, Spent, Values
+from tamis.schemas.errors import RunError, TamisError
 
-__all__ = ["do_task", "shown_task"]
+__all__ = ["do_task", "failed", "shown_task"]
 
 TRIES = 3
 _SHOWN = 300
@@ -40,3 +41,10 @@ def _cpu_seconds() -> float:
 def shown_task(task: Any) -> str:
     """Return what an error says of a task."""
     return str(task)[:_SHOWN]
+
+
+def failed(label: str, task: Any, error: Exception) -> TamisError:
+    """Return what a person is told of an error that nobody raised on purpose."""
+    if isinstance(error, TamisError):
+        return error
+    return RunError(f"{label}: {shown_task(task)}: {type(error).__name__}: {error}")

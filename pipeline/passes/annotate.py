@@ -1,4 +1,4 @@
-"""Annotates documents: as a transform over record batches, and as the work of one shard, files in and files out.
+"""Annotates documents: the work of one shard, files in and files out.
 
 A fused pass takes each batch of a shard's text once through several stages: compute the columns of the rows alive,
 let rows fall by the stage's own rules, go on with the rest. Columns and row states are written as row-aligned files;
@@ -13,18 +13,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tamis.pipeline.graph import coder as _coder  # noqa: F401  (registers the record batch coder)
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.guard import Failure, guarded
 from tamis.pipeline.passes.read import FILE_COLUMN
 from tamis.pipeline.passes.shard_reader import read_columns
 from tamis.pipeline.passes.stage import Stage
-from tamis.pipeline.steps.base import Step
 from tamis.pipeline.steps.loaded import annotator_of
 from tamis.pipeline.storage.column_file import ColumnFile, ColumnWriter, intact_note, side_by_side, writer
 from tamis.pipeline.storage.place import Place, Shard
@@ -32,7 +29,7 @@ from tamis.pipeline.storage.row_state import FAILED, RowState
 from tamis.schemas.tables import STATE_SCHEMA
 from tamis.scorers.base import Annotator
 
-__all__ = ["Annotate", "AnnotateShard", "StageNote", "annotate_batch", "join_notes"]
+__all__ = ["AnnotateShard", "StageNote", "annotate_batch", "join_notes"]
 
 
 def annotate_batch(
@@ -52,33 +49,6 @@ def annotate_batch(
     place[rows] = np.arange(len(rows))
     scattered = found.take(pa.array(place, mask=place < 0))
     return scattered, [(int(rows[row]), error, detail) for row, error, detail in failures]
-
-
-@beam.typehints.with_input_types(pa.RecordBatch)
-@beam.typehints.with_output_types(pa.RecordBatch)
-class Annotate(beam.PTransform):
-    """Add a step's columns to record batches of documents: PCollection of batches to the same with more columns.
-
-    For pipelines of one's own. A record that can't be scored gets nulls here; `AnnotateShard`, which runs use, makes an
-    error record of it.
-    """
-
-    def __init__(self, step: Step, models: Mapping[str, str] | None = None):
-        super().__init__()
-        self._step = step
-        self._models = dict(models or {})
-
-    def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[pa.RecordBatch]:
-        """Map each batch; the model is loaded once a process."""
-        return batches | beam.Map(_annotated, self._step, self._models).with_output_types(pa.RecordBatch)
-
-
-def _annotated(batch: pa.RecordBatch, step: Step, models: Mapping[str, str]) -> pa.RecordBatch:
-    stage = annotator_of(step, models)
-    if stage is None:
-        return batch
-    columns, _ = annotate_batch(stage, batch, np.ones(batch.num_rows, bool))
-    return side_by_side([batch, columns])
 
 
 @dataclass

@@ -22,9 +22,10 @@ from tamis.scorers.extraction.html import ExtractOptions
 
 __all__ = [
     "INPUTS",
+    "SHARD_BYTES",
     "FileGroups",
-    "Inspected",
     "InspectFiles",
+    "Inspected",
     "PlannedFile",
     "PlannedInput",
     "SourceShard",

@@ -1,4 +1,4 @@
-"""Reads documents: as a transform that yields record batches, and as the first work of a run, shard by shard.
+"""Reads documents: the first work of a run, shard by shard.
 
 What a source shard holds is stored in pieces bounded by bytes and rows: so one large compressed file, which only one
 worker can read, is work for all of them in every later pass.
@@ -11,17 +11,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tamis.pipeline.formats.options import ReadOptions
-from tamis.pipeline.formats.reader import plan_splits, read_split
+from tamis.pipeline.formats.reader import read_split
 from tamis.pipeline.formats.records import ReadBatch
-from tamis.pipeline.graph import coder as _coder  # noqa: F401  (registers the record batch coder)
 from tamis.pipeline.graph.passes import Done, Values
-from tamis.pipeline.passes.inputs import SHARD_BYTES, SourceShard
+from tamis.pipeline.passes.inputs import SourceShard
 from tamis.pipeline.passes.stage import Cut, FileNote, ReadNote
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import ColumnWriter, intact_note, writer
@@ -31,7 +28,7 @@ from tamis.schemas.errors import InputError, RunError
 from tamis.schemas.extract import EXTRACT_RULES
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, STATE_SCHEMA, described
 
-__all__ = ["FILE_COLUMN", "STORED_SCHEMA", "TEXT_SCHEMA", "ReadDocuments", "ReadFolders", "ReadShard"]
+__all__ = ["FILE_COLUMN", "STORED_SCHEMA", "TEXT_SCHEMA", "ReadFolders", "ReadShard"]
 
 TEXT_SCHEMA = pa.schema([DOCUMENT_SCHEMA.field("text")])
 FILE_COLUMN = "file"
@@ -288,36 +285,3 @@ def _one(held: list[tuple[pa.RecordBatch, RowState]]) -> tuple[pa.RecordBatch, R
         return held[0]
     batch = pa.Table.from_batches([batch for batch, _ in held]).combine_chunks().to_batches()[0]
     return batch, RowState.joined([state for _, state in held])
-
-
-@beam.typehints.with_input_types(str)
-@beam.typehints.with_output_types(pa.RecordBatch)
-class ReadDocuments(beam.PTransform):
-    """Read documents from files: PCollection of paths to PCollection of record batches of `DOCUMENT_SCHEMA`.
-
-    For pipelines of one's own. Records that can't be read are left out here; runs keep them in `errors/`.
-    """
-
-    def __init__(self, source: str, options: ReadOptions | None = None):
-        super().__init__()
-        self._source = source
-        self._options = options or ReadOptions()
-
-    def expand(self, paths: beam.PCollection[str]) -> beam.PCollection[pa.RecordBatch]:
-        """Cut each file, spread the parts, read each."""
-        splits = paths | "Split" >> beam.FlatMap(_splits, self._options)
-        return (
-            splits
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(_documents, self._source, self._options).with_output_types(pa.RecordBatch)
-        )
-
-
-def _splits(path: str, options: ReadOptions) -> list[Any]:
-    return [split for file in filesystem.expand(path) for split in plan_splits(file, options, SHARD_BYTES)]
-
-
-def _documents(split: Any, source: str, options: ReadOptions) -> Iterator[pa.RecordBatch]:
-    for read in read_split(split, source, options):
-        if read.documents.num_rows:
-            yield read.documents

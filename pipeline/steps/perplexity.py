@@ -191,7 +191,7 @@ class _TableBuckets:
         self._step = step
         self._table = table
         self.requires = tuple(dict.fromkeys([*inner.requires, "language", "source"]))
-        self.schema = inner.schema.append(step._bucket_field)  # noqa: SLF001  (of the step it serves)
+        self.schema = inner.schema.append(step._bucket_field)
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         from tamis.scorers.perplexity.buckets import buckets
