@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from tamis.pipeline.steps.registry import step_class, verbs
 from tamis.schemas.config import Config
-from tamis.schemas.steps import STEPS
 
 __all__ = ["config_schema"]
 
@@ -15,7 +15,8 @@ def config_schema() -> dict[str, Any]:
     schema = {"$schema": DIALECT} | Config.model_json_schema()
     definitions = schema.setdefault("$defs", {})
     branches: list[dict[str, Any]] = []
-    for verb, step in STEPS.items():
+    for verb in verbs():
+        step = step_class(verb)
         own = step.model_json_schema(ref_template="#/$defs/{model}")
         definitions |= own.pop("$defs", {})
         definitions[step.__name__] = own

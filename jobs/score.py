@@ -1,6 +1,6 @@
 """Scores documents without a run: steps over files, straight to batches or to one file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -12,15 +12,16 @@ import pyarrow.parquet as pq
 
 from tamis.jobs.documents import Observer, RecordProblem, documents, ignore
 from tamis.jobs.json_text import json_object, json_text
-from tamis.jobs.models import find_models
-from tamis.jobs.run.plan import check_steps, read_options
+from tamis.jobs.run.check import check_steps
+from tamis.jobs.run.plan import find_models, read_options, steps_of
 from tamis.pipeline.passes.annotate import annotate_batch
-from tamis.pipeline.steps.annotators import Annotator, annotator
+from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.loaded import annotator_of
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
-from tamis.schemas.steps import DsirStep, StepConfig
 from tamis.schemas.tables import DOCUMENT_SCHEMA
+from tamis.scorers.base import Annotator
 
 __all__ = ["SUFFIXES", "Scores", "check_output", "score_documents", "write_scores"]
 
@@ -63,12 +64,13 @@ def score_documents(config: Config, *, limit: int | None = None, observe: Observ
         InputError: while batches are read: if a file is missing or can't be read.
     """
     models = {label: {o: m.path for o, m in found.items()} for label, found in find_models(config).items()}
-    for step in config.steps:
-        _check_scorable(step, models)
-    check_steps(config, models)
+    steps = steps_of(config)
+    for step in steps:
+        _check_scorable(step)
+    check_steps(steps, models)
     scorers = []
-    for step in config.steps:
-        found = annotator(step, models.get(step.label, {}))
+    for step in steps:
+        found = annotator_of(step, models.get(step.label, {}))
         if found is not None:
             scorers.append(_Scorer(step.label, found))
     fields = {field.name: field for field in DOCUMENT_SCHEMA}
@@ -81,11 +83,11 @@ def score_documents(config: Config, *, limit: int | None = None, observe: Observ
     return Scores(schema, tuple(dict.fromkeys(added)), _scored(config, scorers, schema, limit, observe))
 
 
-def _check_scorable(step: StepConfig, models: Mapping[str, Mapping[str, str]]) -> None:
-    if isinstance(step, DsirStep) and "model" not in models.get(step.label, {}):
+def _check_scorable(step: Step) -> None:
+    if step.fits:
         msg = (
-            f"step {step.label}: its target is fitted against the documents of a whole run: fit it once with "
-            "`tamis train dsir` and give the step `model: FOLDER`"
+            f"step {step.label}: it fits its model on the documents of a whole run: fit one beforehand, as "
+            f"`tamis train {step.verb}` does, and give the step `model: FOLDER`"
         )
         raise ConfigError(msg)
 

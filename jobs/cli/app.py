@@ -11,7 +11,7 @@ from tamis.jobs.cli.manifest import manifest_app
 from tamis.jobs.cli.options import AsJson, Output, Quiet, RunFolder, Runner, Set, Workers, examples, group
 from tamis.jobs.cli.text import harmless
 from tamis.jobs.cli.train import train_app
-from tamis.pipeline.graph.engine import debugging, silence_beam
+from tamis.pipeline.graph.quiet import debugging, silence_beam
 from tamis.schemas.errors import ConfigError, TamisError
 
 __all__ = ["app", "main"]

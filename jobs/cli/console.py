@@ -80,7 +80,7 @@ def stamped(line: str) -> str:
 
 
 class RunProgress:
-    """Shows the passes of a run; implements `tamis.pipeline.graph.engine.Progress`.
+    """Shows the passes of a run; implements `tamis.pipeline.graph.progress.Progress`.
 
     On a terminal each pass has a bar. Elsewhere a pass is a line when it ends, before that one after some seconds and
     then one a minute, each with its time.
@@ -103,10 +103,22 @@ class RunProgress:
         self._done = 0
         self._began = 0.0
         self._next = 0.0
+        self._passes = 0
+        self._number = 0
+
+    def plan(self, passes: int) -> None:
+        """A run of so many passes begins."""
+        self._passes, self._number = passes, 0
+
+    def note(self, text: str) -> None:
+        """Something a person should know now: a lost worker, a damaged file. Told when quiet, too."""
+        self._console.print(harmless(text) if self._console.is_terminal else stamped(harmless(text)), soft_wrap=True)
 
     def start(self, label: str, total: int) -> None:
         """A pass of `total` shards begins."""
-        self._label, self._total, self._done = harmless(label), total, 0
+        self._number += 1
+        where = f"{self._number}/{self._passes} " if self._passes else ""
+        self._label, self._total, self._done = where + harmless(label), total, 0
         self._began = time.monotonic()
         self._next = self._began + self.FIRST
         if self._quiet or not self._console.is_terminal:
@@ -129,14 +141,15 @@ class RunProgress:
                 told += f", about {duration((now - self._began) / done * (self._total - done))} left"
             self._log(told)
 
-    def finish(self) -> None:
-        """The current pass is over."""
+    def finish(self, reused: int = 0) -> None:
+        """The current pass is over; so many of its shards had been done by an earlier run."""
         if self._live is not None:
             self._live.stop()
             self._live = None
             return
         seconds = time.monotonic() - self._began
-        self._log(f"{self._label}: {self._done:,} of {self._total:,} in {seconds:.1f} s")
+        told = f", {reused:,} reused" if reused else ""
+        self._log(f"{self._label}: {self._done:,} of {self._total:,}{told} in {seconds:.1f} s")
 
     def _log(self, line: str) -> None:
         if not self._quiet:

@@ -20,6 +20,8 @@ from tamis.schemas.manifest import Manifest
 
 __all__ = ["print_summary", "run_config", "show_plan"]
 
+INPUTS_LOOKED_AT = 2000
+"""Input files that a plan looks at, at most: it is made on one machine, and a run looks at all of them."""
 QUERY = "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"
 ERROR_QUERY = "SELECT step, error, count(*) FROM errors GROUP BY ALL"
 
@@ -63,17 +65,19 @@ def run_config(
     scratch = filesystem.join(folder, "work", "passes")
     engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=RunProgress(quiet=quiet))
     try:
-        made = make_plan(config, plain, hash_inputs=True)
-        manifest = execute(made, folder, engine, fresh=fresh)
+        finished = execute(make_plan(config, plain), folder, engine, fresh=fresh)
     except KeyboardInterrupt:
         say("stopped; what is finished is kept, and the same command goes on from there", error_console())
         raise typer.Exit(130) from None
+    manifest = finished.manifest
     if as_json:
         _json(manifest.model_dump(mode="json"), indent=None)
     elif quiet:
         for warning in manifest.warnings:
             say(harmless(f"warning: {warning}"), error_console())
     else:
+        if finished.nothing_to_do:
+            say("nothing to do: the run is finished, and its config, inputs, models and program are as they were")
         print_summary(manifest, folder)
     return manifest
 
@@ -102,31 +106,32 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
     Raises:
         TamisError: if the config doesn't fit its inputs, models or itself.
     """
+    from tamis.jobs.run.check import check_steps
     from tamis.jobs.run.memory import estimate
-    from tamis.jobs.run.plan import make_plan
-    from tamis.pipeline.corpus.barriers import has_barrier
+    from tamis.jobs.run.plan import check_inputs, make_plan
 
-    made = make_plan(config, plain, hash_inputs=False)
+    made = make_plan(config, plain)
+    check_inputs(made, INPUTS_LOOKED_AT)
+    schema = check_steps(made.steps, {step.label: made.model_paths(step.label) for step in made.steps})
     need = estimate(made)
     steps = [
         {
             "step": step.label,
-            "decides": "over the corpus" if has_barrier(step) else "row by row",
+            "decides": "over the corpus" if step.over_corpus else "row by row",
             "models": {
                 option: {"reference": model.reference, "sha256": model.sha256}
                 for option, model in made.models.get(step.label, {}).items()
             },
         }
-        for step in made.config.steps
+        for step in made.steps
     ]
     told = {
         "name": config.name,
         "config_sha256": made.digest,
         "config": config.resolved(made.model_digests()),
         "inputs": [{"source": f.source, "path": f.path, "bytes": f.size} for f in made.files],
-        "source_shards": len(made.shards),
         "steps": steps,
-        "columns": made.schema.names,
+        "columns": schema.names,
         "memory": need,
     }
     if as_json:
@@ -137,8 +142,7 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
 
 def _print_plan(told: Mapping[str, Any]) -> None:
     console = out_console()
-    files, shards = counted(len(told["inputs"]), "file"), counted(told["source_shards"], "source shard")
-    say(harmless(f"{told['name']}: config {told['config_sha256'][:16]}, {files}, {shards}"))
+    say(harmless(f"{told['name']}: config {told['config_sha256'][:16]}, {counted(len(told['inputs']), 'file')}"))
     say()
     rows = []
     for source in sorted({file["source"] for file in told["inputs"]}):

@@ -17,7 +17,7 @@ from tamis.jobs.cli.text import counted, figure, harmless, one_line
 from tamis.jobs.config_file import read_yaml
 from tamis.jobs.json_text import json_object
 from tamis.jobs.score import Scores, check_output, score_documents, write_scores
-from tamis.schemas.config import parse_config
+from tamis.pipeline.steps.registry import parse_config
 
 __all__ = ["score_files"]
 

@@ -9,9 +9,10 @@ from tamis.jobs.manifest.compare import Comparison, compare
 from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
-from tamis.pipeline.graph.engine import Engine, Progress
+from tamis.pipeline.graph.engine import Engine
+from tamis.pipeline.graph.progress import Progress
+from tamis.pipeline.steps.registry import parse_config
 from tamis.pipeline.storage import filesystem
-from tamis.schemas.config import parse_config
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.manifest import Manifest
 
@@ -76,7 +77,7 @@ def rerun(
         raise ConfigError(msg) from None
     scratch = filesystem.join(output, "work", "passes")
     engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=progress)
-    manifest = execute(make_plan(config, plain, hash_inputs=True), output, engine, fresh=fresh)
+    manifest = execute(make_plan(config, plain), output, engine, fresh=fresh).manifest
     return RerunResult(manifest, compare(run, output))
 
 

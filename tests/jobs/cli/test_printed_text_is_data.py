@@ -19,7 +19,7 @@ from tamis.jobs.cli.sql_query import run_query
 from tamis.jobs.cli.text import harmless
 from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.unprintable import UNPRINTABLE
-from tamis.schemas.config import parse_config
+from tamis.pipeline.steps.registry import parse_config
 from tests.jobs.handmade import edit, make_run
 
 NASTY = "[red]x[/quote] :smile: \x1b[2J\x1b]0;t\x07 \x9b1m \u202e\r\n[/]"

@@ -19,7 +19,8 @@ from tamis.jobs.cli.score import score_files
 from tamis.jobs.documents import DocumentsRead, RecordProblem
 from tamis.jobs.score import score_documents, write_scores
 from tamis.jobs.unprintable import UNPRINTABLE
-from tamis.schemas.config import Config, parse_config
+from tamis.pipeline.steps.registry import parse_config
+from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.schemas.tables import DOCUMENT_SCHEMA
 
@@ -205,7 +206,7 @@ def test_the_standard_input_is_a_file(monkeypatch: Any, capsys: Any) -> None:
 
 def test_what_a_run_alone_can_score_is_said(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", "text")
-    with pytest.raises(ConfigError, match=r"step dsir: its target is fitted.*tamis train dsir"):
+    with pytest.raises(ConfigError, match=r"step dsir: it fits its model on.*tamis train dsir"):
         score_documents(config_of(path, {"dsir": {"target": str(path)}}))
 
 
