@@ -93,3 +93,22 @@ def test_reading_is_shown_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None
         problems(DocumentsRead(1))
     assert "1 document read" in stream.getvalue()
     assert "a.jsonl: line 1: invalid_json: [b]\\x1b[1m" in stream.getvalue()
+
+
+def test_passes_are_numbered_and_reuse_is_told(capsys: Any) -> None:
+    progress = RunProgress()
+    progress.plan(2)
+    shown(progress, 4)
+    progress.start("write", 1200)
+    progress.update(1200)
+    progress.note("a worker was lost:\x1b[1m a.jsonl")
+    progress.finish(1100)
+    lines = [re.sub(STAMP, "TIME", line) for line in capsys.readouterr().err.splitlines()]
+    assert [re.sub(r"\d+\.\d s$", "SPAN", line) for line in lines] == [
+        "TIME 1/2 read + clean: 4 of 4 in SPAN",
+        "TIME a worker was lost:\\x1b[1m a.jsonl",
+        "TIME 2/2 write: 1,200 of 1,200, 1,100 reused in SPAN",
+    ]
+    quiet = RunProgress(quiet=True)
+    quiet.note("a worker was lost")
+    assert capsys.readouterr().err.endswith("a worker was lost\n")
