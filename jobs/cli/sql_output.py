@@ -28,6 +28,8 @@ CELL = 64
 """Characters of a cell where no terminal's width bounds it."""
 NARROW = 10
 """A column that must be cut below so many characters is better shown as a line of its own."""
+IDENTIFIER = 40
+"""Columns up to so many characters whose values are one word each, such as a doc_id, aren't cut."""
 GAP = 3
 """Blanks between two columns."""
 PIPED_WIDTH = 200
@@ -112,8 +114,12 @@ def _show_table(
     room = width if console.is_terminal else CELL
     shown = [[_cell(value, room) for value in row] for row in rows[:limit]]
     widest = [max(map(cell_len, column), default=0) for column in zip(heads, *shown, strict=True)]
-    # No name is cut, and no value below what lets it be told from another.
-    least = [max(cell_len(head), min(most, NARROW)) for head, most in zip(heads, widest, strict=True)]
+    # No name is cut, no identifier, and no text below what lets it be told from another.
+    whole = [most <= IDENTIFIER and all(" " not in row[i] for row in shown) for i, most in enumerate(widest)]
+    least = [
+        most if is_whole else max(cell_len(head), min(most, NARROW))
+        for head, most, is_whole in zip(heads, widest, whole, strict=True)
+    ]
     if shown and sum(least) + GAP * (len(least) - 1) > width:
         _show_records(console, heads, shown, width)
     else:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import signal
 import threading
 from decimal import Decimal
@@ -344,6 +345,19 @@ def test_names_of_columns_are_never_cut(made, capsys, monkeypatch, width):
             names = [name for name, *_ in connection.execute(query).description]
         for name in names:
             assert name in out
+
+
+def test_identifiers_stay_whole_where_text_gives_way(made, capsys, monkeypatch):
+    def console():
+        return SafeConsole(width=80, force_terminal=True, color_system=None)
+
+    monkeypatch.setattr("tamis.jobs.cli.sql_output.out_console", console)
+    run_query(made[0], "SELECT md5(doc_id) AS id, repeat(text, 9) AS text, language_score FROM selected ORDER BY 1")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for line in lines[2:5]:
+        assert re.match(r"[0-9a-f]{32}   ", line)
+        assert "…" in line
 
 
 def test_on_a_terminal_no_format_drives_it(made, capsys, monkeypatch):
