@@ -93,6 +93,9 @@ class Provenance(Model):
     python: str
     unicode: str = Field(description="version of the character database; normalisation and word classes follow it")
     packages: dict[str, str]
+    plugins: dict[str, str] = Field(
+        default_factory=dict, description="verb to digest of the code of steps that other distributions bring"
+    )
 
 
 class Manifest(Model):

@@ -178,7 +178,7 @@ class _Builder:
             identity=plan.identity,
             config=plan.declared.resolved(plan.model_digests()),
             source_config=dict(plan.plain),
-            provenance=provenance().model_dump(mode="json"),
+            provenance=provenance(plan.steps).model_dump(mode="json"),
             models=tuple(
                 (label, option, model.reference, model.sha256)
                 for label, found in plan.models.items()

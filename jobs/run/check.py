@@ -39,8 +39,6 @@ def check_steps(steps: Sequence[Step], models: Mapping[str, Mapping[str, str]]) 
         step.check(mine, available)
         for name in step.kept.by:
             _require(name, available, f"step {step.label}: keep.by")
-        if step.kept_column is not None and (step.kept.needs_corpus or step.rules):
-            _require(step.kept_column, available, f"step {step.label}: keep")
         for rule in step.rules:
             where = f"step {step.label}: rule {rule.reason!r}"
             _require(rule.column, available, where)

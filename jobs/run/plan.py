@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tamis.jobs.provenance import code_digest
+from tamis.pipeline.code import step_code
 from tamis.pipeline.formats.options import ReadOptions, data_suffixes
 from tamis.pipeline.passes.inputs import PlannedFile, PlannedInput, inspect_file, raise_problems
 from tamis.pipeline.steps.base import FoundFile, Step
+from tamis.pipeline.steps.registry import plugged_in
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import digest
 from tamis.schemas.config import Config, InputConfig
@@ -57,7 +59,9 @@ class Plan:
     def identity(self) -> str:
         """SHA-256 of all that a run follows from, as far as it is known before it: config, models, files, program."""
         files = [[file.source, file.path, file.fingerprint] for file in self.files]
-        return digest([self.digest, self.config.name, self.config.output.model_dump(mode="json"), files, code_digest()])
+        output = self.config.output.model_dump(mode="json")
+        code = [code_digest(), *(step_code(step) for step in self.steps if step.verb in plugged_in())]
+        return digest([self.digest, self.config.name, output, files, code])
 
 
 def steps_of(config: Config) -> tuple[Step, ...]:

@@ -56,6 +56,7 @@ def place_stages(plan: Plan, work: str) -> Placed:
         if step.fits:
             parts += [state]
             columns_follow = True
+        computes = bool(step.columns(plan.model_paths(step.label)).names)
         scoring = digest(parts)
         state = digest([scoring, state, step.model_dump(mode="json"), models, config.seed])
         columns = digest([columns, scoring])
@@ -65,7 +66,7 @@ def place_stages(plan: Plan, work: str) -> Placed:
                 index,
                 step,
                 dict(plan.model_paths(step.label)),
-                Place(_folder(work, index, f"{step.label}-columns", scoring), columns_follow),
+                Place(_folder(work, index, f"{step.label}-columns", scoring), columns_follow) if computes else None,
                 Place(_folder(work, index, f"{step.label}-state", state), over_corpus),
                 _folder(work, index, f"{step.label}-decision", state),
                 _folder(work, index, f"{step.label}-fit", scoring),

@@ -43,7 +43,7 @@ STORED_SCHEMA = pa.schema(
 """What is kept beside the texts of a shard's documents: the size of a text is wanted where the text isn't."""
 CUT_BYTES, CUT_ROWS = 32 << 20, 200_000
 """Text and rows of a stored shard, at most (but for its last batch)."""
-BATCH_ROWS, BATCH_BYTES = 1000, 4 << 20
+BATCH_ROWS, BATCH_BYTES = 200, 1 << 20
 """Batches are joined while they are smaller: many small files give many small batches."""
 
 

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+import pyarrow as pa
 from pydantic import Field, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_path
+from tamis.schemas.base import nearest
 from tamis.schemas.errors import ConfigError, ModelError
 from tamis.schemas.keep import Keep
 from tamis.schemas.step import NAME, Decides, FilePath
@@ -79,6 +81,18 @@ class ScoreStep(Step):
             msg = f"step {self.label}: {self.scorer} is no scorer: it needs `schema` and `score(texts)`"
             raise ConfigError(msg)
         return OverText(made)
+
+    def check(self, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> None:
+        """Refuse a `column` that the scorer doesn't have.
+
+        Raises:
+            ConfigError: naming the nearest one that it has.
+        """
+        del available
+        names = self.columns(models).names
+        if self.column is not None and self.column not in names:
+            msg = f"step {self.label}: column: {self.scorer} has no column {self.column!r}{nearest(self.column, names)}"
+            raise ConfigError(msg)
 
     def find(self, option: str, reference: str) -> dict[str, FoundFile]:
         """Find the file that holds the class.
