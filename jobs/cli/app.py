@@ -153,12 +153,18 @@ def _beam_options(options: list[str]) -> list[str]:
 
 @app.command(
     short_help="Say what a run would do; run nothing.",
-    epilog=examples("tamis plan corpus.yaml", "tamis plan --schema > tamis.schema.json"),
+    epilog=examples(
+        "tamis plan corpus.yaml", "tamis plan corpus.yaml --graph", "tamis plan --schema > tamis.schema.json"
+    ),
 )
 def plan(
     config: Annotated[str | None, typer.Argument(metavar="CONFIG", help="The config, a YAML file.")] = None,
     set_: Set = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the config's JSON Schema.")] = False,
+    graph: Annotated[bool, typer.Option("--graph", help="Print the run's passes and what each waits for.")] = False,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="Of the graph: tree, mermaid or dot.")
+    ] = "tree",
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do: files, steps, models with digests, memory. Runs nothing."""
@@ -170,10 +176,13 @@ def plan(
     if config is None:
         msg = "tamis plan needs a config file, or --schema"
         raise ConfigError(msg)
-    from tamis.jobs.cli.run_and_plan import show_plan
+    from tamis.jobs.cli.run_and_plan import show_graph, show_plan
     from tamis.jobs.config_file import load_config
 
     loaded, plain = load_config(config, set_ or ())
+    if graph:
+        show_graph(loaded, plain, format_)
+        return
     show_plan(loaded, plain, as_json=as_json)
 
 

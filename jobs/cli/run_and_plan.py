@@ -14,11 +14,12 @@ from tamis.jobs.cli.funnel import balance_lines, print_funnel
 from tamis.jobs.cli.layout import Column, print_pairs, print_rows
 from tamis.jobs.cli.text import counted, file_size, harmless
 from tamis.pipeline.storage import filesystem
+from tamis.schemas.base import nearest
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.manifest import Manifest
 
-__all__ = ["print_summary", "run_config", "show_plan"]
+__all__ = ["print_summary", "run_config", "show_graph", "show_plan"]
 
 INPUTS_LOOKED_AT = 2000
 """Input files that a plan looks at, at most: it is made on one machine, and a run looks at all of them."""
@@ -138,6 +139,30 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
         _json(told, indent=1)
     else:
         _print_plan(told)
+
+
+def show_graph(config: Config, plain: Mapping[str, Any], form: str) -> None:
+    """Print the passes of a run and what each waits for; reads no text.
+
+    Args:
+        config: the config.
+        plain: the config as it was given.
+        form: tree, mermaid or dot.
+
+    Raises:
+        ConfigError: for another form.
+        TamisError: if the config doesn't fit its models or itself.
+    """
+    from tamis.jobs.run.execute import graph_of
+    from tamis.jobs.run.graph_text import GraphFormat, graph_text
+    from tamis.jobs.run.plan import make_plan
+
+    known: dict[str, GraphFormat] = {"tree": "tree", "mermaid": "mermaid", "dot": "dot"}
+    if form not in known:
+        msg = f"--format {form}: unknown{nearest(form, list(known))}"
+        raise ConfigError(msg)
+    graph = graph_of(make_plan(config, plain), config.output.path)
+    out_console().print(graph_text(graph, known[form]), soft_wrap=True)
 
 
 def _print_plan(told: Mapping[str, Any]) -> None:

@@ -105,6 +105,18 @@ def test_plan_runs_nothing(finished, tmp_path):
     assert sorted(verbs) == sorted(known_verbs())
 
 
+def test_plan_draws_the_graph(finished):
+    config, _, _ = finished
+    tree = tamis("plan", config, "--graph")
+    assert tree.returncode == 0, tree.stderr
+    assert all(f"─ {step}" in tree.stdout for step in ("exact_dedup", "heuristics"))
+    assert tamis("plan", config, "--graph", "--format", "mermaid").stdout.startswith("flowchart")
+    assert tamis("plan", config, "--graph", "--format", "dot").stdout.startswith("digraph")
+    wrong = tamis("plan", config, "--graph", "--format", "dott")
+    assert wrong.returncode == 2
+    assert "did you mean 'dot'?" in wrong.stderr
+
+
 def test_score_prints_and_writes(corpus, tmp_path):
     shown = tamis("score", corpus / "part0.jsonl", "--step", "{language: {}}", "--limit", "3")
     assert shown.returncode == 0, shown.stderr
