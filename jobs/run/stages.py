@@ -11,7 +11,7 @@ from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.place import Place
 from tamis.schemas.base import digest
 
-__all__ = ["Placed", "place_stages"]
+__all__ = ["READ_CODE", "Placed", "place_stages"]
 
 READ_CODE = "tamis.pipeline.passes.read"
 SCORE_CODE = "tamis.pipeline.passes.annotate"
