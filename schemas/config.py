@@ -71,7 +71,9 @@ class Config(Model):
     name: str = "run"
     seed: int = Field(default=0, ge=0, lt=2**63)
     inputs: tuple[InputConfig, ...] = Field(min_length=1)
-    steps: tuple[StepConfig, ...] = Field(default=(ExtractConfig(),), description="in order; `extract` comes first")
+    steps: tuple[StepConfig, ...] = Field(
+        default_factory=lambda: (ExtractConfig(),), description="in order; `extract` comes first"
+    )
     score: Literal["alive", "all"] = Field(default="alive", description="all: score rejected rows too")
     output: OutputConfig = OutputConfig()
 
