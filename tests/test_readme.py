@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from docs.build_reference import PAGES
+from tests.selections import decisions
 from tests.source_tree import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -174,6 +175,14 @@ def test_table_of_steps_names_every_step() -> None:
 
     table = README.split("## Steps", 1)[1].split("\n## ", 1)[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(built_in())
+
+
+def test_demo_decides_as_it_always_did(demo: Path) -> None:
+    known = json.loads((ROOT / "tests" / "golden" / "decisions.json").read_text("utf-8"))
+    found = decisions(demo)
+    assert found["sources"] == known["demo"]["sources"]
+    assert found["thresholds"] == known["demo"]["thresholds"]
+    assert found["sha256"] == known["demo"]["sha256"]
 
 
 def test_demo_balances(demo: Path) -> None:
