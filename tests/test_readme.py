@@ -79,7 +79,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "tamis": '-c \'import sys; from tamis.jobs.cli.app import main; sys.argv[0] = "tamis"; main()\' "$@"',
     }
     for name, arguments in scripts.items():
-        start = f"export PYTHONPATH={shlex.quote(str(ROOT))}\nexec {shlex.quote(sys.executable)}"
+        start = f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}\nexec {shlex.quote(sys.executable)}"
         (folder / name).write_text(f"#!/bin/bash\n{start} {arguments}\n")
         (folder / name).chmod(0o755)
     return folder
