@@ -10,6 +10,7 @@ from tamis.pipeline.formats.delimited import check_csv, read_csv
 from tamis.pipeline.formats.jsonl import LineFault, read_jsonl, read_lines
 from tamis.pipeline.formats.options import Format, ReadOptions, Split, format_of
 from tamis.pipeline.formats.parquet import plan_parquet, read_parquet
+from tamis.pipeline.formats.partitions import partition_values
 from tamis.pipeline.formats.records import BatchBuilder, ReadBatch
 from tamis.pipeline.formats.warc import read_warc
 from tamis.pipeline.storage import filesystem
@@ -150,7 +151,8 @@ def _check_jsonl(split: Split, options: ReadOptions) -> None:
             if isinstance(record, dict):
                 objects += 1
                 names |= record.keys()
-    wanted = {"text": options.text, "id": options.id}
+    names |= partition_values(split.path).keys()
+    wanted = {"text": options.text, "id": options.id, "url": options.url, "timestamp": options.timestamp}
     for option, name in wanted.items():
         if objects and name is not None and name.partition(".")[0] not in names and name not in names:
             close = difflib.get_close_matches(name, names, n=1)

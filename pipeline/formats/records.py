@@ -31,6 +31,10 @@ class ReadBatch(NamedTuple):
         read: documents + rejected + errors.
         skipped: what was passed over because it can't hold a document, by kind: blank lines, and WARC records
             of kinds such as warcinfo, request, metadata or revisit.
+        notes: what was done to records that became documents all the same, by kind: `odd_value` (values beside
+            the text that became text or null), `id_passed_over`, `url_passed_over` and `timestamp_passed_over`
+            (values that are no identity, address or time, kept in `meta`).
+        rejected_meta: row-aligned with `rejected`, a JSON object of what is known of the record, or null.
     """
 
     documents: pa.RecordBatch
@@ -38,6 +42,8 @@ class ReadBatch(NamedTuple):
     errors: pa.RecordBatch
     read: int
     skipped: dict[str, int]
+    notes: dict[str, int]
+    rejected_meta: pa.StringArray
 
 
 class BatchBuilder:
@@ -56,9 +62,10 @@ class BatchBuilder:
         self._texts: list[str] = []
         self._times: list[int | None] = []
         self._metas: list[str] = []
-        self._rejected: list[tuple[str | None, str | None, Refusal]] = []
+        self._rejected: list[tuple[str | None, str | None, Refusal, str | None]] = []
         self._errors: list[tuple[str, str, str, str]] = []
         self._skipped: Counter[str] = Counter()
+        self._notes: Counter[str] = Counter()
         self._bytes = 0
 
     @property
@@ -82,7 +89,7 @@ class BatchBuilder:
         """
         self._bytes += weight
         if not text or text.isspace():
-            self._rejected.append((identity, url, Refusal("empty_text", 0.0, 1.0)))
+            self._rejected.append((identity, url, Refusal("empty_text", 0.0, 1.0), meta))
             return
         self._ids.append(identity)
         self._urls.append(url)
@@ -90,9 +97,9 @@ class BatchBuilder:
         self._times.append(time)
         self._metas.append(meta)
 
-    def reject(self, refusal: Refusal, identity: str | None, url: str | None) -> None:
-        """Add a record that holds no text worth extracting."""
-        self._rejected.append((identity, url, refusal))
+    def reject(self, refusal: Refusal, identity: str | None, url: str | None, meta: str | None = None) -> None:
+        """Add a record that holds no text worth extracting; `meta` is a JSON object of what is known of it."""
+        self._rejected.append((identity, url, refusal, meta))
 
     def error(self, record: str, error: str, detail: str, step: str = READ_STEP) -> None:
         """Add a record that can't be read.
@@ -109,9 +116,14 @@ class BatchBuilder:
         """Count a part of the file that can't hold a document."""
         self._skipped[kind] += 1
 
+    def note(self, kind: str, count: int = 1) -> None:
+        """Count something that was done to records without costing them."""
+        if count:
+            self._notes[kind] += count
+
     def empty(self) -> bool:
         """Return whether nothing was added since the last `flush`."""
-        return not (self._texts or self._rejected or self._errors or self._skipped)
+        return not (self._texts or self._rejected or self._errors or self._skipped or self._notes)
 
     def flush(self) -> ReadBatch:
         """Return what was collected, and start again."""
@@ -128,7 +140,8 @@ class BatchBuilder:
         )
         rejected, errors = self._rejected_batch(), self._error_batch()
         read = documents.num_rows + rejected.num_rows + errors.num_rows
-        batch = ReadBatch(documents, rejected, errors, read, dict(self._skipped))
+        metas = pa.array([row[3] for row in self._rejected], pa.string())
+        batch = ReadBatch(documents, rejected, errors, read, dict(self._skipped), dict(self._notes), metas)
         self._clear()
         return batch
 

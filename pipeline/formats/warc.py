@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from tamis.pipeline.formats.fields import as_json, as_timestamp
+from tamis.pipeline.formats.fields import as_json
 from tamis.pipeline.formats.http_message import HttpMessage, media_type, parse_http, unpack_body
 from tamis.pipeline.formats.options import ReadOptions, Split
 from tamis.pipeline.formats.records import REJECT_STEP, BatchBuilder, ReadBatch
+from tamis.pipeline.formats.timestamps import as_timestamp
 from tamis.pipeline.formats.warc_records import WarcFault, WarcRecord, warc_records
 from tamis.pipeline.formats.wet import add_conversion
 from tamis.pipeline.storage import filesystem

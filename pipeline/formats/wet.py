@@ -1,8 +1,9 @@
 """Conversion records, of which WET files are made: text that a crawler extracted already."""
 
-from tamis.pipeline.formats.fields import as_json, as_timestamp
+from tamis.pipeline.formats.fields import as_json
 from tamis.pipeline.formats.http_message import media_type
 from tamis.pipeline.formats.records import BatchBuilder
+from tamis.pipeline.formats.timestamps import as_timestamp
 from tamis.pipeline.formats.warc_records import WarcRecord
 from tamis.scorers.extraction.html import Refusal
 from tamis.scorers.text.encoding import decode
