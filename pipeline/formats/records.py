@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from tamis.pipeline.formats.options import ReadOptions
+from tamis.pipeline.formats.partitions import partition_values
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
 from tamis.scorers.extraction.html import Refusal
 from tamis.scorers.text.identity import doc_ids
@@ -54,6 +55,8 @@ class BatchBuilder:
         self._source = source
         self._max_rows = options.batch_rows
         self._max_bytes = options.batch_bytes
+        self.partitions = partition_values(uri)
+        """The values that the names of the file's folders hold."""
         self._clear()
 
     def _clear(self) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "clean_text",
     "html_to_text",
     "looks_binary",
+    "odd_share",
     "plain_to_text",
 ]
 
@@ -116,6 +117,13 @@ def clean_text(text: str) -> str:
 def looks_binary(data: bytes) -> bool:
     """Return whether bytes begin as a PDF, an archive, an image or a program does."""
     return data.startswith(_SNIFFED)
+
+
+def odd_share(text: str) -> float:
+    """Return the share of characters that no text has: controls but white space, and U+FFFD."""
+    from tamis.scorers.extraction.markup_kernels import unprintable_share
+
+    return unprintable_share(np.frombuffer(text.encode("utf-8", "replace"), np.uint8))
 
 
 def html_to_text(html: str, options: ExtractOptions | None = None) -> Extracted:

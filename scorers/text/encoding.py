@@ -136,7 +136,7 @@ def _meta(head: bytes) -> str | None:
 
 
 def _is_wide(data: bytes, encoding: str) -> bool:
-    """Return whether bytes without many zeros are UTF-16 all the same, such as Chinese: no other text has its blanks."""
+    """Return whether bytes without many zeros, such as Chinese, are UTF-16: no other text has its blanks."""
     try:
         text = data.decode(f"utf-16-{encoding[-2:]}")
     except UnicodeDecodeError:
