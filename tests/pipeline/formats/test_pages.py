@@ -54,7 +54,26 @@ def chunked(data: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "content_type",
-    [None, "", "text/html charset=utf-8", "*/*", "application/octet-stream", "unknown/unknown", "html", "text / html", '"text/html"', "text/html;;", "TEXT/HTML", "charset=utf-8", "text/html,text/plain", "application/unknown", "text/plain", "text\\html", ";", "application/xhtml+xml"],
+    [
+        None,
+        "",
+        "text/html charset=utf-8",
+        "*/*",
+        "application/octet-stream",
+        "unknown/unknown",
+        "html",
+        "text / html",
+        '"text/html"',
+        "text/html;;",
+        "TEXT/HTML",
+        "charset=utf-8",
+        "text/html,text/plain",
+        "application/unknown",
+        "text/plain",
+        "text\\html",
+        ";",
+        "application/xhtml+xml",
+    ],
 )
 @pytest.mark.parametrize(
     ("headers", "pack"),
