@@ -71,7 +71,11 @@ _STEPS_PER_SECOND = {True: 1.5e7, False: 2.5e8}
 # Bytes of data that a parser may hold: the least, and for each byte of the largest page. Trees of flat pages of words
 # take about 20 for each byte.
 _MEMORY, _MEMORY_PER_BYTE = 1 << 30, 64
-_SMALL_SHARE = 0.1  # of a page's text in its main content: below it, the main content was missed
+# When trafilatura is asked, and believed; chosen on `benchmarks/extraction.py` for the best text at 10 MB of HTML a
+# second.
+_SMALL_SHARE = 0.3  # of a page's text in its main content
+_PROSE = 600  # bytes of a page in lines of prose
+_TOO_LITTLE = 0.3  # of resiliparse's text
 _MAX_UNPRINTABLE = 0.05
 _LONGEST_RUN = 10_000  # characters of ASCII without a blank
 _SNIFFED = (b"%PDF-", b"PK\x03\x04", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"\x1f\x8b", b"\x7fELF", b"Rar!")
@@ -204,7 +208,8 @@ def _trafilatura(html: str, options: ExtractOptions) -> str:
 def _auto(html: str, options: ExtractOptions) -> str:
     """Return resiliparse's main content, or trafilatura's where resiliparse seems to have missed it.
 
-    Missed: what it found is a small share of all text of the page. Where trafilatura finds nothing, fails or takes too
+    Missed: what it found is a small share of all text of the page, and there is prose on it (most pages of the first
+    kind are forms and lists, on which neither finds anything). Where trafilatura finds far less, fails or takes too
     long, resiliparse's text is taken after all; where resiliparse fails, trafilatura's.
     """
     if not options.main_content:
@@ -215,10 +220,11 @@ def _auto(html: str, options: ExtractOptions) -> str:
         raise
     except CallFailedError:
         return _trafilatura(html, options)
-    main, everything = json.loads(counts)
-    if main >= _SMALL_SHARE * everything:
+    main, everything, prose = json.loads(counts)
+    if main >= _SMALL_SHARE * everything or prose < _PROSE:
         return text
     try:
-        return _trafilatura(html, options) or text
+        other = _trafilatura(html, options)
     except (CallFailedError, TimedOutError):
         return text
+    return other if len("".join(other.split())) > _TOO_LITTLE * main else text

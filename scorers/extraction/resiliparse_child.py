@@ -5,7 +5,11 @@ import json
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLParserException, HTMLTree
 
-__all__ = ["all_text", "main_and_all_text", "main_content"]
+__all__ = ["PROSE_LINE", "all_text", "main_and_all_text", "main_content"]
+
+
+PROSE_LINE = 200
+"""Bytes of a line that is prose rather than a menu's entry or a form's label."""
 
 
 def _tree(html: str) -> HTMLTree:
@@ -32,12 +36,16 @@ def all_text(html: str) -> str:
 
 
 def main_and_all_text(html: str) -> str:
-    """Return the text of the main content, and how many characters but white space it and the whole page have.
+    """Return the text of the main content, and what is known of all text of the page.
 
     Returns:
-        A JSON list of two numbers, a line feed, and the text.
+        A JSON list of three numbers, a line feed, and the text: characters but white space of the text, the same of
+        all text of the page, and bytes (UTF-8) in lines of all text that are as long as those of prose.
     """
     tree = _tree(html)
     text = _text(tree, main_content=True)
     everything = extract_plain_text(tree, main_content=False, alt_texts=False, comments=False, post_meta=False)
-    return f"{json.dumps([len(''.join(part.split())) for part in (text, everything)])}\n{text}"
+    lines = [len(line.strip().encode("utf-8", "replace")) for line in everything.split("\n")]
+    counts = [len("".join(part.split())) for part in (text, everything)]
+    counts.append(sum(size for size in lines if size >= PROSE_LINE))
+    return f"{json.dumps(counts)}\n{text}"
