@@ -36,7 +36,7 @@ from tamis.scorers.text.encoding import decode
 WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]|[^\W_]+")
 TAG = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 LOST = 0.1
-STARTER = f"""<html><body><div><p>A line.</p></div><div class="sidebar"><p>{"Some words of it. " * 60}</p></div></body></html>"""
+STARTER = f"<html><body><p>A line.</p><div class='sidebar'><p>{'Some words of it. ' * 90}</p></div></body></html>"
 
 
 class Page(NamedTuple):

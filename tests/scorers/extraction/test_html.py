@@ -151,7 +151,7 @@ def test_timeout_of_trafilatura() -> None:
     assert html_to_text(PAGE, ExtractOptions(engine="trafilatura")).refusal is None
 
 
-TEXT = "The miller ground his corn by the river, and the town bought all of his flour every week. " * 10
+TEXT = "The miller ground his corn by the river, and the town bought all of his flour every week. " * 15
 # A page whose words are in what resiliparse takes for a menu; all that it finds outside is one line.
 MISSED = f"""<html><body><div><p>A line.</p></div><div class="sidebar"><p>{TEXT}</p></div></body></html>"""
 
