@@ -11,7 +11,7 @@ from tamis.schemas.steps import ExtractStep, StepConfig, parse_step
 
 __all__ = ["Config", "InputConfig", "Limits", "OutputConfig", "parse_config", "significant"]
 
-Format = Literal["warc", "wet", "jsonl", "parquet", "csv"]
+Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
 
 
 class Limits(Model):
@@ -33,7 +33,7 @@ class InputConfig(Model):
     text: str = Field(default="text", description="field of the text; a dotted path reaches into objects")
     id: str | None = Field(default=None, description="field of the record's identity; `id` if there is one")
     url: str | None = Field(default=None, description="field of the address; `url` if there is one")
-    timestamp: str | None = Field(default=None, description="field of the time; `timestamp` if there is one")
+    timestamp: str | None = Field(default=None, description="field of the time; `timestamp` or `date` if absent")
     html: bool = Field(default=False, description="the text field holds HTML, to be extracted")
     encoding: str = Field(default="utf-8", description="of JSONL and CSV files")
     unreadable: Literal["fail", "record"] = Field(

@@ -17,7 +17,7 @@ from tamis.scorers.extraction.html import Refusal, html_to_text, looks_binary, o
 from tamis.scorers.extraction.sandbox import CallFailedError
 from tamis.scorers.text.encoding import decode
 
-__all__ = ["add_page", "read_warc"]
+__all__ = ["add_record", "read_warc"]
 
 _SKIPPED = frozenset({"warcinfo", "request", "metadata", "revisit", "continuation"})
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?!\d)")
@@ -55,12 +55,13 @@ def read_warc(split: Split, source: str, options: ReadOptions) -> Iterator[ReadB
             if isinstance(record, WarcFault):
                 builder.error(record.place, record.error, record.detail)
             else:
-                _add(builder, record, options)
+                add_record(builder, record, options)
     if not builder.empty():
         yield builder.flush()
 
 
-def _add(builder: BatchBuilder, record: WarcRecord, options: ReadOptions) -> None:
+def add_record(builder: BatchBuilder, record: WarcRecord, options: ReadOptions) -> None:
+    """Add a record: a document, rejected, an error, or counted as skipped if it holds no page."""
     kind = record.headers.get("warc-type", "").lower()
     if kind in _SKIPPED:
         builder.skip(kind)
@@ -77,7 +78,7 @@ def _add(builder: BatchBuilder, record: WarcRecord, options: ReadOptions) -> Non
     elif kind == "conversion":
         add_conversion(builder, record, record.block)
     else:
-        add_page(builder, record, record.block, options)
+        _add_page(builder, record, record.block, options)
 
 
 def _no_page(headers: dict[str, str]) -> str | None:
@@ -99,7 +100,7 @@ def _message(record: WarcRecord, block: bytes) -> HttpMessage:
     return HttpMessage(None, {"content-type": content_type}, block)
 
 
-def add_page(builder: BatchBuilder, record: WarcRecord, block: bytes, options: ReadOptions) -> None:
+def _add_page(builder: BatchBuilder, record: WarcRecord, block: bytes, options: ReadOptions) -> None:
     """Add a response or resource: a document, or rejected, or an error if it can't be extracted.
 
     Args:

@@ -74,7 +74,7 @@ _MEMORY, _MEMORY_PER_BYTE = 1 << 30, 64
 # When trafilatura is asked, and believed; chosen on `benchmarks/extraction.py` for the best text at 10 MB of HTML a
 # second.
 _SMALL_SHARE = 0.3  # of a page's text in its main content
-_PROSE = 1000  # bytes of a page in lines of prose
+_PROSE = 600  # bytes of a page in lines of prose
 _TOO_LITTLE = 0.3  # of resiliparse's text
 _MAX_UNPRINTABLE = 0.05
 _LONGEST_RUN = 10_000  # characters of ASCII without a blank
