@@ -17,6 +17,7 @@ __all__ = [
     "Extracted",
     "Refusal",
     "clean_text",
+    "extraction_seconds",
     "html_to_text",
     "looks_binary",
     "odd_share",
@@ -84,9 +85,19 @@ _ODD_LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _BLANK_LINES = re.compile("\n{3,}")
 _RUNS = re.compile("[!-~]+")
 
+_SANDBOXES: list[Sandbox] = []
+
+
 @functools.cache
 def _sandbox(target: str, memory: int, process: int) -> Sandbox:  # noqa: ARG001  (a fork needs a child of its own)
-    return Sandbox(f"tamis.scorers.extraction.{target}", memory)
+    sandbox = Sandbox(f"tamis.scorers.extraction.{target}", memory)
+    _SANDBOXES.append(sandbox)
+    return sandbox
+
+
+def extraction_seconds() -> float:
+    """Return the CPU time that this process's engines have taken so far, in processes of their own."""
+    return sum(sandbox.seconds for sandbox in _SANDBOXES)
 
 
 def _call(target: str, html: str, options: ExtractOptions) -> str:

@@ -24,7 +24,7 @@ from tamis.schemas.errors import RunError, TamisError
 __all__ = ["CallFailedError", "OutOfMemoryError", "Sandbox", "TimedOutError", "serve"]
 
 _HEADER = struct.Struct("<dQ")  # of a request: seconds, bytes
-_LENGTH = struct.Struct("<Q")
+_ANSWER = struct.Struct("<dQ")  # of an answer: CPU-seconds that the call took, bytes
 _START_SECONDS = 120.0
 _PIPE = 1 << 20  # bytes that a pipe holds where the system allows it: fewer turns between the two processes
 _PATIENCE = 5.0  # a machine that is busy otherwise may take so many times the CPU-seconds, and so many seconds more
@@ -77,6 +77,8 @@ class Sandbox:
         self._memory = memory
         self._lock = threading.Lock()
         self._child: _Child | None = None
+        self.seconds = 0.0
+        """CPU time of all calls so far: the child's, which no clock of this process shows."""
 
     def call(self, text: str, seconds: float) -> str:
         """Return what the function returns for `text`.
@@ -105,6 +107,7 @@ class Sandbox:
                 status = self._child.process.wait()
                 self._end()
                 if status == -signal.SIGPROF:
+                    self.seconds += seconds
                     msg = f"{self._target} took more than {seconds:g} s of CPU time"
                     raise TimedOutError(msg) from error
                 msg = f"the process of {self._target} died: {error}"
@@ -147,7 +150,8 @@ class Sandbox:
 
     def _answer(self, child: _Child, seconds: float) -> str:
         deadline = time.monotonic() + seconds
-        (length,) = _LENGTH.unpack(self._read(child, _LENGTH.size, deadline))
+        taken, length = _ANSWER.unpack(self._read(child, _ANSWER.size, deadline))
+        self.seconds += taken
         answer = self._read(child, length, deadline)
         if answer[:1] == _NO_MEMORY:
             raise OutOfMemoryError(answer[1:].decode())
@@ -195,9 +199,9 @@ def serve(target: str, memory: int | None = None) -> None:
     source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the function prints must not mix with answers
 
-    def reply(status: bytes, text: str) -> None:
+    def reply(status: bytes, text: str, taken: float = 0.0) -> None:
         data = status + text.encode("utf-8", "replace")
-        sink.write(_LENGTH.pack(len(data)) + data)
+        sink.write(_ANSWER.pack(taken, len(data)) + data)
         sink.flush()
 
     module, _, name = target.partition(":")
@@ -212,6 +216,7 @@ def serve(target: str, memory: int | None = None) -> None:
     while header := source.read(_HEADER.size):
         seconds, size = _HEADER.unpack(header)
         text = source.read(size).decode()
+        began = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, max(seconds, 1e-6))  # its signal ends the process, in native code, too
         try:
             answer = _DONE, function(text)
@@ -222,4 +227,4 @@ def serve(target: str, memory: int | None = None) -> None:
         except BaseException as error:  # noqa: BLE001  (a panic of native code is no Exception)
             answer = _RAISED, f"{type(error).__name__}: {error}"
         signal.setitimer(signal.ITIMER_PROF, 0.0)
-        reply(*answer)
+        reply(*answer, time.process_time() - began)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tamis.scorers.extraction.html import (
     ExtractOptions,
     clean_text,
+    extraction_seconds,
     html_to_text,
     looks_binary,
     plain_to_text,
@@ -154,6 +155,12 @@ def test_timeout_of_trafilatura() -> None:
 TEXT = "The miller ground his corn by the river, and the town bought all of his flour every week. " * 15
 # A page whose words are in what resiliparse takes for a menu; all that it finds outside is one line.
 MISSED = f"""<html><body><div><p>A line.</p></div><div class="sidebar"><p>{TEXT}</p></div></body></html>"""
+
+
+def test_time_of_engines_is_counted() -> None:
+    before = extraction_seconds()
+    html_to_text("<div>" + ARTICLE * 20_000)
+    assert extraction_seconds() > before
 
 
 def test_auto_is_resiliparse_where_that_finds_the_text() -> None:
