@@ -124,7 +124,8 @@ def _reader(lines: _Lines, path: str) -> Iterator[list[str]]:
 def _check_header(header: list[str], path: str, options: ReadOptions) -> None:
     known = [*header, *partition_values(path)]
     required = {"text": options.text, "id": options.id, "url": options.url, "timestamp": options.timestamp}
-    for option, name in required.items():
+    pairs = [*required.items(), *(("columns", column.field) for column in options.columns)]
+    for option, name in pairs:
         if name is not None and name not in known:
             msg = f"{path} has no column {name!r}{nearest(name, known)}: set `{option}:` to the column to use"
             raise InputError(msg)

@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 
+from tamis.pipeline.formats.columns import is_doc_id, is_own_record, typed, unnested
 from tamis.pipeline.formats.options import ReadOptions
 from tamis.pipeline.formats.partitions import partition_values
-from tamis.pipeline.formats.records import REJECT_STEP, BatchBuilder
+from tamis.pipeline.formats.records import REJECT_STEP, BatchBuilder, DocId
 from tamis.pipeline.formats.timestamps import as_timestamp
 from tamis.scorers.extraction.html import html_to_text
 from tamis.scorers.extraction.sandbox import CallFailedError
@@ -54,6 +55,7 @@ class Fields:
         self.url_required = options.url is not None
         # Paths are looked for where there are any: these methods are called for every record.
         self._dotted = any("." in name for name in (self.text, self.id, self.url, *self.timestamps))
+        self.columns = options.columns
         self._partitions: Mapping[str, str | None] = partition_values(path)
 
     def add_partitions(self, record: dict[str, Any]) -> None:
@@ -154,6 +156,38 @@ class Fields:
         return None, passed_over
 
 
+    def look_at_columns(self, record: dict[str, Any]) -> tuple[list[Any], list[str], int]:
+        """Return the values of the options' columns, the fields that they are in, and how many values are none.
+
+        A field may be the record's url or time as well; what is in a column is then to be left out with `leave_out`. A
+        value that isn't of its column's type stays in `meta`.
+        """
+        values, taken = [], []
+        passed_over = 0
+        for column in self.columns:
+            found = self._look_at(record, column.field)
+            value = typed(found, column.type)
+            if value is not None:
+                taken.append(column.field)
+            passed_over += found is not None and value is None
+            values.append(value)
+        return values, taken, passed_over
+
+    def leave_out(self, record: dict[str, Any], names: list[str]) -> None:
+        """Take fields out of a record."""
+        for name in names:
+            self._take(record, name)
+
+    def own(self, record: dict[str, Any]) -> tuple[DocId | None, dict[str, Any]]:
+        """Return the `doc_id` of a document that a run selected before, and the record with its `meta` unnested.
+
+        Any other record is returned as it is; so is one if the options name another identity.
+        """
+        if self.id_required or not is_own_record(record) or not is_doc_id(record["doc_id"]):
+            return None, record
+        return DocId(record.pop("doc_id")), unnested(record, record.pop("meta"))
+
+
 def add_record(
     builder: BatchBuilder, fields: Fields, record: dict[str, Any], place: str, weight: int, options: ReadOptions
 ) -> None:
@@ -169,10 +203,13 @@ def add_record(
     """
     try:
         fields.add_partitions(record)
+        own, record = fields.own(record) if "doc_id" in record else (None, record)
+        columns, in_columns, no_column = fields.look_at_columns(record) if fields.columns else (None, [], 0)
         text = fields.take_text(record)
-        identity, no_id = fields.take_id(record)
+        identity, no_id = fields.take_id(record) if own is None else (own, False)
         url, no_url = fields.take_url(record)
         time, no_time = fields.take_timestamp(record)
+        fields.leave_out(record, in_columns)
         meta = as_json(record)
         if options.html:
             text, refusal = html_to_text(text, options.extract)
@@ -187,7 +224,8 @@ def add_record(
         builder.note("id_passed_over", no_id)
         builder.note("url_passed_over", no_url)
         builder.note("timestamp_passed_over", no_time)
-        builder.document(identity, url, text, time=time, meta=meta, weight=weight)
+        builder.note("column_passed_over", no_column)
+        builder.document(identity, url, text, time=time, meta=meta, weight=weight, columns=columns)
 
 
 def _kind(value: Any) -> str:

@@ -8,9 +8,20 @@ from tamis.pipeline.formats.compression import SUFFIXES, Codec, codec_of
 from tamis.schemas.errors import ConfigError, InputError
 from tamis.scorers.extraction.html import ExtractOptions
 
-__all__ = ["FORMAT_SUFFIXES", "Format", "ReadOptions", "Split", "data_suffixes", "format_of"]
+__all__ = [
+    "FORMAT_SUFFIXES",
+    "ColumnType",
+    "Format",
+    "InputColumn",
+    "ReadOptions",
+    "Split",
+    "data_suffixes",
+    "format_of",
+]
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
+
+ColumnType = Literal["string", "int64", "double", "bool", "timestamp"]
 
 FORMAT_SUFFIXES: dict[str, Format] = {
     ".warc": "warc",
@@ -39,6 +50,21 @@ FORMAT_SUFFIXES: dict[str, Format] = {
 
 
 @dataclass(frozen=True)
+class InputColumn:
+    """A field of the records that becomes a column of the documents.
+
+    Attributes:
+        name: of the column.
+        field: of the records; a dotted path reaches into objects.
+        type: of the column; a value that can't be of it is null there, and stays in `meta`.
+    """
+
+    name: str
+    field: str
+    type: ColumnType
+
+
+@dataclass(frozen=True)
 class ReadOptions:
     """How the files of one input are read.
 
@@ -50,6 +76,7 @@ class ReadOptions:
         url: field of the address; None takes `url` where a record has it.
         timestamp: field of the time (see `as_timestamp`); None takes `timestamp`, else `date`, where a record has
             a time there.
+        columns: fields that become columns beside the documents' own.
         html: the text field holds HTML, to be extracted.
         encoding: of JSONL and CSV files; an extension of ASCII for JSONL. Of files of text, HTML and WARC it is found
             out for each.
@@ -68,6 +95,7 @@ class ReadOptions:
     id: str | None = None
     url: str | None = None
     timestamp: str | None = None
+    columns: tuple[InputColumn, ...] = ()
     html: bool = False
     encoding: str = "utf-8"
     statuses: tuple[int, ...] = (200,)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tamis.pipeline.formats.arc import begins_as_arc, read_arc
 from tamis.pipeline.formats.arrow_ipc import plan_arrow, read_arrow
+from tamis.pipeline.formats.columns import is_own_record, unnested
 from tamis.pipeline.formats.compression import Codec, Piece, begins_as_text, codec_of_bytes, decompress
 from tamis.pipeline.formats.delimited import check_csv, read_csv
 from tamis.pipeline.formats.jsonl import LineFault, read_jsonl, read_lines
@@ -187,7 +188,7 @@ def _check_jsonl(split: Split, options: ReadOptions) -> None:
                 continue
             if isinstance(record, dict):
                 objects += 1
-                names |= record.keys()
+                names |= (unnested(record, record["meta"]) if is_own_record(record) else record).keys()
     if lines > 1 and not objects:
         msg = (
             f"{split.path}: none of its first {lines} lines is a JSON object: write one object a line, or set `format:`"
@@ -195,7 +196,8 @@ def _check_jsonl(split: Split, options: ReadOptions) -> None:
         raise InputError(msg)
     names |= partition_values(split.path).keys()
     wanted = {"text": options.text, "id": options.id, "url": options.url, "timestamp": options.timestamp}
-    for option, name in wanted.items():
+    pairs = [*wanted.items(), *(("columns", column.field) for column in options.columns)]
+    for option, name in pairs:
         if objects and name is not None and name.partition(".")[0] not in names and name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(names)[:20])}"

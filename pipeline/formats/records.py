@@ -1,17 +1,19 @@
 """What readers yield: batches of documents, with the records that gave none and why."""
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from tamis.pipeline.formats.columns import columns_batch
 from tamis.pipeline.formats.options import ReadOptions
 from tamis.pipeline.formats.partitions import partition_values
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
 from tamis.scorers.extraction.html import Refusal
 from tamis.scorers.text.identity import doc_ids
 
-__all__ = ["READ_STEP", "REJECT_STEP", "BatchBuilder", "ReadBatch"]
+__all__ = ["READ_STEP", "REJECT_STEP", "BatchBuilder", "DocId", "ReadBatch"]
 
 READ_STEP = "read"
 """The `step` of errors met while reading."""
@@ -20,6 +22,12 @@ REJECT_STEP = "extract"
 """The `step` of records that hold no text worth extracting."""
 
 _DETAIL = 500
+
+
+class DocId(str):
+    """The identity of a document that a run selected before: its `doc_id`, which it keeps."""
+
+    __slots__ = ()
 
 
 class ReadBatch(NamedTuple):
@@ -33,8 +41,10 @@ class ReadBatch(NamedTuple):
         skipped: what was passed over because it can't hold a document, by kind: blank lines, and WARC records
             of kinds such as warcinfo, request, metadata or revisit.
         notes: what was done to records that became documents all the same, by kind: `odd_value` (values beside
-            the text that became text or null), `id_passed_over`, `url_passed_over` and `timestamp_passed_over`
-            (values that are no identity, address or time, kept in `meta`).
+            the text that became text or null), `unreadable_value` (values beside it that can't be read),
+            `id_passed_over`, `url_passed_over`, `timestamp_passed_over` and `column_passed_over` (values that are no
+            identity, address, time, or none of their column's type: kept in `meta`).
+        columns: row-aligned with `documents`, the columns that the options ask for (`column_schema`).
         rejected_meta: row-aligned with `rejected`, a JSON object of what is known of the record, or null.
     """
 
@@ -44,6 +54,7 @@ class ReadBatch(NamedTuple):
     read: int
     skipped: dict[str, int]
     notes: dict[str, int]
+    columns: pa.RecordBatch
     rejected_meta: pa.StringArray
 
 
@@ -55,6 +66,7 @@ class BatchBuilder:
         self._source = source
         self._max_rows = options.batch_rows
         self._max_bytes = options.batch_bytes
+        self._columns = options.columns
         self.partitions = partition_values(uri)
         """The values that the names of the file's folders hold."""
         self._clear()
@@ -65,6 +77,7 @@ class BatchBuilder:
         self._texts: list[str] = []
         self._times: list[int | None] = []
         self._metas: list[str] = []
+        self._values: list[Sequence[Any]] = []
         self._rejected: list[tuple[str | None, str | None, Refusal, str | None]] = []
         self._errors: list[tuple[str, str, str, str]] = []
         self._skipped: Counter[str] = Counter()
@@ -78,7 +91,15 @@ class BatchBuilder:
         return rows >= self._max_rows or self._bytes >= self._max_bytes
 
     def document(
-        self, identity: str | None, url: str | None, text: str, *, time: int | None, meta: str, weight: int
+        self,
+        identity: str | None,
+        url: str | None,
+        text: str,
+        *,
+        time: int | None,
+        meta: str,
+        weight: int,
+        columns: Sequence[Any] | None = None,
     ) -> None:
         """Add a document; one whose text is blank is rejected as `empty_text`.
 
@@ -89,6 +110,7 @@ class BatchBuilder:
             time: microseconds since 1970.
             meta: a JSON object.
             weight: bytes that the record had in the input.
+            columns: values of the options' columns, as `typed` gives them; None where there are none.
         """
         self._bytes += weight
         if not text or text.isspace():
@@ -99,6 +121,7 @@ class BatchBuilder:
         self._texts.append(text)
         self._times.append(time)
         self._metas.append(meta)
+        self._values.append(columns or (None,) * len(self._columns))
 
     def reject(self, refusal: Refusal, identity: str | None, url: str | None, meta: str | None = None) -> None:
         """Add a record that holds no text worth extracting; `meta` is a JSON object of what is known of it."""
@@ -132,7 +155,7 @@ class BatchBuilder:
         """Return what was collected, and start again."""
         documents = pa.RecordBatch.from_arrays(
             [
-                pa.array(doc_ids(self._source, self._ids, self._urls, self._texts), pa.string()),
+                pa.array(self._doc_ids(self._ids, self._urls, self._texts), pa.string()),
                 pa.array(self._urls, pa.string()),
                 pa.array([self._source] * len(self._texts), pa.string()),
                 pa.array(self._texts, pa.large_string()),
@@ -144,9 +167,15 @@ class BatchBuilder:
         rejected, errors = self._rejected_batch(), self._error_batch()
         read = documents.num_rows + rejected.num_rows + errors.num_rows
         metas = pa.array([row[3] for row in self._rejected], pa.string())
-        batch = ReadBatch(documents, rejected, errors, read, dict(self._skipped), dict(self._notes), metas)
+        columns = columns_batch(self._columns, self._values)
+        notes = dict(self._notes)
+        batch = ReadBatch(documents, rejected, errors, read, dict(self._skipped), notes, columns, metas)
         self._clear()
         return batch
+
+    def _doc_ids(self, identities: list[str | None], urls: list[str | None], texts: list[str]) -> list[str]:
+        ids = doc_ids(self._source, identities, urls, texts)
+        return [name if type(name) is DocId else new for name, new in zip(identities, ids, strict=True)]
 
     def _rejected_batch(self) -> pa.RecordBatch:
         rows = self._rejected
@@ -154,7 +183,7 @@ class BatchBuilder:
         texts = [""] * len(rows)
         return pa.RecordBatch.from_arrays(
             [
-                pa.array(doc_ids(self._source, identities, urls, texts), pa.string()),
+                pa.array(self._doc_ids(identities, urls, texts), pa.string()),
                 pa.array(urls, pa.string()),
                 pa.array([self._source] * len(rows), pa.string()),
                 pa.array([REJECT_STEP] * len(rows), pa.string()),

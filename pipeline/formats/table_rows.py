@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,10 +18,11 @@ from tamis.pipeline.formats.arrow_json import (
     storage_of,
     valid_utf8,
 )
-from tamis.pipeline.formats.fields import TIMESTAMP_FIELDS
-from tamis.pipeline.formats.options import ReadOptions
+from tamis.pipeline.formats.columns import is_doc_id, is_own_record, typed, unnested
+from tamis.pipeline.formats.fields import TIMESTAMP_FIELDS, as_json
+from tamis.pipeline.formats.options import InputColumn, ReadOptions
 from tamis.pipeline.formats.partitions import partition_values
-from tamis.pipeline.formats.records import REJECT_STEP, BatchBuilder
+from tamis.pipeline.formats.records import REJECT_STEP, BatchBuilder, DocId
 from tamis.pipeline.formats.timestamps import NEWEST, OLDEST, as_timestamp
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import InputError
@@ -80,6 +83,10 @@ def _is_time(type_: pa.DataType) -> bool:
     return _is_text(type_) or any(test(type_) for test in tests)
 
 
+def _is_any(type_: pa.DataType) -> bool:  # noqa: ARG001  (one of several such functions)
+    return True
+
+
 class _Place(NamedTuple):
     """Where a field is: the number of its column, and the numbers of fields within structs."""
 
@@ -115,7 +122,10 @@ def check_schema(path: str, schema: pa.Schema, options: ReadOptions) -> None:
         "url": (options.url, _names_something, "an address: set `url:` to a column of strings"),
         "timestamp": (options.timestamp, _is_time, "a time: set `timestamp:` to a column of times, strings or numbers"),
     }
-    for option, (name, suit, wanted) in suits.items():
+    checks = [(option, *suit) for option, suit in suits.items()]
+    if not is_own_record(names):  # of a run's own documents, a field may be in `meta`
+        checks += [("columns", column.field, _is_any, "") for column in options.columns]
+    for option, name, suit, wanted in checks:
         if name is None:
             continue
         found = _find(fields, name)
@@ -143,6 +153,8 @@ class _Rows:
                 self.arrays.append(pa.array([value] * self.rows, pa.string()))
         self.odd = OddValues()
         self.cut: dict[str, Any] = {}
+        self.own_metas: list[dict[str, Any]] | None = None
+        """The objects in the `meta` of documents that a run selected before."""
 
     def place(self, name: str) -> _Place | None:
         """Return where a field is; None also if there are several of that name."""
@@ -167,7 +179,9 @@ class _Rows:
         """Return the fields that are left, as JSON."""
         names = [field.name for field in self.fields]
         metas: list[str] = json_objects(names, self.arrays, self.rows, self.odd, self.cut).to_pylist()
-        return metas
+        if self.own_metas is None:
+            return metas
+        return [as_json(unnested(orjson.loads(meta), own)) for meta, own in zip(metas, self.own_metas, strict=True)]
 
 
 def add_rows(
@@ -185,12 +199,14 @@ def add_rows(
     """
     rows = _Rows(batch, path)
     texts = _texts(rows, options)
-    identities = _identities(builder, rows, options)
+    identities = _own(rows, options) or _identities(builder, rows, options)
     urls = _urls(builder, rows, options)
     times = _times(builder, rows, options)
+    columns = _columns(builder, rows, options)
     metas = rows.metas()
     builder.note("odd_value", rows.odd.count)
-    for row, (text, identity, url, time, meta) in enumerate(zip(texts, identities, urls, times, metas, strict=True)):
+    parts = zip(texts, identities, urls, times, metas, columns, strict=True)
+    for row, (text, identity, url, time, meta, values) in enumerate(parts):
         if builder.full:
             yield
         place = f"row {first + row}"
@@ -204,9 +220,9 @@ def add_rows(
         elif not identity and options.id is not None:
             builder.error(place, "missing_id", f"the column {options.id!r} is empty")
         elif options.html:
-            _add_page(builder, place, text, identity, url, time, meta, options)
+            _add_page(builder, place, text, identity, url, time, meta, values, options)
         else:
-            builder.document(identity, url, text, time=time, meta=meta, weight=len(text))
+            builder.document(identity, url, text, time=time, meta=meta, weight=len(text), columns=values)
 
 
 def _add_page(
@@ -217,6 +233,7 @@ def _add_page(
     url: str | None,
     time: int | None,
     meta: str,
+    columns: tuple[Any, ...],
     options: ReadOptions,
 ) -> None:
     try:
@@ -227,7 +244,7 @@ def _add_page(
     if refusal is not None:
         builder.reject(refusal, identity, url, meta)
     else:
-        builder.document(identity, url, text, time=time, meta=meta, weight=len(page))
+        builder.document(identity, url, text, time=time, meta=meta, weight=len(page), columns=columns)
 
 
 def _texts(rows: _Rows, options: ReadOptions) -> list[str | bytes | None]:
@@ -275,6 +292,60 @@ def _names(column: pa.Array, odd: OddValues) -> list[str | None]:
 
 def _passed_over(builder: BatchBuilder, kind: str, column: pa.Array) -> None:
     builder.note(kind, len(column) - column.null_count)
+
+
+def _own(rows: _Rows, options: ReadOptions) -> list[str | None] | None:
+    """Return the `doc_id`s of documents that a run selected before, whose `meta` is unnested; None for others."""
+    place, meta = rows.place("doc_id"), rows.place("meta")
+    if options.id is not None or place is None or meta is None or not is_own_record(f.name for f in rows.fields):
+        return None
+    column, metas = rows.column(place), rows.column(meta)
+    if not (_is_text(column.type) and _is_text(metas.type)):
+        return None
+    found = _names(column, OddValues())
+    if not all(map(is_doc_id, found)):
+        return None
+    rows.leave_out(place)
+    rows.leave_out(meta)
+    rows.own_metas = [unnested({}, value) for value in _names(metas, rows.odd)]
+    return [DocId(name) for name in found]
+
+
+def _columns(builder: BatchBuilder, rows: _Rows, options: ReadOptions) -> list[tuple[Any, ...]]:
+    """Return each row's values of the options' columns, which leave `meta`; values of other types stay there."""
+    if not options.columns:
+        return [()] * rows.rows
+    taken = [_column(builder, rows, column) for column in options.columns]
+    return list(zip(*taken, strict=True))
+
+
+def _json_values(array: pa.Array, odd: OddValues) -> list[str | None]:
+    """Return lists, objects and the like as JSON."""
+    objects = json_objects(["x"], [array], len(array), odd).to_pylist()
+    return [None if text == '{"x":null}' else text[len('{"x":') : -1] for text in objects]
+
+
+def _column(builder: BatchBuilder, rows: _Rows, column: InputColumn) -> list[Any]:
+    place = rows.place(column.field)
+    if place is None:
+        return [typed(meta.pop(column.field, None), column.type) for meta in rows.own_metas or [{}] * rows.rows]
+    array = rows.column(place)
+    if column.type == "timestamp":
+        values: list[Any] = _column_times(array) if _is_time(array.type) else [None] * rows.rows
+    elif column.type == "string":
+        text = plain_text(array, rows.odd)
+        values = _json_values(array, rows.odd) if text is None else text.to_pylist()
+    elif _is_text(array.type):
+        values = [typed(value, column.type) for value in _names(array, rows.odd)]
+    elif (_names_something(array.type) and not pa.types.is_temporal(array.type)) or pa.types.is_boolean(array.type):
+        found = [float(v) if isinstance(v, Decimal) else v for v in array.to_pylist()]
+        values = [typed(value, column.type) for value in found]
+    else:
+        values = [None] * rows.rows
+    stays = [value is None and valid for value, valid in zip(values, array.is_valid().to_pylist(), strict=True)]
+    builder.note("column_passed_over", sum(stays))
+    rows.leave_out(place, pa.array(stays) if any(stays) else None)
+    return values
 
 
 def _identities(builder: BatchBuilder, rows: _Rows, options: ReadOptions) -> list[str | None]:
