@@ -53,19 +53,19 @@ def parse_headers(block: bytes, encoding: str) -> dict[str, str]:
         block: the lines, ended by CRLF, LF or CR CR LF; a line that begins with a blank continues the one before.
         encoding: of the values; undecodable bytes become U+FFFD.
     """
-    headers: dict[str, str] = {}
+    values: dict[str, list[bytes]] = {}
     name = ""
     for line in block.split(b"\n"):
         if line[:1] in (b" ", b"\t") and name:
-            headers[name] += " " + line.strip().decode(encoding, "replace")
+            values[name].append(line.strip())
             continue
         key, colon, value = line.partition(b":")
         name = key.strip().lower().decode("latin-1") if colon else ""
-        if name in headers:
+        if name in values:
             name = ""
         elif name:
-            headers[name] = value.strip().decode(encoding, "replace")
-    return headers
+            values[name] = [value.strip()]
+    return {name: b" ".join(parts).decode(encoding, "replace") for name, parts in values.items()}
 
 
 def begins_as_http(block: bytes) -> bool:

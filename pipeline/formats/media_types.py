@@ -9,8 +9,9 @@ import re
 
 __all__ = ["is_definite", "media_type", "page_media"]
 
-_MEDIA = re.compile(r"[\s\"']*([!#$%&'*+.^`|~\w-]+)\s*/\s*([!#$%&*+.^`|~\w-]+)", re.ASCII)
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
+# Nothing is tried twice (`*+`, `(?>...)`): a header or a page must not keep a search busy.
+_MEDIA = re.compile(r"[\s\"']*+([!#$%&'*+.^`|~\w-]++)\s*+/\s*+([!#$%&*+.^`|~\w-]+)", re.ASCII)
+_CHARSET = re.compile(r"charset\s*+=\s*+[\"']?\s*+([^\s\"';,]+)", re.IGNORECASE)
 _GENERAL = frozenset(
     {"*/*", "application/octet-stream", "application/unknown", "binary/octet-stream", "text/*", "unknown/unknown"}
 )
@@ -23,10 +24,10 @@ _HTML = re.compile(
     rb"|ul|ol|form|span|main|article|section|nav|header|base|frameset)[\s/>]|<!--",
     re.IGNORECASE,
 )
-_DOCUMENT = re.compile(rb"(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html)[\s/>]", re.IGNORECASE | re.DOTALL)
+_DOCUMENT = re.compile(rb"(?>(?:<!--.{0,2000}?-->\s*+)*)<(?:!doctype\s+html|html)[\s/>]", re.IGNORECASE | re.DOTALL)
 # The first element of an XML document: after its declaration, comments, instructions and document type.
 _ROOT = re.compile(
-    rb"(?:\s+|<\?.{0,4000}?\?>|<!--.{0,4000}?-->|<!DOCTYPE\s+(?P<type>[\w:]+)[^>]{0,1000}>)*<(?P<root>[\w:.-]+)",
+    rb"(?>(?:\s+|<\?.{0,4000}?\?>|<!--.{0,4000}?-->|<!DOCTYPE\s+(?P<type>[\w:]+)[^>]{0,1000}>)*)<(?P<root>[\w:.-]+)",
     re.IGNORECASE | re.DOTALL,
 )
 _MAGIC = {

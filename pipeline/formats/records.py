@@ -1,5 +1,7 @@
 """What readers yield: batches of documents, with the records that gave none and why."""
 
+import functools
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,6 +24,15 @@ REJECT_STEP = "extract"
 """The `step` of records that hold no text worth extracting."""
 
 _DETAIL = 500
+_WARNED = {
+    "id_passed_over": "values of `id` that name nothing are passed over, and ids made of url and text (set `id:`)",
+    "url_passed_over": "values of `url` that are no address are passed over (set `url:`)",
+}
+
+
+@functools.cache
+def _warn_once(source: str, sentence: str) -> None:
+    logging.getLogger("tamis").warning("input %s: %s", source, sentence)
 
 
 class DocId(str):
@@ -146,6 +157,8 @@ class BatchBuilder:
         """Count something that was done to records without costing them."""
         if count:
             self._notes[kind] += count
+            if kind in _WARNED:
+                _warn_once(self._source, _WARNED[kind])
 
     def empty(self) -> bool:
         """Return whether nothing was added since the last `flush`."""

@@ -22,6 +22,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{0,30})?([eE][+-]?\d{1,2})?")
 _FORMATS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _YEARS = range(1900, 2101)
 """Numbers of digits that begin with one of these years are taken for dates, as archives write them."""
+_LONGEST = 64  # characters that a time may have
 _ZONE_NAMES = re.compile(r"\s*(?:UTC|GMT|Z|[+-]00:?00(?:\s*UTC)?)$", re.IGNORECASE)
 _SLASHES = re.compile(r"^(\d{4})/(\d{1,2})/(\d{1,2})")
 
@@ -60,6 +61,8 @@ def _of_datetime(value: dt.datetime) -> int | None:
 
 
 def _of_text(text: str) -> int | None:
+    if len(text) > _LONGEST:
+        return None
     if _NUMBER.fullmatch(text):
         digits = text.lstrip("+-")
         return _of_number(int(text) if digits.isdigit() else float(text))

@@ -268,8 +268,10 @@ def _framed(
             following = _blanks_end(segment.buffer, end)
     last = following == len(segment.buffer)
     # After a blank line comes the next record, or what is left of it: its own fault, not this record's length.
-    closed = whole and _BLANK_LINE.match(segment.buffer, end) and not _is_cut(bytes(segment.buffer[start:end]))
-    if whole and (last or closed or segment.buffer.startswith(_MAGIC, following)):
+    proper = whole and (last or segment.buffer.startswith(_MAGIC, following))
+    if not proper and whole and _BLANK_LINE.match(segment.buffer, end):
+        proper = not _is_cut(bytes(segment.buffer[start:end]))
+    if proper:
         segment.at = following
         damaged = segment.fault if last else None
         if damaged is not None and damaged.kind != "truncated_file":

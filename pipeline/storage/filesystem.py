@@ -181,8 +181,11 @@ def _sentences(path: str, otherwise: str) -> Iterator[None]:
     except InputError:
         raise
     except FileNotFoundError as error:
-        why = f" ({error.__cause__})" if error.__cause__ is not None else ""  # HTTP tells all failures so
-        msg = f"{path}: there is no such file{why}"
+        msg = f"{path}: there is no such file"
+        if error.__cause__ is not None:  # HTTP tells all failures so
+            msg = f"{path} can't be reached: {error.__cause__}"
+            if getattr(error.__cause__, "status", None) == 404:
+                msg = f"{path}: there is no such file (404)"
         if is_local(path) and Path(local_path(path)).is_symlink():
             target = Path(local_path(path)).readlink()
             msg = f"{path} is a link to nothing ({target}): restore what it leads to, or remove the link"
@@ -388,7 +391,10 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Calla
         if entry.get("type") != "directory"
     ]
     if not found:
+        root = inner.strip("/").partition("/")[0]
         msg = f"no file matches {pattern}: check the folder and the pattern"
+        if _scheme(pattern) in _OBJECT_STORES and not glob.has_magic(root) and not fs.exists(root):
+            msg = f"no file matches {pattern}: there is no bucket {root}, or no permission to list it"
         raise InputError(msg)
     return found
 

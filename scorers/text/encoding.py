@@ -29,7 +29,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _DECLARED = re.compile(
-    rb"""<meta[^>]{0,512}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{2,40})"""
+    rb"""<meta[^>]{0,512}?charset\s*+=\s*+["']?\s*+([A-Za-z0-9_:.-]{2,40})"""
     rb"""|<\?xml[^>]{0,128}?encoding\s*=\s*["']([A-Za-z0-9_:.-]{2,40})""",
     re.IGNORECASE,
 )

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tamis.pipeline.formats.arrow_json import DROPPED, OddValues, json_objects, unique_names
 from tamis.pipeline.formats.options import ReadOptions
 from tamis.pipeline.formats.reader import plan_splits, read_split
-from tamis.pipeline.formats.records import ReadBatch
+from tamis.pipeline.formats.records import ReadBatch, _warn_once
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError
 from tamis.scorers.text.identity import doc_id, doc_id_from_content
@@ -109,12 +109,14 @@ def test_ids_of_every_type(tmp_path: Path, column: pa.Array, name: str, option: 
 
 
 @pytest.mark.parametrize("value", [True, [1], {"a": 1}, [("k", 1)]])
-def test_ids_of_no_use(tmp_path: Path, value: Any) -> None:
+def test_ids_of_no_use(tmp_path: Path, value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    _warn_once.cache_clear()
     type_ = pa.map_(pa.string(), pa.int64()) if value == [("k", 1)] else None
     path = parquet(tmp_path, {"id": pa.array([value, None], type_)})
     batch = read(path)
     assert batch.documents.column("doc_id").to_pylist() == [doc_id_from_content("t", None, f"text {i}") for i in (0, 1)]
     assert batch.notes == {"id_passed_over": 1}
+    assert "input t: values of `id` that name nothing are passed over" in caplog.text
     with pytest.raises(InputError, match=r"a\.parquet.*'id' is .*set `id:`"):
         read(path, id="id")
 

@@ -275,3 +275,15 @@ def test_a_rejected_page_tells_its_media_type(tmp_path: Path) -> None:
     ]
     assert metas[2]["status"] == 404
     assert all(meta["record"].startswith("byte ") for meta in metas)
+
+
+def test_no_header_and_no_page_keeps_a_search_busy(tmp_path: Path) -> None:
+    spaces = " " * 60_000
+    for value in (f"charset={spaces};", f"text{spaces}x", f"{spaces}/"):
+        assert media_type(value) == (None, None)
+    blanks = b" " * 16_000 + b"<!"
+    for head in (b"<!---->" * 2_300, b"<!-- " * 3_000, b"<?a?>" * 3_000, b"<!DOCTYPE a>" * 1_300, blanks):
+        assert page_media("text/plain", None, head) == "text/plain"
+        assert page_media("application/xml", None, head) == "application/xml"
+    continued = b"HTTP/1.1 200 OK\r\nA: 1\r\n" + b" x\n" * 80_000 + b"\r\n<p>"
+    assert len(parse_http(continued).headers["a"]) == 160_001
