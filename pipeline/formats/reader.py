@@ -19,12 +19,14 @@ from tamis.pipeline.formats.warc import read_warc
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.filesystem import FileInfo
 from tamis.schemas.errors import InputError
+from tamis.scorers.extraction.html import check_engine
 
 __all__ = ["plan_splits", "read_split"]
 
 # What a byte of a compressed file holds, about; for estimates alone.
 _EXPANSION: dict[Codec | None, float] = {None: 1.0, "gz": 4.0, "zst": 4.0, "bz2": 5.0, "xz": 6.0, "lz4": 3.0}
 _UNPACKED = frozenset({"parquet", "arrow"})  # compressed inside, if at all
+_OF_PAGES = frozenset({"warc", "arc", "html"})
 _LOOKED_AT = 100  # lines of a JSONL file that are looked at before work begins
 _READERS: dict[Format, Callable[[Split, str, ReadOptions], Iterator[ReadBatch]]] = {
     "warc": read_warc,
@@ -53,11 +55,14 @@ def plan_splits(file: FileInfo, options: ReadOptions, target_bytes: int = 128 <<
 
     Raises:
         InputError: if the file can't be read, has no known format, or hasn't the fields named in the options.
+        ModelError: if the file holds pages and the extraction engine isn't installed.
     """
     if target_bytes < 1:
         msg = f"{file.path}: parts of {target_bytes} bytes can't be read; give a positive size"
         raise InputError(msg)
     form, codec = format_of(file.path, options)
+    if form in _OF_PAGES or options.html:
+        check_engine(options.extract)
     if file.size == 0 and form not in _UNPACKED:
         return []
     if form == "parquet":

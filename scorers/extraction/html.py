@@ -1,6 +1,7 @@
 """HTML to text without boilerplate, within limits of size, time and sense."""
 
 import functools
+import importlib.util
 import json
 import os
 import re
@@ -16,6 +17,7 @@ __all__ = [
     "ExtractOptions",
     "Extracted",
     "Refusal",
+    "check_engine",
     "clean_text",
     "extraction_seconds",
     "html_to_text",
@@ -93,6 +95,17 @@ def _sandbox(target: str, memory: int, process: int) -> Sandbox:  # noqa: ARG001
     sandbox = Sandbox(f"tamis.scorers.extraction.{target}", memory)
     _SANDBOXES.append(sandbox)
     return sandbox
+
+
+def check_engine(options: ExtractOptions) -> None:
+    """Check that what the engine needs is installed, before a run asks for it in its middle.
+
+    Raises:
+        ModelError: naming what to install.
+    """
+    if options.engine != "resiliparse" and importlib.util.find_spec("trafilatura") is None:
+        msg = f'the engine {options.engine} needs trafilatura, which isn\'t installed: pip install "tamis[trafilatura]"'
+        raise ModelError(msg)
 
 
 def extraction_seconds() -> float:

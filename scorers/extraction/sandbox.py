@@ -43,6 +43,10 @@ class TimedOutError(TamisError):
     """The call took longer than it may; the child was ended and the next call starts another."""
 
 
+class _DiedError(Exception):
+    """The child ended without an answer."""
+
+
 class _Child(NamedTuple):
     """A running child, and the two ends of its pipes."""
 
@@ -96,25 +100,36 @@ class Sandbox:
             RunError: if the child can't be started.
         """
         with self._lock:
-            if self._child is None or not self._child.running():
-                self._child = self._start()
             request = text.encode("utf-8", "replace")
+            request = _HEADER.pack(seconds, len(request)) + request
             try:
-                self._child.requests.write(_HEADER.pack(seconds, len(request)) + request)
-                self._child.requests.flush()
-                return self._answer(self._child, _PATIENCE * seconds + _PATIENCE)
-            except OSError as error:
-                status = self._child.process.wait()
-                self._end()
-                if status == -signal.SIGPROF:
-                    self.seconds += seconds
-                    msg = f"{self._target} took more than {seconds:g} s of CPU time"
-                    raise TimedOutError(msg) from error
+                return self._asked(request, seconds)
+            except _DiedError:
+                pass  # perhaps somebody ended it: it's the text's fault if it does so again
+            try:
+                return self._asked(request, seconds)
+            except _DiedError as error:
                 msg = f"the process of {self._target} died: {error}"
                 raise CallFailedError(msg) from error
-            except TimedOutError:
-                self._end()
-                raise
+
+    def _asked(self, request: bytes, seconds: float) -> str:
+        if self._child is None or not self._child.running():
+            self._child = self._start()
+        try:
+            self._child.requests.write(request)
+            self._child.requests.flush()
+            return self._answer(self._child, _PATIENCE * seconds + _PATIENCE)
+        except OSError as error:
+            status = self._child.process.wait()
+            self._end()
+            if status == -signal.SIGPROF:
+                self.seconds += seconds
+                msg = f"{self._target} took more than {seconds:g} s of CPU time"
+                raise TimedOutError(msg) from error
+            raise _DiedError(str(error)) from error
+        except TimedOutError:
+            self._end()
+            raise
 
     def close(self) -> None:
         """End the child, if there is one; a later call starts another."""
@@ -204,6 +219,8 @@ def serve(target: str, memory: int | None = None) -> None:
         sink.write(_ANSWER.pack(taken, len(data)) + data)
         sink.flush()
 
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person who stops the run means the parent; its end is this one's
     module, _, name = target.partition(":")
     try:
         function: Callable[[str], str] = getattr(importlib.import_module(module), name)

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tamis.schemas.errors import ModelError
 from tamis.scorers.extraction.html import (
     ExtractOptions,
+    check_engine,
     clean_text,
     extraction_seconds,
     html_to_text,
@@ -155,6 +157,14 @@ def test_timeout_of_trafilatura() -> None:
 TEXT = "The miller ground his corn by the river, and the town bought all of his flour every week. " * 15
 # A page whose words are in what resiliparse takes for a menu; all that it finds outside is one line.
 MISSED = f"""<html><body><div><p>A line.</p></div><div class="sidebar"><p>{TEXT}</p></div></body></html>"""
+
+
+def test_engines_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    check_engine(ExtractOptions())
+    for engine in ("auto", "trafilatura"):
+        with pytest.raises(ModelError, match=rf"{engine} needs trafilatura.*tamis\[trafilatura\]"):
+            check_engine(ExtractOptions(engine=engine))  # type: ignore[arg-type]
 
 
 def test_time_of_engines_is_counted() -> None:

@@ -1,6 +1,7 @@
 """A child process outlives neither its time nor its parent's trust."""
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,20 @@ def test_a_child_that_dies() -> None:
     sandbox = Sandbox("builtins:exec")
     with pytest.raises(CallFailedError, match="died"):
         sandbox.call("import os; os._exit(3)", 30)
+    sandbox.close()
+
+
+def test_a_child_that_somebody_ends_is_replaced(tmp_path: Path) -> None:
+    sandbox = Sandbox("builtins:eval")
+    mark = str(tmp_path / "mark")
+    once = f"'again' if os.path.exists({mark!r}) else (os.mkdir({mark!r}), os.kill(os.getpid(), 15))"
+    assert sandbox.call(once, 30) == "again"
+    sandbox.close()
+
+
+def test_interrupts_are_for_the_parent() -> None:
+    sandbox = Sandbox("builtins:eval")
+    assert sandbox.call("str(__import__('os').kill(__import__('os').getpid(), 2))", 30) == "None"
     sandbox.close()
 
 
