@@ -1,5 +1,6 @@
 """Files to batches of documents: which parts a file is read in, and the reading of one part."""
 
+import codecs
 import difflib
 import json
 from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ def plan_splits(file: FileInfo, options: ReadOptions, target_bytes: int = 128 <<
         return plan_parquet(file.path, options, target_bytes)
     if form == "arrow":
         return plan_arrow(file.path, options, file.size)
-    codec = _codec(file.path, codec)
+    codec = _codec(file.path, form, codec)
     estimate = int((file.size or 0) * _EXPANSION[codec])
     whole = Split(file.path, form, codec, estimated_bytes=estimate)
     _check(whole, options)
@@ -82,10 +83,18 @@ def plan_splits(file: FileInfo, options: ReadOptions, target_bytes: int = 128 <<
     ]
 
 
-def _codec(path: str, codec: Codec | None) -> Codec | None:
+def _begins(head: bytes, form: Format) -> bool:
+    """Return whether bytes begin as an uncompressed file of a format does."""
+    if form == "arc":
+        return begins_as_arc(head)
+    marks = {"jsonl": b"{", "warc": b"WARC/", "wet": b"WARC/", "html": b"<"}
+    return bool(head) and head.startswith(marks.get(form, b"")) and begins_as_text(head)
+
+
+def _codec(path: str, form: Format, codec: Codec | None) -> Codec | None:
     """Return how a file is compressed: as it begins, and as its name says where it begins as nothing known.
 
-    A file that isn't compressed although its name says so is one that was unpacked on its way, if it is text.
+    A file that isn't compressed although its name says so was unpacked on its way, if it begins as its format does.
 
     Raises:
         InputError: if the file can't be read.
@@ -99,7 +108,7 @@ def _codec(path: str, codec: Codec | None) -> Codec | None:
     found = codec_of_bytes(head)
     if found is not None and codec is not None and found != codec and head[:4] != b"\x50\x2a\x4d\x18":
         return found
-    if found is None and codec is not None and head.strip() and begins_as_text(head):
+    if found is None and codec is not None and _begins(head.removeprefix(codecs.BOM_UTF8).lstrip(), form):
         return None
     return codec or found
 
