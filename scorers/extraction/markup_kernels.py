@@ -103,7 +103,7 @@ def parser_steps(
     - over tags of the depth there, and of half the square of the attributes;
     - over texts of depth times length / `TEXT_BYTES`;
     - over options of those before them in their select, all of which a parser looks at for the one that is selected;
-    - over paragraphs and cells of `CLONE_STEPS` times the formatting elements that are open there, since a parser may
+    - over paragraphs, items of lists and cells of `CLONE_STEPS` times the formatting elements that are open there, since a parser may
       open all of them again;
     - over end tags of formatting elements that don't end the innermost element, of 8 times what is open within.
 
@@ -182,13 +182,13 @@ def parser_steps(
         elif name == option and not closing:
             options += 1
             steps += options
-        if kind & (PARAGRAPH | CELL) and not closing:
+        if kind & (PARAGRAPH | CELL | SIBLING) and not closing:
             steps += CLONE_STEPS * formatting
         if kind & CELL or (closing and name == table):  # what a cell left open ends with it
             least = depth
             while least > 0 and stack[least - 1] != table:
                 least -= 1
-            if least > 0 or (closing and name == table):
+            if least > 0:
                 for k in range(least, depth):
                     formatting -= (bits[k] & FORMATTING) != 0
                 depth = least

@@ -258,6 +258,8 @@ def test_estimated_steps_of_elements_that_end_within_others() -> None:
     assert steps("<b><b><b><b><x>") == 0 + 1 + 2 + 3 + 3  # no more than three equal ones
     assert steps("<b><b><b><b c><x>") == 0 + 1 + 2 + 3 + 4
     assert steps("<b><p>") == 0 + 1 + CLONE_STEPS
+    assert steps("<b><li>") == 0 + 1 + CLONE_STEPS
+    assert steps("<div></table><x>") == 0 + 1 + 1  # there is no table to end
     assert steps("<select>" + "<option>" * 3 + "</select>") == 0 + (1 + 1) + (2 + 2) + (2 + 3) + 2
 
 
