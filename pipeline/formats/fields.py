@@ -155,7 +155,6 @@ class Fields:
             passed_over = True
         return None, passed_over
 
-
     def look_at_columns(self, record: dict[str, Any]) -> tuple[list[Any], list[str], int]:
         """Return the values of the options' columns, the fields that they are in, and how many values are none.
 

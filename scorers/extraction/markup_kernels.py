@@ -103,8 +103,8 @@ def parser_steps(
     - over tags of the depth there, and of half the square of the attributes;
     - over texts of depth times length / `TEXT_BYTES`;
     - over options of those before them in their select, all of which a parser looks at for the one that is selected;
-    - over paragraphs, items of lists and cells of `CLONE_STEPS` times the formatting elements that are open there, since a parser may
-      open all of them again;
+    - over paragraphs, items of lists and cells of `CLONE_STEPS` times the formatting elements that are open there,
+      since a parser may open all of them again;
     - over end tags of formatting elements that don't end the innermost element, of 8 times what is open within.
 
     The stack is a parser's as far as that matters: formatting elements outlive the blocks that they begin in, but for
