@@ -54,6 +54,10 @@ def _is_text(type_: pa.DataType) -> bool:
     return any(test(type_) for test in tests) or str(type_) in ("string_view", "binary_view")
 
 
+def _is_text_or_null(type_: pa.DataType) -> bool:
+    return _is_text(type_) or pa.types.is_null(type_)  # a file in which no row has a text
+
+
 def _is_binary(type_: pa.DataType) -> bool:
     type_ = _storage_type(type_)
     tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
@@ -117,7 +121,7 @@ def check_schema(path: str, schema: pa.Schema, options: ReadOptions) -> None:
     fields = [*schema, *(pa.field(name, pa.string()) for name in partition_values(path) if name not in schema.names)]
     names = [field.name for field in fields]
     suits: dict[str, tuple[str | None, Callable[[pa.DataType], bool], str]] = {
-        "text": (options.text, _is_text, "text: set `text:` to a string column"),
+        "text": (options.text, _is_text_or_null, "text: set `text:` to a string column"),
         "id": (options.id, _names_something, "a name: set `id:` to a column of strings or numbers"),
         "url": (options.url, _names_something, "an address: set `url:` to a column of strings"),
         "timestamp": (options.timestamp, _is_time, "a time: set `timestamp:` to a column of times, strings or numbers"),

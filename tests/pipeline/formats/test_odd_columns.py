@@ -214,6 +214,10 @@ def test_two_columns_called_text(tmp_path: Path) -> None:
         plan_splits(filesystem.info(str(path)), ReadOptions(), 1 << 20)
 
 
+def test_a_file_without_any_text_is_errors_by_row(tmp_path: Path) -> None:
+    assert read(parquet(tmp_path, {"text": pa.nulls(2)})).errors.column("error").to_pylist() == ["missing_text"] * 2
+
+
 def test_folders_hold_columns(tmp_path: Path) -> None:
     folder = tmp_path / "lang=de" / "n=5"
     folder.mkdir(parents=True)
