@@ -40,6 +40,7 @@ DISTRIBUTIONS = {"apache_beam": "apache-beam", "fasttext": "fasttext-community",
 """Module to distribution, where they are called differently."""
 NOT_IMPORTED = {
     "kenlm-ex": "another name of kenlm, for Python 3.13",
+    "lxml-html-clean": "trafilatura imports it",
 }
 
 

@@ -113,7 +113,9 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
 
     made = make_plan(config, plain)
     check_inputs(made, INPUTS_LOOKED_AT)
-    schema = check_steps(made.steps, {step.label: made.model_paths(step.label) for step in made.steps})
+    schema = check_steps(
+        made.steps, {step.label: made.model_paths(step.label) for step in made.steps}, made.input_columns
+    )
     need = estimate(made)
     steps = [
         {
