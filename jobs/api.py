@@ -1,5 +1,6 @@
 """The public functions `tamis.run`, `tamis.open`, `tamis.score` and `tamis.steps`; nothing heavy comes with them."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,7 +102,11 @@ class Run:
                 msg = f"one statement is wanted, got {len(statements)}"
                 raise ConfigError(msg)
             execute(connection, self.path, statements[0])
-            return pa.table(connection.to_arrow_table())
+            cursor: Any = connection  # releases of DuckDB call it differently
+            fetch = getattr(cursor, "to_arrow_table", None) or cursor.fetch_arrow_table
+            with warnings.catch_warnings():  # that the rows are copied is all right for what fits a table
+                warnings.simplefilter("ignore", UserWarning)
+                return pa.table(fetch())
 
     def verify(self, *, inputs: bool = False) -> "VerifyResult":
         """Recompute digests, counts and the balance from the files; `.ok` says whether all agree.

@@ -39,7 +39,10 @@ def score_texts(texts: Texts, steps: Sequence[Any]) -> pa.Table:
         }
         for step in parsed
     }
-    schema = check_steps(parsed, models)
+    check_steps(parsed, models)
+    # What a decision over a corpus adds isn't computed here.
+    fields = {field.name: field for step in parsed for field in step.columns(models[step.label])}
+    schema = pa.schema(list(fields.values()))
     column = as_arrow(texts)
     pieces = []
     for start in range(0, len(column), BATCH_ROWS):
@@ -54,7 +57,7 @@ def score_texts(texts: Texts, steps: Sequence[Any]) -> pa.Table:
                 msg = f"step {step.label}: text {start + row} can't be scored: {error}: {detail}"
                 raise RunError(msg)
             batch = side_by_side([batch, columns])
-        pieces.append(batch.select([name for name in schema.names if name in batch.schema.names]))
+        pieces.append(batch.select(schema.names))
     if not pieces:
         return schema.empty_table()
     return pa.Table.from_batches(pieces)

@@ -1,7 +1,7 @@
 """The forms in which scorers take text: any sequence of strings, an Arrow array, or one UTF-8 buffer with offsets."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +9,35 @@ import pyarrow as pa
 
 from tamis.schemas.errors import DataError
 
-__all__ = ["TextBuffer", "Texts", "as_arrow", "as_buffer", "as_list"]
+__all__ = ["ArrowColumn", "NumpyColumn", "TextBuffer", "Texts", "as_arrow", "as_buffer", "as_list"]
 
-Texts: TypeAlias = "Sequence[str | None] | pa.Array | pa.ChunkedArray"
-"""What a scorer accepts: a sequence of `str`, or an Arrow (large) string array. A null counts as an empty text."""
+
+
+class ArrowColumn(Protocol):
+    """A column that hands its buffers over by Arrow's C interface, such as a polars Series."""
+
+    def __len__(self) -> int: ...
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Return a capsule of a stream of arrays."""
+        ...
+
+
+class NumpyColumn(Protocol):
+    """A column of objects, such as a pandas Series."""
+
+    def __len__(self) -> int: ...
+
+    def to_numpy(self) -> Any:
+        """Return the values as a NumPy array."""
+        ...
+
+
+Texts: TypeAlias = "Sequence[str | None] | pa.Array | pa.ChunkedArray | ArrowColumn | NumpyColumn"
+"""What a scorer accepts: a sequence of `str`, an Arrow (large) string array, or a column of pandas or polars.
+
+A null counts as an empty text.
+"""
 
 
 class TextBuffer(NamedTuple):
@@ -25,11 +50,24 @@ class TextBuffer(NamedTuple):
         return len(self.offsets) - 1
 
 
-def _refuse_single(texts: object) -> None:
-    """Refuse one text where several are taken: it is a sequence too, of its characters, and each would be a text."""
+def _given(texts: Any) -> Any:
+    """Return texts as an Arrow array where they are a column, else as the sequence that they are.
+
+    Raises:
+        DataError: for one text where several are taken: it is a sequence too, of its characters.
+    """
     if isinstance(texts, str | bytes | bytearray):
         msg = f"expected a sequence of texts, got a single {type(texts).__name__}: put it in a list"
         raise DataError(msg)
+    if isinstance(texts, pa.ChunkedArray):
+        return texts.combine_chunks()
+    if isinstance(texts, pa.Array | list | tuple):
+        return texts
+    if hasattr(texts, "__arrow_c_stream__"):
+        return pa.chunked_array(texts).combine_chunks()
+    if hasattr(texts, "to_numpy"):
+        return pa.array(texts.to_numpy(), from_pandas=True)
+    return texts
 
 
 def as_arrow(texts: Texts) -> pa.LargeStringArray:
@@ -39,17 +77,13 @@ def as_arrow(texts: Texts) -> pa.LargeStringArray:
         DataError: if `texts` is a single string, or a text holds a lone surrogate, which UTF-8 can't express; the
             message names its position.
     """
-    array: Any
-    _refuse_single(texts)
-    if isinstance(texts, pa.ChunkedArray):
-        array = texts.combine_chunks()
-    elif isinstance(texts, pa.Array):
-        array = texts
-    else:
+    array = _given(texts)
+    if not isinstance(array, pa.Array):
         try:
-            array = pa.array(texts, pa.large_string())
+            array = pa.array(array, pa.large_string())
         except UnicodeEncodeError as error:
-            position = next(i for i, text in enumerate(texts) if text is not None and not _encodable(text))
+            listed = enumerate(_given(texts))
+            position = next(i for i, text in listed if text is not None and not _encodable(text))
             msg = f"text {position} holds a lone surrogate (at character {error.start}), which is no Unicode text"
             raise DataError(msg) from error
     if array.type != pa.large_string():
@@ -86,7 +120,6 @@ def as_list(texts: Texts) -> list[str]:
     Raises:
         DataError: if `texts` is a single string.
     """
-    _refuse_single(texts)
-    if isinstance(texts, pa.Array | pa.ChunkedArray):
-        return ["" if text is None else text for text in texts.to_pylist()]
-    return ["" if text is None else text for text in texts]
+    given = _given(texts)
+    listed = given.to_pylist() if isinstance(given, pa.Array) else given
+    return ["" if text is None else text for text in listed]
