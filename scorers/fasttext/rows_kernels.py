@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.scorers.fasttext.vocabulary_kernels import BYTE, FNV_OFFSET, FNV_PRIME, Tokens, Vocabulary, find_words
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper
 
 __all__ = ["BLOCK", "Features", "Scratch", "sum_rows"]
 
@@ -75,12 +75,12 @@ class Scratch(NamedTuple):
     history: npt.NDArray[np.int32]
 
 
-@kernel
+@helper
 def _is_separator(byte: int) -> bool:
     return byte <= 32 and (byte == 32 or 9 <= byte <= 13 or byte == 0)
 
 
-@kernel
+@helper
 def _is_eos(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
     return (
         stop - start == 4
@@ -91,7 +91,7 @@ def _is_eos(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
     )
 
 
-@kernel
+@helper
 def _is_label(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
     if stop - start < len(LABEL) or text[start] != LABEL[0]:
         return False
@@ -101,7 +101,7 @@ def _is_label(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
     return same
 
 
-@kernel
+@helper
 def _resolve(found: npt.NDArray[np.int64], n: int, features: Features, rows: npt.NDArray[np.int64]) -> int:
     """Set `rows` to those of the first `n` finds, without buckets that pruning removed; return their number."""
     n_words = features.n_words
@@ -129,7 +129,7 @@ def _resolve(found: npt.NDArray[np.int64], n: int, features: Features, rows: npt
     return kept
 
 
-@kernel
+@helper
 def _flush(found: npt.NDArray[np.int64], n: int, features: Features, scratch: Scratch, table: Any, total: Any) -> int:
     """Add the rows of the first `n` finds to `total`, in order, in its precision; return their number."""
     rows = scratch.rows
@@ -148,7 +148,7 @@ def _flush(found: npt.NDArray[np.int64], n: int, features: Features, scratch: Sc
     return n
 
 
-@kernel
+@helper
 def _scan(text: npt.NDArray[np.uint8], position: int, stop: int, tokens: Tokens) -> tuple[int, int]:
     """Cut up to a block of tokens from `position` on and hash them.
 
@@ -183,7 +183,7 @@ def _scan(text: npt.NDArray[np.uint8], position: int, stop: int, tokens: Tokens)
     return n, position
 
 
-@kernel
+@helper
 def _add_subwords(
     text: npt.NDArray[np.uint8],
     start: int,
@@ -231,7 +231,7 @@ def _add_subwords(
     return n, flushed
 
 
-@kernel
+@helper
 def sum_rows(
     text: npt.NDArray[np.uint8],
     start: int,

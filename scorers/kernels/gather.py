@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import lean_kernel
 
 __all__ = ["scatter_texts"]
 
 
-@kernel
+@lean_kernel
 def scatter_texts(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],

@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel
 
 __all__ = ["collapse", "whitespace_length"]
 
 
-@kernel
+@helper
 def whitespace_length(data: npt.NDArray[np.uint8], at: int, end: int) -> int:
     """Return the bytes of the white-space character (as `str.isspace` has it) at `at`, 0 if there is none."""
     first = data[at]

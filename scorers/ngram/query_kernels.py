@@ -13,7 +13,7 @@ the processor then waits for many cache misses at once, where word by word it wo
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 from tamis.scorers.kernels.whitespace import whitespace_length
 from tamis.scorers.kernels.word_hash import extend_hash, signed, word_hash
 
@@ -26,12 +26,12 @@ _BLOCK = 2048
 _NO_EXTENSION = np.uint32(0x80000000)
 
 
-@kernel
+@helper
 def _key(cells: npt.NDArray[np.uint32], at: int) -> np.uint64:
     return np.uint64(cells[at]) | np.uint64(cells[at + 1]) << np.uint64(32)
 
 
-@kernel
+@lean_kernel
 def find_word(cells: npt.NDArray[np.uint32], layout: npt.NDArray[np.int64], key: np.uint64) -> int:
     """Return the number of the word with this hash, 0 when it is unknown."""
     buckets = layout[BUCKETS]
@@ -48,7 +48,7 @@ def find_word(cells: npt.NDArray[np.uint32], layout: npt.NDArray[np.int64], key:
             bucket = 0
 
 
-@kernel
+@helper
 def _python_words(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
     """Return how many words `str.split` makes of a run without ASCII white space."""
     words = 0
@@ -130,7 +130,7 @@ def word_ids(
     return count
 
 
-@kernel
+@helper
 def _look_up(
     cells: npt.NDArray[np.uint32],
     layout: npt.NDArray[np.int64],
@@ -156,7 +156,7 @@ def _look_up(
             ids[count + i] = find_word(cells, layout, hashes[i])
 
 
-@kernel
+@helper
 def _probe(
     cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, home: int, first: np.uint64, key: np.uint64
 ) -> int:

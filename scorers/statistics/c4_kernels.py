@@ -17,7 +17,7 @@ from tamis.scorers.kernels.characters import (
     integer,
     without_space,
 )
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 from tamis.scorers.statistics.english_words_kernels import CHARS, EVERY, EnglishRules, new_chunk, new_words, split_words
 
 __all__ = [
@@ -77,7 +77,7 @@ class C4Lines(NamedTuple):
     first: npt.NDArray[np.int64]
 
 
-@kernel
+@helper
 def _begins(data: npt.NDArray[np.uint8], at: int, end: int, phrase: bytes) -> bool:
     """Tell whether the lower case of `data[at:end]` begins with `phrase` (a Kelvin sign gives a k)."""
     for letter in phrase:
@@ -95,7 +95,7 @@ def _begins(data: npt.NDArray[np.uint8], at: int, end: int, phrase: bytes) -> bo
     return True
 
 
-@kernel
+@helper
 def _phrases(data: npt.NDArray[np.uint8], at: int, end: int) -> int:
     """Return which of C4's phrases are in `data[at:end]`, as bits."""
     found = 0
@@ -125,7 +125,7 @@ def _phrases(data: npt.NDArray[np.uint8], at: int, end: int) -> int:
     return found
 
 
-@kernel
+@lean_kernel
 def page_phrases(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], out: npt.NDArray[np.float64]) -> None:
     """Write how often each text has "lorem ipsum", in any case, and how often "{", to `out`, (2, n)."""
     for text in range(len(offsets) - 1):
@@ -141,7 +141,7 @@ def page_phrases(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], ou
         out[1, text] = curly
 
 
-@kernel
+@helper
 def _citation(data: npt.NDArray[np.uint8], at: int, end: int, table: npt.NDArray[np.uint32]) -> int:
     """Return the bytes of the citation mark at `data[at]`, a "[": [1], [edit] or [citation needed]."""
     i = at + 1
@@ -168,7 +168,7 @@ def _citation(data: npt.NDArray[np.uint8], at: int, end: int, table: npt.NDArray
     return 0
 
 
-@kernel
+@helper
 def _ends_sentence(data: npt.NDArray[np.uint8], start: int, end: int, options: C4Options) -> bool:
     """Tell whether a line ends as a sentence does."""
     if end == start:
@@ -183,7 +183,7 @@ def _ends_sentence(data: npt.NDArray[np.uint8], start: int, end: int, options: C
     return bool(end - start > 2 and last == 0x9D and data[end - 2] == 0x80 and data[end - 3] == 0xE2)
 
 
-@kernel
+@helper
 def _count_chars(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
     chars = 0
     for i in range(start, end):
@@ -191,7 +191,7 @@ def _count_chars(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
     return chars
 
 
-@kernel
+@helper
 def _clean_line(
     data: npt.NDArray[np.uint8],
     at: int,
@@ -322,7 +322,7 @@ def stripped(
     return out[:size], out_offsets
 
 
-@kernel
+@lean_kernel
 def sentences(lines: C4Lines, table: npt.NDArray[np.uint32], out: npt.NDArray[np.float64]) -> None:
     """Write the number of sentences in each text's lines to `out`, (n,).
 

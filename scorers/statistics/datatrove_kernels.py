@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.scorers.kernels.characters import ALPHA, BREAK, SPACE, SYMBOL, TERMINAL, decode, integer, without_space
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel
 from tamis.scorers.statistics.english_words_kernels import (
     CHARS,
     ENDS,
@@ -56,7 +56,7 @@ class GivenWords(NamedTuple):
     words: npt.NDArray[np.int64]
 
 
-@kernel
+@helper
 def _repeats_after_first(
     keys: npt.NDArray[np.uint64], chars: npt.NDArray[np.int64], size: int, repeats: Repeats
 ) -> tuple[int, int]:
@@ -71,7 +71,7 @@ def _repeats_after_first(
     return many, total
 
 
-@kernel
+@helper
 def _paragraphs(
     data: npt.NDArray[np.uint8],
     at: int,
@@ -227,7 +227,7 @@ def datatrove_lines(
         out[13, text] = feeds
 
 
-@kernel
+@helper
 def _same_bytes(data: npt.NDArray[np.uint8], first: int, second: int, length: int) -> bool:
     same = 0
     while same < length and data[first + same] == data[second + same]:
@@ -235,7 +235,7 @@ def _same_bytes(data: npt.NDArray[np.uint8], first: int, second: int, length: in
     return same == length
 
 
-@kernel
+@helper
 def _mark_windows(
     buffer: npt.NDArray[np.uint8],
     words: npt.NDArray[np.int64],
@@ -264,7 +264,7 @@ def _mark_windows(
         marks[i] = repeats.counts[repeats.ids[i]] > 1
 
 
-@kernel
+@helper
 def _power(exponent: int, powers: npt.NDArray[np.uint64]) -> np.uint64:
     """Return the base of the polynomial to the power of `exponent`, from the table where it has it."""
     power = np.uint64(1)
@@ -274,7 +274,7 @@ def _power(exponent: int, powers: npt.NDArray[np.uint64]) -> np.uint64:
     return np.uint64(power * powers[exponent])
 
 
-@kernel
+@helper
 def _greedy_repeats(
     buffer: npt.NDArray[np.uint8],
     words: npt.NDArray[np.int64],
@@ -335,7 +335,7 @@ def _greedy_repeats(
     return repeated
 
 
-@kernel
+@helper
 def _ngrams(
     buffer: npt.NDArray[np.uint8],
     words: npt.NDArray[np.int64],
@@ -390,7 +390,7 @@ def _ngrams(
         )
 
 
-@kernel
+@helper
 def _given(
     given: GivenWords,
     text: int,

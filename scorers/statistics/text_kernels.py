@@ -19,7 +19,7 @@ from tamis.scorers.kernels.characters import (
     decode,
     integer,
 )
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel
 from tamis.scorers.statistics.repetition_kernels import (
     FNV_BASIS,
     FNV_PRIME,
@@ -43,7 +43,7 @@ _SHORT_LINE = 30
 _HASH, _DOT, _ELLIPSIS = 0x23, 0x2E, 0x2026
 
 
-@kernel
+@helper
 def stop_word_bit(data: npt.NDArray[np.uint8], start: int, end: int, fold: int) -> int:
     """Return the bit of the stop word (the, be, to, of, and, that, have, with) that it is, 0 if none.
 
@@ -66,7 +66,7 @@ def stop_word_bit(data: npt.NDArray[np.uint8], start: int, end: int, fold: int) 
     return 32 if word == 0x74686174 else 64 if word == 0x68617665 else 128 if word == 0x77697468 else 0
 
 
-@kernel
+@helper
 def count_ones(value: int) -> int:
     """Return how many bits of `value` are set."""
     count = 0
@@ -76,7 +76,7 @@ def count_ones(value: int) -> int:
     return count
 
 
-@kernel
+@helper
 def _repeated_share(
     keys: npt.NDArray[np.uint64], chars: npt.NDArray[np.int64], size: int, repeats: Repeats
 ) -> tuple[float, float]:
@@ -92,7 +92,7 @@ def _repeated_share(
     return many / size, repeated / total
 
 
-@kernel
+@helper
 def _repeated_ngrams(
     words: npt.NDArray[np.uint64],
     chars: npt.NDArray[np.int64],
