@@ -87,5 +87,21 @@ def _compiled(function: Callable[P, R], *, counted: bool, entry: bool) -> Callab
     if hasattr(dispatcher, "enable_caching"):  # with NUMBA_DISABLE_JIT it is the Python function itself
         code = MachineCode(function, owns=counted)
         dispatcher._cache = code
+        dispatcher.get_call_template = _without_literals(dispatcher.get_call_template)
         _DECORATED.append((dispatcher, code, entry))
     return dispatcher  # type: ignore[no-any-return]
+
+
+def _without_literals(get_call_template: Callable[..., Any]) -> Callable[..., Any]:
+    """Have kernels called for the types of their arguments alone.
+
+    For a call from another kernel Numba compiles a version for each constant, among them the first values of a loop's
+    variables, which no call is left with once the loop is understood.
+    """
+
+    def resolve(args: Any, kws: Any) -> Any:
+        return get_call_template(
+            tuple(map(numba.types.unliteral, args)), {name: numba.types.unliteral(kind) for name, kind in kws.items()}
+        )
+
+    return resolve
