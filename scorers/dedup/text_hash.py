@@ -35,7 +35,7 @@ class TextHash:
         data, offsets = as_buffer(texts)
         if self._normalize == "whitespace":
             data, offsets = collapse(data, offsets)
-        view = memoryview(data.tobytes())
+        view = memoryview(data)
         bounds = offsets.tolist()
         hashes = b"".join(
             [xxhash.xxh3_128_digest(view[a:b]) for a, b in itertools.pairwise(bounds)]
