@@ -10,13 +10,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.fasttext.vocabulary_kernels import BYTE, FNV_OFFSET, FNV_PRIME, Tokens, Vocabulary, find_words
+from tamis.scorers.fasttext.vocabulary_kernels import (
+    BYTE,
+    FNV_OFFSET,
+    FNV_PRIME,
+    MIX,
+    TAIL,
+    Tokens,
+    Vocabulary,
+    find_words,
+)
 from tamis.scorers.kernels.jit import helper
+from tamis.scorers.kernels.processor import inverse, remainder
 
-__all__ = ["BLOCK", "Features", "Scratch", "sum_rows"]
+__all__ = ["BLOCK", "SHORT_ROWS", "SHORT_SLOTS", "Features", "Scratch", "sum_rows"]
 
 BLOCK = 512
 """Tokens, and rows, handled at a time."""
+SHORT_SLOTS = 1 << 14
+SHORT_ROWS = 32
+SHORT_SHIFT = np.uint64(64 - 14)
 
 NGRAM_FACTOR = np.uint64(116049371)
 LABEL = np.frombuffer(b"__label__", np.uint8)
@@ -65,6 +78,10 @@ class Scratch(NamedTuple):
         words: their indices in the vocabulary, or -1.
         found: a block of finds: the bucket of an n-gram, or the complement (`~`) of a word's row.
         rows: the rows of a block.
+        grams: hashes of character n-grams; room for a block, and for all that begin at one character.
+        wrapped: the bytes of a token between `<` and `>`.
+        short_tails: open to any token of at most `TAIL` bytes: all of it, by its hash; 0 where free.
+        short_rows: for such a token the number of its rows and their complements, int32 (slots, SHORT_ROWS).
         history: the hash of every token of the longest text.
     """
 
@@ -72,6 +89,10 @@ class Scratch(NamedTuple):
     words: npt.NDArray[np.int64]
     found: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
+    grams: npt.NDArray[np.uint32]
+    wrapped: npt.NDArray[np.uint32]
+    short_tails: npt.NDArray[np.uint64]
+    short_rows: npt.NDArray[np.int32]
     history: npt.NDArray[np.int32]
 
 
@@ -102,6 +123,17 @@ def _is_label(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
 
 
 @helper
+def _pruned_row(bucket: int, features: Features) -> int:
+    """Return the row, after the words, of a bucket that pruning has left: how many such buckets precede it."""
+    below = features.prune_bits[bucket >> 6] & ((np.uint64(1) << np.uint64(bucket & 63)) - np.uint64(1))
+    below = below - ((below >> np.uint64(1)) & M1)
+    below = (below & M2) + ((below >> np.uint64(2)) & M2)
+    below = (below + (below >> np.uint64(4))) & M4
+    rank = features.prune_ranks[bucket >> 6] + np.int64((below * H01) >> np.uint64(56))
+    return int(features.prune_targets[rank])
+
+
+@helper
 def _resolve(found: npt.NDArray[np.int64], n: int, features: Features, rows: npt.NDArray[np.int64]) -> int:
     """Set `rows` to those of the first `n` finds, without buckets that pruning removed; return their number."""
     n_words = features.n_words
@@ -109,23 +141,16 @@ def _resolve(found: npt.NDArray[np.int64], n: int, features: Features, rows: npt
         for i in range(n):
             rows[i] = n_words + found[i] if found[i] >= 0 else ~found[i]
         return n
-    bits, ranks, targets = features.prune_bits, features.prune_ranks, features.prune_targets
+    bits = features.prune_bits
     kept = 0
     for i in range(n):
         bucket = found[i]
         if bucket < 0:
             rows[kept] = ~bucket
             kept += 1
-        elif features.pruned > 0:
-            word = bits[bucket >> 6]
-            bit = np.uint64(1) << np.uint64(bucket & 63)
-            if word & bit:
-                below = word & (bit - np.uint64(1))
-                below = below - ((below >> np.uint64(1)) & M1)
-                below = (below & M2) + ((below >> np.uint64(2)) & M2)
-                below = (below + (below >> np.uint64(4))) & M4
-                rows[kept] = n_words + targets[ranks[bucket >> 6] + np.int64((below * H01) >> np.uint64(56))]
-                kept += 1
+        elif features.pruned > 0 and bits[bucket >> 6] >> np.uint64(bucket & 63) & np.uint64(1):
+            rows[kept] = n_words + _pruned_row(bucket, features)
+            kept += 1
     return kept
 
 
@@ -184,50 +209,166 @@ def _scan(text: npt.NDArray[np.uint8], position: int, stop: int, tokens: Tokens)
 
 
 @helper
-def _add_subwords(
+def _subwords(
+    text: npt.NDArray[np.uint8],
+    first: int,
+    start: int,
+    stop: int,
+    features: Features,
+    grams: npt.NDArray[np.uint32],
+) -> tuple[int, int]:
+    """Hash the character n-grams of a token, wrapped in `<` and `>`, that begin at `first` or later.
+
+    The hash of an n-gram is that of the one shorter by a character, taken further.
+
+    Returns:
+        How many there are in `grams`, and the place to go on from, which is beyond `stop` at the end.
+    """
+    minn, maxn = features.minn, features.maxn
+    room = len(grams) - min(maxn, stop - start + 2)
+    n = 0
+    while first <= stop and n <= room:
+        # The wrapping counts as a character, which is no n-gram by itself.
+        h = FNV_OFFSET
+        position = first
+        length = 1
+        if first < start:
+            h = np.uint32((h ^ np.uint32(BEGIN_WORD)) * FNV_PRIME)
+            position = start
+            length = 2
+        following = stop + 1
+        while position < stop and length <= maxn:
+            h = np.uint32((h ^ np.uint32(np.int8(text[position]))) * FNV_PRIME)
+            position += 1
+            while position < stop and (text[position] & 0xC0) == 0x80:
+                h = np.uint32((h ^ np.uint32(np.int8(text[position]))) * FNV_PRIME)
+                position += 1
+            if length == 1:
+                following = position
+            if length >= minn:
+                grams[n] = h
+                n += 1
+            length += 1
+        if first < stop and minn <= length <= maxn:
+            grams[n] = np.uint32((h ^ np.uint32(END_WORD)) * FNV_PRIME)
+            n += 1
+        first = start if first < start else following
+    return n, first
+
+
+@helper
+def _resolve_subwords(
+    grams: npt.NDArray[np.uint32], size: int, features: Features, found: npt.NDArray[np.int64], n: int
+) -> int:
+    """Append the rows of hashed n-grams to the finds; return how many those are then."""
+    bucket = np.uint64(features.bucket)
+    inverted = inverse(bucket)
+    n_words = features.n_words
+    if features.pruned < 0:
+        for i in range(size):
+            found[n + i] = ~(n_words + np.int64(remainder(np.uint64(grams[i]), bucket, inverted)))
+        return n + size
+    if features.pruned == 0:
+        return n
+    bits = features.prune_bits
+    kept = n
+    for i in range(size):  # without a branch: which bucket has a row isn't to be foretold
+        place = np.int64(remainder(np.uint64(grams[i]), bucket, inverted))
+        found[kept] = place
+        kept += np.int64(bits[place >> 6] >> np.uint64(place & 63) & np.uint64(1))
+    for i in range(n, kept):
+        found[i] = ~(n_words + _pruned_row(found[i], features))
+    return kept
+
+
+@helper
+def _add_ascii_subwords(
     text: npt.NDArray[np.uint8],
     start: int,
     stop: int,
+    features: Features,
+    wrapped: npt.NDArray[np.uint32],
+    found: npt.NDArray[np.int64],
+    n: int,
+) -> int:
+    """Append the rows of the character n-grams of a token to the finds; return how many those are then, -1 if it can't.
+
+    It can where a bitmap says which buckets have rows and the token is ASCII and so short that there is room for all.
+    All n-grams are computed as if the token went on, and those that reach beyond its end count as having no row: what
+    has one isn't to be foretold, and a branch that is foretold wrongly costs as much as two n-grams.
+    """
+    minn, maxn = features.minn, features.maxn
+    size = stop - start + 2
+    if features.pruned != 1 or size + maxn > len(wrapped) or n + size * maxn > len(found):
+        return -1
+    high = np.uint32(0)
+    for i in range(size - 2):
+        byte = np.uint32(text[start + i])
+        high |= byte
+        wrapped[1 + i] = byte
+    if high >= 0x80:
+        return -1
+    wrapped[0] = np.uint32(BEGIN_WORD)
+    wrapped[size - 1] = np.uint32(END_WORD)
+    bucket = np.uint64(features.bucket)
+    inverted = inverse(bucket)
+    bits = features.prune_bits
+    kept = n
+    for first in range(size - 1):
+        h = FNV_OFFSET
+        least = max(minn, 2) if first == 0 else minn
+        for length in range(1, maxn + 1):
+            h = np.uint32((h ^ wrapped[first + length - 1]) * FNV_PRIME)
+            place = np.int64(remainder(np.uint64(h), bucket, inverted))
+            found[kept] = place
+            has_row = bits[place >> 6] >> np.uint64(place & 63) & np.uint64(1)
+            kept += np.int64(has_row) & np.int64(length >= least) & np.int64(first + length <= size)
+    n_words = features.n_words
+    for i in range(n, kept):
+        found[i] = ~(n_words + _pruned_row(found[i], features))
+    return kept
+
+
+@helper
+def _add_subwords(
+    text: npt.NDArray[np.uint8],
+    place: int,
     features: Features,
     scratch: Scratch,
     n: int,
     table: Any,
     total: Any,
 ) -> tuple[int, int]:
-    """Find the character n-grams of the token, wrapped in `<` and `>`.
+    """Add the rows of a token's character n-grams to the finds; return how many those are, and the rows flushed.
 
-    Returns the finds left in the block and the rows flushed. The hash of an n-gram is that of the one shorter by a
-    character, taken further.
+    A short word's are kept.
     """
-    found = scratch.found
+    found, grams = scratch.found, scratch.grams
+    start, stop = scratch.tokens.starts[place], scratch.tokens.stops[place]
     flushed = 0
-    bucket = np.uint32(features.bucket)
-    minn, maxn = features.minn, features.maxn
-    for first in range(start - 1, stop + 1):
-        if start <= first < stop and (text[first] & 0xC0) == 0x80:
-            continue
-        h = FNV_OFFSET
-        position = first
-        length = 1
-        while position <= stop and length <= maxn:
-            if position < start:
-                byte = BEGIN_WORD
-            elif position < stop:
-                byte = text[position]
-            else:
-                byte = END_WORD
-            h = np.uint32((h ^ np.uint32(np.int8(byte))) * FNV_PRIME)
-            position += 1
-            while start <= position < stop and (text[position] & 0xC0) == 0x80:
-                h = np.uint32((h ^ np.uint32(np.int8(text[position]))) * FNV_PRIME)
-                position += 1
-            if length >= minn and not (length == 1 and (first < start or position > stop)):
-                found[n] = np.int64(h % bucket)
-                n += 1
-                if n == BLOCK:
-                    flushed += _flush(found, n, features, scratch, table, total)
-                    n = 0
-            length += 1
+    begin = n
+    n = _add_ascii_subwords(text, start, stop, features, scratch.wrapped, found, begin)
+    if n < 0:
+        n = begin
+        first = start - 1
+        while first <= stop:
+            size, first = _subwords(text, first, start, stop, features, grams)
+            if n + size > len(found):
+                flushed += _flush(found, n, features, scratch, table, total)
+                n = 0
+            begin = n
+            n = _resolve_subwords(grams, size, features, found, n)
+    if stop - start <= TAIL and n - begin < SHORT_ROWS:  # so short a token's are all found at once
+        tail = scratch.tokens.tails[place]
+        slot = np.int64((tail * MIX) >> SHORT_SHIFT)
+        short_rows = scratch.short_rows
+        scratch.short_tails[slot] = tail
+        short_rows[slot, 0] = n - begin
+        for i in range(begin, n):
+            short_rows[slot, 1 + i - begin] = found[i]
+    if n >= BLOCK:
+        flushed += _flush(found, n, features, scratch, table, total)
+        n = 0
     return n, flushed
 
 
@@ -262,6 +403,7 @@ def sum_rows(
     found = scratch.found
     words = scratch.words
     history = scratch.history
+    short_tails, short_rows = scratch.short_tails, scratch.short_rows
     n_words, maxn, word_ngrams = features.n_words, features.maxn, features.word_ngrams
     count = 0
     n = 0
@@ -288,8 +430,20 @@ def sum_rows(
                     count += _flush(found, n, features, scratch, table, total)
                     n = 0
             if maxn > 0:
-                n, flushed = _add_subwords(text, tokens.starts[t], tokens.stops[t], features, scratch, n, table, total)
-                count += flushed
+                # A few short words are most of any text.
+                tail = tokens.tails[t]
+                slot = np.int64((tail * MIX) >> SHORT_SHIFT)
+                if tokens.stops[t] - tokens.starts[t] <= TAIL and short_tails[slot] == tail:
+                    size = np.int64(short_rows[slot, 0])
+                    if n + size >= BLOCK:
+                        count += _flush(found, n, features, scratch, table, total)
+                        n = 0
+                    for i in range(size):
+                        found[n + i] = short_rows[slot, 1 + i]
+                    n += size
+                else:
+                    n, flushed = _add_subwords(text, t, features, scratch, n, table, total)
+                    count += flushed
     if features.eos >= 0:
         found[n] = ~features.eos
         n += 1
@@ -300,11 +454,12 @@ def sum_rows(
         history[n_history] = np.int32(EOS_HASH)
         n_history += 1
         bucket = np.uint64(features.bucket)
+        inverted = inverse(bucket)
         for i in range(n_history):
             h = np.uint64(np.int64(history[i]))
             for j in range(i + 1, min(i + word_ngrams, n_history)):
                 h = h * NGRAM_FACTOR + np.uint64(np.int64(history[j]))
-                found[n] = np.int64(h % bucket)
+                found[n] = np.int64(remainder(h, bucket, inverted))
                 n += 1
                 if n == BLOCK:
                     count += _flush(found, n, features, scratch, table, total)

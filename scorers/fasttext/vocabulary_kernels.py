@@ -11,6 +11,8 @@ __all__ = [
     "BYTE",
     "FNV_OFFSET",
     "FNV_PRIME",
+    "MIX",
+    "TAIL",
     "Tokens",
     "Vocabulary",
     "build_slots",
