@@ -254,7 +254,7 @@ def _features(model: FastTextFile, vocabulary: Vocabulary) -> Features:
     token, word = new_tokens(1), np.empty(1, np.int64)
     set_token(eos, 0, len(eos), token, 0)
     find_words(vocabulary, eos, token, 1, word)
-    bits = np.zeros(-(-model.bucket // 64), np.uint64)
+    bits = np.zeros(model.bucket // 64 + 1, np.uint64)
     targets = np.zeros(0, np.int64)
     pruned = -1
     if model.pruned is not None:

@@ -21,15 +21,17 @@ from tamis.scorers.fasttext.vocabulary_kernels import (
     find_words,
 )
 from tamis.scorers.kernels.jit import helper
-from tamis.scorers.kernels.processor import inverse, remainder
+from tamis.scorers.kernels.processor import inverse, remainder, remainder32
 
 __all__ = ["BLOCK", "SHORT_ROWS", "SHORT_SLOTS", "Features", "Scratch", "sum_rows"]
 
 BLOCK = 512
 """Tokens, and rows, handled at a time."""
-SHORT_SLOTS = 1 << 14
-SHORT_ROWS = 32
-SHORT_SHIFT = np.uint64(64 - 14)
+SHORT_SLOTS = 1 << 13
+"""Short tokens whose rows are kept: more don't fit the processor's second cache beside the bitmap."""
+SHORT_ROWS = 8
+"""Room for a short token: the number of its rows and at most as many less one."""
+SHORT_SHIFT = np.uint64(64 - 13)
 
 NGRAM_FACTOR = np.uint64(116049371)
 LABEL = np.frombuffer(b"__label__", np.uint8)
@@ -53,7 +55,7 @@ class Features(NamedTuple):
         word_ngrams: longest word n-gram.
         eos: the row of `</s>`, or -1.
         pruned: -1: bucket `b` is row `n_words + b`; 0: no bucket has a row; 1: only those in the bitmap.
-        prune_bits: bit `b % 64` of word `b // 64` is set if bucket `b` has a row.
+        prune_bits: bit `b % 64` of word `b // 64` is set if bucket `b` has a row; none is after the last bucket.
         prune_ranks: number of set bits before each word of the bitmap.
         prune_targets: for the set bits in order, the row after `n_words`.
     """
@@ -266,14 +268,14 @@ def _resolve_subwords(
     n_words = features.n_words
     if features.pruned < 0:
         for i in range(size):
-            found[n + i] = ~(n_words + np.int64(remainder(np.uint64(grams[i]), bucket, inverted)))
+            found[n + i] = ~(n_words + np.int64(remainder32(grams[i], bucket, inverted)))
         return n + size
     if features.pruned == 0:
         return n
     bits = features.prune_bits
     kept = n
     for i in range(size):  # without a branch: which bucket has a row isn't to be foretold
-        place = np.int64(remainder(np.uint64(grams[i]), bucket, inverted))
+        place = np.int64(remainder32(grams[i], bucket, inverted))
         found[kept] = place
         kept += np.int64(bits[place >> 6] >> np.uint64(place & 63) & np.uint64(1))
     for i in range(n, kept):
@@ -294,12 +296,12 @@ def _add_ascii_subwords(
     """Append the rows of the character n-grams of a token to the finds; return how many those are then, -1 if it can't.
 
     It can where a bitmap says which buckets have rows and the token is ASCII and so short that there is room for all.
-    All n-grams are computed as if the token went on, and those that reach beyond its end count as having no row: what
-    has one isn't to be foretold, and a branch that is foretold wrongly costs as much as two n-grams.
+    All n-grams are computed as if the token went on, and the rows found without a branch: which n-gram has one isn't to
+    be foretold, and a branch that is foretold wrongly costs as much as three n-grams.
     """
     minn, maxn = features.minn, features.maxn
     size = stop - start + 2
-    if features.pruned != 1 or size + maxn > len(wrapped) or n + size * maxn > len(found):
+    if features.pruned != 1 or size + maxn > len(wrapped) or n + size * maxn > len(found) or minn < 1:
         return -1
     high = np.uint32(0)
     for i in range(size - 2):
@@ -312,17 +314,24 @@ def _add_ascii_subwords(
     wrapped[size - 1] = np.uint32(END_WORD)
     bucket = np.uint64(features.bucket)
     inverted = inverse(bucket)
-    bits = features.prune_bits
-    kept = n
+    for i in range(size, size + maxn):
+        wrapped[i] = np.uint32(0)
+    nowhere = np.int64(bucket)  # the bucket after the last, which has no row
+    place = n
     for first in range(size - 1):
         h = FNV_OFFSET
+        most = size - first
         least = max(minn, 2) if first == 0 else minn
         for length in range(1, maxn + 1):
             h = np.uint32((h ^ wrapped[first + length - 1]) * FNV_PRIME)
-            place = np.int64(remainder(np.uint64(h), bucket, inverted))
-            found[kept] = place
-            has_row = bits[place >> 6] >> np.uint64(place & 63) & np.uint64(1)
-            kept += np.int64(has_row) & np.int64(length >= least) & np.int64(first + length <= size)
+            found[place] = np.int64(remainder32(h, bucket, inverted)) if least <= length <= most else nowhere
+            place += 1
+    bits = features.prune_bits
+    kept = n
+    for i in range(n, place):
+        chosen = found[i]
+        found[kept] = chosen
+        kept += np.int64(bits[chosen >> 6] >> np.uint64(chosen & 63) & np.uint64(1))
     n_words = features.n_words
     for i in range(n, kept):
         found[i] = ~(n_words + _pruned_row(found[i], features))
@@ -332,44 +341,42 @@ def _add_ascii_subwords(
 @helper
 def _add_subwords(
     text: npt.NDArray[np.uint8],
-    place: int,
+    start: int,
+    stop: int,
     features: Features,
     scratch: Scratch,
     n: int,
     table: Any,
     total: Any,
 ) -> tuple[int, int]:
-    """Add the rows of a token's character n-grams to the finds; return how many those are, and the rows flushed.
-
-    A short word's are kept.
-    """
+    """Add the rows of any token's character n-grams to the finds; return how many those are, and the rows flushed."""
     found, grams = scratch.found, scratch.grams
-    start, stop = scratch.tokens.starts[place], scratch.tokens.stops[place]
     flushed = 0
-    begin = n
-    n = _add_ascii_subwords(text, start, stop, features, scratch.wrapped, found, begin)
-    if n < 0:
-        n = begin
-        first = start - 1
-        while first <= stop:
-            size, first = _subwords(text, first, start, stop, features, grams)
-            if n + size > len(found):
-                flushed += _flush(found, n, features, scratch, table, total)
-                n = 0
-            begin = n
-            n = _resolve_subwords(grams, size, features, found, n)
-    if stop - start <= TAIL and n - begin < SHORT_ROWS:  # so short a token's are all found at once
-        tail = scratch.tokens.tails[place]
-        slot = np.int64((tail * MIX) >> SHORT_SHIFT)
-        short_rows = scratch.short_rows
-        scratch.short_tails[slot] = tail
-        short_rows[slot, 0] = n - begin
-        for i in range(begin, n):
-            short_rows[slot, 1 + i - begin] = found[i]
-    if n >= BLOCK:
-        flushed += _flush(found, n, features, scratch, table, total)
-        n = 0
+    first = start - 1
+    while first <= stop:
+        size, first = _subwords(text, first, start, stop, features, grams)
+        if n + size > len(found):
+            flushed += _flush(found, n, features, scratch, table, total)
+            n = 0
+        n = _resolve_subwords(grams, size, features, found, n)
     return n, flushed
+
+
+@helper
+def _keep_short(
+    rows: npt.NDArray[np.int64],
+    size: int,
+    tail: np.uint64,
+    short_tails: npt.NDArray[np.uint64],
+    short_rows: npt.NDArray[np.int32],
+) -> None:
+    """Keep the rows of a short token's character n-grams for the next time it comes."""
+    if size < SHORT_ROWS:
+        slot = np.int64((tail * MIX) >> SHORT_SHIFT)
+        short_tails[slot] = tail
+        short_rows[slot, 0] = size
+        for i in range(size):
+            short_rows[slot, 1 + i] = rows[i]
 
 
 @helper
@@ -431,19 +438,26 @@ def sum_rows(
                     n = 0
             if maxn > 0:
                 # A few short words are most of any text.
+                begin, end = tokens.starts[t], tokens.stops[t]
                 tail = tokens.tails[t]
                 slot = np.int64((tail * MIX) >> SHORT_SHIFT)
-                if tokens.stops[t] - tokens.starts[t] <= TAIL and short_tails[slot] == tail:
+                if end - begin <= TAIL and short_tails[slot] == tail:
                     size = np.int64(short_rows[slot, 0])
-                    if n + size >= BLOCK:
-                        count += _flush(found, n, features, scratch, table, total)
-                        n = 0
                     for i in range(size):
                         found[n + i] = short_rows[slot, 1 + i]
                     n += size
                 else:
-                    n, flushed = _add_subwords(text, t, features, scratch, n, table, total)
-                    count += flushed
+                    before = n
+                    n = _add_ascii_subwords(text, begin, end, features, scratch.wrapped, found, before)
+                    if n < 0:
+                        n, flushed = _add_subwords(text, begin, end, features, scratch, before, table, total)
+                        count += flushed
+                        before = 0 if flushed else before
+                    if end - begin <= TAIL:  # so short a token's are all found at once
+                        _keep_short(found[before:n], n - before, tail, short_tails, short_rows)
+                if n >= BLOCK:
+                    count += _flush(found, n, features, scratch, table, total)
+                    n = 0
     if features.eos >= 0:
         found[n] = ~features.eos
         n += 1

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from tamis.scorers.kernels.jit import helper
 
-__all__ = ["inverse", "prefetch", "remainder"]
+__all__ = ["inverse", "prefetch", "remainder", "remainder32"]
 
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -33,7 +33,7 @@ def _high_product(typing_context: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
 
 @helper
 def inverse(divisor: np.uint64) -> np.uint64:
-    """Return what `remainder` needs of a divisor above 1."""
+    """Return what `remainder` and `remainder32` need of a divisor."""
     return _ONES // divisor
 
 
@@ -45,11 +45,18 @@ def remainder(number: np.uint64, divisor: np.uint64, inverted: np.uint64) -> np.
     (Granlund and Montgomery 1994, "Division by invariant integers using multiplication").
     """
     rest = np.uint64(number - _high_product(number, inverted) * divisor)
-    if rest >= divisor:
-        rest -= divisor
-    if rest >= divisor:
-        rest -= divisor
-    return rest
+    rest -= divisor * np.uint64(rest >= divisor)
+    return np.uint64(rest - divisor * np.uint64(rest >= divisor))
+
+
+@helper
+def remainder32(number: np.uint32, divisor: np.uint64, inverted: np.uint64) -> np.uint64:
+    """Return `number % divisor` for a divisor of at most 32 bits, given `inverse(divisor)`, by two products.
+
+    Lemire, Kaser and Kurz 2019, "Faster remainder by direct computation": the lower half of the product is the
+    quotient's fraction.
+    """
+    return np.uint64(_high_product((inverted + np.uint64(1)) * np.uint64(number), divisor))
 
 
 @intrinsic  # type: ignore[untyped-decorator]

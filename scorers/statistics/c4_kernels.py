@@ -36,6 +36,12 @@ C4_LOREM, C4_CURLY = 1, 2
 _JAVASCRIPT, _POLICY = 4, 8
 _ELLIPSIS = 0x2026
 
+_FIRST, _SECOND = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
+"""Bits of the phrases whose first and whose second letter a byte is, in either case."""
+for _bit, _start in enumerate((b"ja", b"lo", b"te", b"pr", b"co", b"us")):
+    for _table, _letter in zip((_FIRST, _SECOND), _start, strict=True):
+        _table[[_letter, _letter & ~0x20]] |= 1 << _bit
+
 
 class C4Options(NamedTuple):
     """What makes a line worth keeping.
@@ -100,24 +106,21 @@ def _phrases(data: npt.NDArray[np.uint8], at: int, end: int) -> int:
     """Return which of C4's phrases are in `data[at:end]`, as bits."""
     found = 0
     for i in range(at, end - 9):
-        first, second = data[i] | 0x20, data[i + 1] | 0x20
+        # The phrases that begin with a byte and those that go on with the next: hardly ever is one left.
+        if not _FIRST[data[i]] & _SECOND[data[i + 1]]:
+            continue
+        first = data[i] | 0x20
         if first == 0x6A:
-            if second == 0x61 and _begins(data, i, end, b"javascript"):
+            if _begins(data, i, end, b"javascript"):
                 found |= _JAVASCRIPT
         elif first == 0x6C:
-            if second == 0x6F and _begins(data, i, end, b"lorem ipsum"):
+            if _begins(data, i, end, b"lorem ipsum"):
                 found |= C4_LOREM
-        elif first == 0x74:
-            if second == 0x65 and _begins(data, i, end, b"terms of use"):
-                found |= _POLICY
-        elif first == 0x70:
-            if second == 0x72 and _begins(data, i, end, b"privacy policy"):
-                found |= _POLICY
-        elif first == 0x63:
-            if second == 0x6F and _begins(data, i, end, b"cookie policy"):
-                found |= _POLICY
-        elif (first == 0x75 and second == 0x73) and (
-            _begins(data, i, end, b"uses cookies")
+        elif (
+            _begins(data, i, end, b"terms of use")
+            or _begins(data, i, end, b"privacy policy")
+            or _begins(data, i, end, b"cookie policy")
+            or _begins(data, i, end, b"uses cookies")
             or _begins(data, i, end, b"use of cookies")
             or _begins(data, i, end, b"use cookies")
         ):
