@@ -603,13 +603,17 @@ def _ascii_exception(
     chunk: npt.NDArray[np.int64],
 ) -> int:
     """Return the row of the exception that some ASCII characters are, -1 if they are none."""
-    if length > MAX_EXCEPTION:
-        return -1
-    if seen[exception_filter(integer(data[start]), integer(data[start + length - 1]), length)] == 0:
-        return -1
     for i in range(length):
         chunk[POINTS, i] = data[start + i]
     return _exception(chunk, 0, length, seen, slots, rows)
+
+
+@helper
+def _maybe_ascii(data: npt.NDArray[np.uint8], start: int, length: int, seen: npt.NDArray[np.uint8]) -> bool:
+    """Tell whether some ASCII characters may be an exception; so small that it is inlined."""
+    if length <= 0 or length > MAX_EXCEPTION:
+        return False
+    return bool(seen[exception_filter(integer(data[start]), integer(data[start + length - 1]), length)])
 
 
 @helper
@@ -707,8 +711,12 @@ def split_words(
         # points.
         marked = not ended and length > 0 and _comes_off(data, start, at, end, table)
         if ended or marked:
-            row = _ascii_exception(data, start, length, seen, slots, rows, chunk) if length else -1
-            if marked and (row >= 0 or _ascii_exception(data, start, length + 1, seen, slots, rows, chunk) >= 0):
+            row = -1
+            if _maybe_ascii(data, start, length, seen):
+                row = _ascii_exception(data, start, length, seen, slots, rows, chunk)
+            if marked and row < 0 and _maybe_ascii(data, start, length + 1, seen):
+                row = _ascii_exception(data, start, length + 1, seen, slots, rows, chunk)
+            if marked and row >= 0:
                 marked = False
             elif row >= 0:
                 for i in range(length):
