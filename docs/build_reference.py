@@ -16,10 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT / "src") not in sys.path:
     sys.path.insert(0, str(ROOT / "src"))
 
+from tamis.pipeline.steps.base import Step  # noqa: E402
+from tamis.pipeline.steps.registry import built_in, step_class  # noqa: E402
 from tamis.schemas.base import canonical_json  # noqa: E402
 from tamis.schemas.config import Config  # noqa: E402
 from tamis.schemas.rule import Rule  # noqa: E402
-from tamis.schemas.steps import STEPS, StepConfig  # noqa: E402
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA  # noqa: E402
 from tamis.scorers.statistics.columns import TEXT_COLUMNS  # noqa: E402
 from tamis.scorers.statistics.presets import PRESETS  # noqa: E402
@@ -100,7 +101,7 @@ def nested(roots: Iterable[type[pydantic.BaseModel]]) -> list[type[pydantic.Base
     while waiting:
         for field in waiting.pop(0).model_fields.values():
             for model in models_in(field.annotation):
-                if model not in found and not issubclass(model, StepConfig):
+                if model not in found and not issubclass(model, Step):
                     found.append(model)
                     waiting.append(model)
     return found
@@ -117,9 +118,10 @@ def config_page() -> str:
     parts.append(
         "`steps` is a list; each entry is one step, `verb: {options}` or the verb alone. Unknown keys are errors.\n"
     )
-    for verb, step in STEPS.items():
+    steps = {verb: step_class(verb) for verb in built_in()}
+    for verb, step in steps.items():
         parts += [f"## {verb}\n", first_line(step.__doc__) + "\n", options(step)]
-    for model in nested([Config, *STEPS.values()]):
+    for model in nested([Config, *steps.values()]):
         parts += [f"## {model.__name__}\n", first_line(model.__doc__) + "\n", options(model)]
     parts += ["## Presets of heuristics\n", "A document is rejected for the first rule that it breaks.\n"]
     for name, rules in PRESETS.items():

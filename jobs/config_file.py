@@ -7,7 +7,7 @@ import yaml
 
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import nearest
-from tamis.schemas.config import Config, parse_config
+from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError, InputError
 
 __all__ = ["load_config", "load_plain", "override", "parse_override", "read_yaml"]
@@ -55,6 +55,8 @@ def load_config(path: str, overrides: Iterable[str] = ()) -> tuple[Config, dict[
     Raises:
         ConfigError: for anything wrong with the file or an override; the message begins with the file's name.
     """
+    from tamis.pipeline.steps.registry import parse_config
+
     plain = load_plain(path, overrides)
     try:
         return parse_config(plain), plain

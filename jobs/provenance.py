@@ -5,34 +5,19 @@ import hashlib
 import platform
 import subprocess
 import unicodedata
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 import tamis
+from tamis.pipeline.code import package_versions, step_code
+from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.registry import plugged_in
 from tamis.schemas.manifest import Provenance
 
 __all__ = ["code_digest", "provenance", "version"]
 
 FOLDERS = ("schemas", "scorers", "pipeline", "jobs")
-PACKAGES = (
-    "apache-beam",
-    "duckdb",
-    "fasttext-community",
-    "fastwarc",
-    "kenlm",
-    "llvmlite",
-    "numba",
-    "numpy",
-    "orjson",
-    "pyarrow",
-    "pydantic",
-    "resiliparse",
-    "scipy",
-    "sentencepiece",
-    "trafilatura",
-    "xxhash",
-    "zstandard",
-)
 
 
 @functools.cache
@@ -66,14 +51,20 @@ def _commit() -> str | None:
     return found.stdout.strip() or None
 
 
-def provenance() -> Provenance:
-    """Return versions as they are in this process."""
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+def provenance(steps: Sequence[Step] = ()) -> Provenance:
+    """Return versions as they are in this process.
+
+    Args:
+        steps: of the run; those that other distributions bring are told with their versions and digests.
+    """
+    packages = dict(package_versions())
+    plugins = {}
+    for step in steps:
+        point = plugged_in().get(step.verb)
+        if point is not None:
+            plugins[step.verb] = step_code(step)
+            if point.dist is not None:
+                packages[point.dist.name] = point.dist.version
     return Provenance(
         tamis=version(),
         code_sha256=code_digest(),
@@ -81,4 +72,5 @@ def provenance() -> Provenance:
         python=platform.python_version(),
         unicode=unicodedata.unidata_version,
         packages=packages,
+        plugins=plugins,
     )

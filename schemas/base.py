@@ -100,14 +100,16 @@ def _known_keys(model: type[BaseModel], location: "list[int | str]") -> list[str
     for part in location:
         if isinstance(part, int) or not hasattr(current, "model_fields"):
             continue
-        field = current.model_fields.get(part)
+        field = {info.alias or name: info for name, info in current.model_fields.items()}.get(str(part))
         if field is None:
             continue
         found = _models_in(field.annotation)
         if not found:
             return []
         current = found[0]
-    return list(current.model_fields) if hasattr(current, "model_fields") else []
+    if not hasattr(current, "model_fields"):
+        return []
+    return [info.alias or name for name, info in current.model_fields.items()]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

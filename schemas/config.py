@@ -5,11 +5,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tamis.schemas.base import Model, canonical_json, digest, validate
+from tamis.schemas.base import Model, canonical_json, digest
 from tamis.schemas.errors import ConfigError
-from tamis.schemas.steps import ExtractStep, StepConfig, parse_step
+from tamis.schemas.extract import ExtractConfig
+from tamis.schemas.step import StepConfig
 
-__all__ = ["Config", "InputConfig", "Limits", "OutputConfig", "parse_config", "significant"]
+__all__ = ["Config", "InputConfig", "Limits", "OutputConfig", "significant"]
 
 Format = Literal["warc", "wet", "jsonl", "parquet", "csv"]
 
@@ -70,15 +71,9 @@ class Config(Model):
     name: str = "run"
     seed: int = Field(default=0, ge=0, lt=2**63)
     inputs: tuple[InputConfig, ...] = Field(min_length=1)
-    steps: tuple[StepConfig, ...] = Field(default=(), validate_default=True)
+    steps: tuple[StepConfig, ...] = Field(default=(ExtractConfig(),), description="in order; `extract` comes first")
     score: Literal["alive", "all"] = Field(default="alive", description="all: score rejected rows too")
     output: OutputConfig = OutputConfig()
-
-    @field_validator("steps")
-    @classmethod
-    def _extract_first(cls, value: tuple[StepConfig, ...]) -> tuple[StepConfig, ...]:
-        # Every run begins with it, said or not: it says what becomes of records without text.
-        return value if any(isinstance(step, ExtractStep) for step in value) else (ExtractStep(), *value)
 
     @field_validator("inputs")
     @classmethod
@@ -93,17 +88,16 @@ class Config(Model):
             if labels.count(label) > 1:
                 msg = f"two steps are called {label!r}: give each a `name` of its own, or merge them"
                 raise ValueError(msg)
-        for position, step in enumerate(self.steps):
-            if isinstance(step, ExtractStep) and position:
-                msg = "extract must be the first step: it makes the text that all others read"
-                raise ValueError(msg)
+        if [step for step in self.steps if isinstance(step, ExtractConfig)] != list(self.steps[:1]):
+            msg = "extract must be the first step: it makes the text that all others read"
+            raise ValueError(msg)
         return self
 
     @property
-    def extract(self) -> ExtractStep:
+    def extract(self) -> ExtractConfig:
         """The options of the first step, which every run has."""
         first = self.steps[0]
-        if not isinstance(first, ExtractStep):
+        if not isinstance(first, ExtractConfig):
             msg = "extract must be the first step"
             raise ConfigError(msg)
         return first
@@ -130,10 +124,6 @@ class Config(Model):
         return digest(significant(self.resolved(models)))
 
 
-MODEL_OPTIONS = ("model", "tokenizer", "target", "bad_words")
-"""Options that name a file; its digest stands in for its place."""
-
-
 def significant(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can change a result of a resolved config, as `Config.resolved` gives it and a manifest records it.
 
@@ -145,24 +135,7 @@ def significant(config: Mapping[str, Any]) -> dict[str, Any]:
         kept = {}
         for verb, options in step.items():
             digested = {key.split(".")[0] for key in options.get("sha256", {})}
-            kept[verb] = {k: v for k, v in options.items() if k not in digested or k not in MODEL_OPTIONS}
+            kept[verb] = {k: v for k, v in options.items() if k not in digested}
         steps.append(kept)
     plain = {key: value for key, value in config.items() if key != "name"}
     return plain | {"output": output, "steps": steps}
-
-
-def parse_config(value: Any) -> Config:
-    """Build a config from plain data as YAML gives it.
-
-    Raises:
-        ConfigError: one sentence naming the key, what is wrong with it, and the nearest known key.
-    """
-    if not isinstance(value, dict):
-        msg = "the config must be a mapping with `inputs:` and `steps:`"
-        raise ConfigError(msg)
-    steps = value.get("steps") or []
-    if not isinstance(steps, list):
-        msg = "steps: expected a list, one step an entry"
-        raise ConfigError(msg)
-    parsed = [parse_step(step, f"steps[{i}]") for i, step in enumerate(steps)]
-    return validate(Config, value | {"steps": parsed}, "config")

@@ -7,13 +7,23 @@ TamisError                      the root: its text is one plain sentence for the
 ├── ModelError   (ValueError)   a model file is missing, corrupt, or doesn't fit its tokenizer or normaliser
 ├── DataError    (ValueError)   the data doesn't allow what was asked (an empty target, no positive documents)
 └── RunError     (RuntimeError) the run failed
-    └── BalanceError            read != selected + rejected + errors
+    ├── BalanceError            read != selected + rejected + errors
+    └── DamagedError            a file of the work folder isn't what was written: it is made again
 ```
 
 Each message names the file, record or key and says what would mend it.
 """
 
-__all__ = ["BalanceError", "ConfigError", "DataError", "InputError", "ModelError", "RunError", "TamisError"]
+__all__ = [
+    "BalanceError",
+    "ConfigError",
+    "DamagedError",
+    "DataError",
+    "InputError",
+    "ModelError",
+    "RunError",
+    "TamisError",
+]
 
 
 class TamisError(Exception):
@@ -42,3 +52,15 @@ class RunError(TamisError, RuntimeError):
 
 class BalanceError(RunError):
     """The number of records read isn't selected + rejected + errors."""
+
+
+class DamagedError(RunError):
+    """A file of the run's work folder is missing or isn't what was written; `path` names it."""
+
+    def __init__(self, path: str, why: str):
+        self.path = path
+        self.why = why
+        super().__init__(f"{path} is damaged ({why})")
+
+    def __reduce__(self) -> tuple[type["DamagedError"], tuple[str, str]]:
+        return type(self), (self.path, self.why)

@@ -12,6 +12,7 @@ __all__ = [
     "InputRecord",
     "Manifest",
     "ModelRecord",
+    "PassRecord",
     "Provenance",
     "ShardRecord",
     "StepRecord",
@@ -62,6 +63,15 @@ class StepRecord(Model):
     metrics: dict[str, Any] = Field(default_factory=dict, description="figures that the step reports")
 
 
+class PassRecord(Model):
+    """What a pass of the run cost."""
+
+    name: str
+    step: str = Field(description="label of the step, or of the steps, that it belongs to")
+    tasks: int
+    cpu_seconds: float = Field(description="of all workers together, child processes included")
+
+
 class ShardRecord(Model):
     """One file that the run left."""
 
@@ -83,6 +93,9 @@ class Provenance(Model):
     python: str
     unicode: str = Field(description="version of the character database; normalisation and word classes follow it")
     packages: dict[str, str]
+    plugins: dict[str, str] = Field(
+        default_factory=dict, description="verb to digest of the code of steps that other distributions bring"
+    )
 
 
 class Manifest(Model):
@@ -108,6 +121,8 @@ class Manifest(Model):
     warnings: tuple[str, ...] = ()
     started: str
     seconds: float = Field(description="wall seconds of the run that finished it")
+    passes: tuple[PassRecord, ...] = Field(default=(), description="in their order; the last one isn't among them")
+    plan_sha256: str | None = Field(default=None, description="of config, models, input files and program")
 
     @property
     def balanced(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tamis.pipeline.graph.engine import debugging, silence_beam
+from tamis.pipeline.graph.quiet import debugging, silence_beam
 from tamis.schemas.errors import ConfigError, TamisError
 
 __all__ = ["app", "main"]

@@ -39,6 +39,7 @@ class RunProgress:
         self._done = 0
         self._began = 0.0
         self._told = 0.0
+        self._passes = 0
 
     def start(self, label: str, total: int) -> None:
         """A pass of `total` shards begins."""
@@ -60,11 +61,20 @@ class RunProgress:
             self._told = time.monotonic()
             self._console.print(f"{self._label}: {done} of {self._total}")
 
-    def finish(self) -> None:
+    def plan(self, passes: int) -> None:
+        """A run of so many passes begins."""
+        self._passes = passes
+
+    def note(self, text: str) -> None:
+        """Something a person should know now."""
+        self._console.print(text)
+
+    def finish(self, reused: int = 0) -> None:
         """The current pass is over."""
         if self._live is not None:
             self._live.stop()
             self._live = None
             return
         seconds = time.monotonic() - self._began
-        self._console.print(f"{self._label}: {self._done} of {self._total} in {seconds:.1f} s")
+        told = f", {reused} reused" if reused else ""
+        self._console.print(f"{self._label}: {self._done} of {self._total}{told} in {seconds:.1f} s")

@@ -248,8 +248,9 @@ def rerun(
     """
     from tamis.jobs.run.execute import execute
     from tamis.jobs.run.plan import make_plan
-    from tamis.pipeline.graph.engine import Engine, silence_beam
-    from tamis.schemas.config import parse_config
+    from tamis.pipeline.graph.engine import Engine
+    from tamis.pipeline.graph.quiet import silence_beam
+    from tamis.pipeline.steps.registry import parse_config
 
     before = read_manifest(run)
     if _same_place(run, output):
@@ -265,7 +266,7 @@ def rerun(
     silence_beam()
     scratch = filesystem.join(output, "work", "passes")
     engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=RunProgress())
-    manifest = execute(make_plan(config, plain, hash_inputs=True), output, engine, fresh=fresh)
+    manifest = execute(make_plan(config, plain), output, engine, fresh=fresh).manifest
     comparison = compare(run, output)
     if as_json:
         typer.echo(json.dumps({"same": comparison.same_bytes} | dataclasses.asdict(comparison), indent=1))

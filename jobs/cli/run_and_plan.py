@@ -15,17 +15,22 @@ from tamis.pipeline.storage import filesystem
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.manifest import Manifest
-from tamis.schemas.steps import STEPS
+
+INPUTS_LOOKED_AT = 2000
+"""Input files that a plan looks at, at most: it is made on one machine, and a run looks at all of them."""
 
 __all__ = ["config_schema", "run_config", "show_plan"]
 
 
 def config_schema() -> dict[str, Any]:
     """Return the JSON Schema of the config, with each step under its verb."""
+    from tamis.pipeline.steps.registry import step_class, verbs
+
     schema = Config.model_json_schema()
     definitions = schema.setdefault("$defs", {})
     branches: list[dict[str, Any]] = []
-    for verb, step in STEPS.items():
+    for verb in verbs():
+        step = step_class(verb)
         own = step.model_json_schema(ref_template="#/$defs/{model}")
         definitions |= own.pop("$defs", {})
         definitions[step.__name__] = own
@@ -71,9 +76,9 @@ def run_config(
         raise ConfigError(msg)
     scratch = filesystem.join(folder, "work", "passes")
     engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=RunProgress())
-    made = make_plan(config, plain, hash_inputs=True)
+    made = make_plan(config, plain)
     try:
-        manifest = execute(made, folder, engine, fresh=fresh)
+        manifest = execute(made, folder, engine, fresh=fresh).manifest
     except KeyboardInterrupt:
         error_console().print("stopped; what is finished is kept, and the same command goes on from there")
         raise typer.Exit(130) from None
@@ -102,22 +107,24 @@ def print_summary(manifest: Manifest, folder: str) -> None:
 
 def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what a run would do; reads no text."""
+    from tamis.jobs.run.check import check_steps
     from tamis.jobs.run.memory import estimate
-    from tamis.jobs.run.plan import make_plan
-    from tamis.pipeline.corpus.barriers import has_barrier
+    from tamis.jobs.run.plan import check_inputs, make_plan
 
-    made = make_plan(config, plain, hash_inputs=False)
+    made = make_plan(config, plain)
+    check_inputs(made, INPUTS_LOOKED_AT)
+    schema = check_steps(made.steps, {step.label: made.model_paths(step.label) for step in made.steps})
     need = estimate(made)
     steps = [
         {
             "step": step.label,
-            "decides": "over the corpus" if has_barrier(step) else "row by row",
+            "decides": "over the corpus" if step.over_corpus else "row by row",
             "models": {
                 option: {"reference": model.reference, "sha256": model.sha256}
                 for option, model in made.models.get(step.label, {}).items()
             },
         }
-        for step in made.config.steps
+        for step in made.steps
     ]
     if as_json:
         told = {
@@ -125,16 +132,14 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
             "config_sha256": made.digest,
             "config": config.resolved(made.model_digests()),
             "inputs": [{"source": f.source, "path": f.path, "bytes": f.size} for f in made.files],
-            "source_shards": len(made.shards),
             "steps": steps,
-            "columns": made.schema.names,
+            "columns": schema.names,
             "memory": need,
         }
         typer.echo(json.dumps(told, indent=1))
         return
     console = out_console()
-    found = f"{len(made.files)} files, {len(made.shards)} source shards"
-    console.print(f"{config.name}: config {made.digest[:16]}, {found}")
+    console.print(f"{config.name}: config {made.digest[:16]}, {len(made.files):,} files")
     inputs = Table("source", "files", "bytes")
     for source in sorted({file.source for file in made.files}):
         mine = [file for file in made.files if file.source == source]
@@ -149,10 +154,8 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
             "\n".join(f"{option}: {m['reference']} ({m['sha256'][:12]})" for option, m in models.items()),
         )
     console.print(table)
-    console.print(f"columns added: {', '.join(made.schema.names) or 'none'}")
+    console.print(f"columns added: {', '.join(schema.names) or 'none'}")
     console.print(
         f"memory: about {need['worker'] / 1e6:,.0f} MB a worker, {need['shared'] / 1e6:,.0f} MB of models mapped once; "
         f"work folder: about {need['disk'] / 1e6:,.0f} MB"
     )
-
-

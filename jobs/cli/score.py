@@ -16,14 +16,16 @@ from rich.table import Table
 from tamis.jobs.cli.console import error_console, out_console
 from tamis.jobs.config_file import read_yaml
 from tamis.jobs.documents import documents
-from tamis.jobs.models import find_models
-from tamis.jobs.run.plan import check_steps, read_options
+from tamis.jobs.run.check import check_steps
+from tamis.jobs.run.plan import find_models, read_options, steps_of
 from tamis.pipeline.passes.annotate import annotate_batch
-from tamis.pipeline.steps.annotators import Annotator, annotator
+from tamis.pipeline.steps.loaded import annotator_of
+from tamis.pipeline.steps.registry import parse_config
 from tamis.pipeline.storage import filesystem
-from tamis.schemas.config import Config, parse_config
+from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.tables import DOCUMENT_SCHEMA
+from tamis.scorers.base import Annotator
 
 __all__ = ["score_batches", "score_files"]
 
@@ -39,8 +41,9 @@ def score_batches(config: Config) -> Iterator[pa.RecordBatch]:
         TamisError: if inputs, models or options are wrong.
     """
     models = {label: {o: m.path for o, m in found.items()} for label, found in find_models(config).items()}
-    check_steps(config, models)
-    scorers = [annotator(step, models.get(step.label, {})) for step in config.steps]
+    steps = steps_of(config)
+    check_steps(steps, models)
+    scorers = [annotator_of(step, models.get(step.label, {})) for step in steps]
     for entry in config.inputs:
         for batch in documents(entry.path, read_options(entry, config.extract), entry.source):
             yield _scored(batch, [scorer for scorer in scorers if scorer is not None])

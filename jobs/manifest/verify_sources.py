@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tamis.jobs.models import find_models
 from tamis.jobs.provenance import code_digest
+from tamis.jobs.run.plan import find_models
+from tamis.pipeline.steps.registry import parse_config
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import digest
-from tamis.schemas.config import Config, parse_config, significant
+from tamis.schemas.config import Config, significant
 from tamis.schemas.errors import ConfigError, InputError, ModelError
 from tamis.schemas.manifest import InputRecord, Manifest, ModelRecord
 
 __all__ = ["check_config", "input_problems", "model_problems"]
+
 
 def _model_digests(models: Iterable[ModelRecord]) -> dict[str, dict[str, str]]:
     digests: dict[str, dict[str, str]] = {}

@@ -23,6 +23,7 @@ from rich.table import Table
 from tamis.jobs.cli.console import RunProgress, out_console
 from tamis.jobs.config_file import load_plain
 from tamis.jobs.provenance import version
+from tamis.jobs.run.inspect import InspectedInputs, inspect_inputs
 from tamis.jobs.run.plan import Plan, make_plan
 from tamis.jobs.train.preselect_losses import FoundCausalModel, Measured, find_causal_models, measure
 from tamis.jobs.train.preselect_sample import Sample, draw_sample
@@ -139,8 +140,9 @@ def train_preselect(config: PreselectTraining, engine: Engine, folder: str, *, f
     if fresh:
         filesystem.remove_tree(work)
     models = find_causal_models(config)
-    plan = make_plan(Config(inputs=config.inputs), {}, hash_inputs=True)
-    sample = draw_sample(config, plan, engine, work)
+    plan = make_plan(Config(inputs=config.inputs), {})
+    inspected = inspect_inputs(plan, engine, work)
+    sample = draw_sample(config, inspected.shards, engine, work)
     measured = []
     for model in models:
         measured.append(measure(model, sample, config.losses, engine, work))
@@ -150,7 +152,9 @@ def train_preselect(config: PreselectTraining, engine: Engine, folder: str, *, f
     strength = predictive_strength(losses, [model.config.score for model in models])
     examples = _pick(strength, table, config)
     filesystem.remove(filesystem.join(folder, DESCRIPTION))  # no model while it is half of the old and half of the new
-    report = _train(config, sample, table, examples, folder, _provenance(config, plan, models, strength, examples))
+    report = _train(
+        config, sample, table, examples, folder, _provenance(config, plan, inspected, models, strength, examples)
+    )
     _write_losses(filesystem.join(folder, LOSSES), table, strength, examples)
     found = {**report.provenance, "held_out": report.held_out, "accuracy": report.accuracy}
     settings = {"label": POSITIVE, "newline": "blank"}
@@ -231,6 +235,7 @@ def _write_losses(path: str, table: pa.Table, strength: npt.NDArray[np.float64],
 def _provenance(
     config: PreselectTraining,
     plan: Plan,
+    found: InspectedInputs,
     models: Sequence[FoundCausalModel],
     strength: npt.NDArray[np.float64],
     examples: Examples,
@@ -246,9 +251,9 @@ def _provenance(
                 "source": f.source,
                 "name": f.path.rsplit("/", 1)[-1],
                 "bytes": f.size,
-                "sha256": f.sha256 or f.fingerprint,
+                "sha256": one.sha256 or f.fingerprint,
             }
-            for f in plan.files
+            for f, one in zip(plan.files, found.files, strict=True)
         ],
         "models": [
             {"name": m.config.name, "score": m.config.score, "bytes": m.bytes, "sha256": m.sha256} for m in models

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tamis.jobs.models import digest_path
 from tamis.jobs.train.preselect_sample import Sample
 from tamis.pipeline.graph.engine import Engine
+from tamis.pipeline.steps.files import digest_path
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import ColumnFile
 from tamis.pipeline.training.losses import LossTask, MeasureLosses, loss_file

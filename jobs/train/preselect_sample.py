@@ -8,8 +8,8 @@ import orjson
 import pyarrow as pa
 
 from tamis.jobs.provenance import code_digest
-from tamis.jobs.run.plan import Plan
 from tamis.pipeline.graph.engine import Engine
+from tamis.pipeline.passes.inputs import SourceShard
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import ColumnFile, write_table
 from tamis.pipeline.training.draw import ROWS_SCHEMA, DrawnShard, DrawTask, IndexTask, draw_documents, index_documents
@@ -40,12 +40,12 @@ class Sample:
         return sum(shard.documents for shard in self.shards)
 
 
-def draw_sample(config: PreselectTraining, plan: Plan, engine: Engine, work: str) -> Sample:
+def draw_sample(config: PreselectTraining, source: Sequence[SourceShard], engine: Engine, work: str) -> Sample:
     """Draw the documents, or find them drawn.
 
     Args:
         config: what to draw.
-        plan: the inputs' source shards.
+        source: the inputs' source shards.
         engine: where passes run.
         work: the folder for index and sample.
 
@@ -53,13 +53,13 @@ def draw_sample(config: PreselectTraining, plan: Plan, engine: Engine, work: str
         DataError: if the inputs hold no document with a text.
         InputError: if a file can't be read.
     """
-    corpus = digest([code_digest(), [shard.key for shard in plan.shards]])[:16]
+    corpus = digest([code_digest(), [shard.key for shard in source]])[:16]
     size = max(1, round(config.losses.shard_mb * 1e6))
     drawing = digest([corpus, config.seed, config.sample.model_dump(mode="json"), size])[:16]
     folder = filesystem.join(work, f"sample-{drawing}")
     done = filesystem.join(folder, "sample.json")
     if not filesystem.exists(done):
-        tasks, unreadable = _indexed(plan, engine, filesystem.join(work, f"index-{corpus}"))
+        tasks, unreadable = _indexed(source, engine, filesystem.join(work, f"index-{corpus}"))
         drawn = engine.map("draw documents", _chosen(config, tasks, folder, size), draw_documents)
         shards = sorted((shard for found in drawn for shard in found), key=lambda shard: str(shard["name"]))
         with filesystem.write_atomically(done) as stream:
@@ -74,9 +74,9 @@ def draw_sample(config: PreselectTraining, plan: Plan, engine: Engine, work: str
     return Sample(tuple(shard.inside(folder) for shard in sample.shards), sample.unreadable)
 
 
-def _indexed(plan: Plan, engine: Engine, folder: str) -> tuple[list[IndexTask], int]:
+def _indexed(source: Sequence[SourceShard], engine: Engine, folder: str) -> tuple[list[IndexTask], int]:
     """Index all source shards; return where, and how many records couldn't be read."""
-    tasks = [IndexTask(shard, filesystem.join(folder, f"{shard.index:06d}.arrow")) for shard in plan.shards]
+    tasks = [IndexTask(shard, filesystem.join(folder, f"{shard.index:06d}.arrow")) for shard in source]
     engine.map("index documents", [task for task in tasks if not filesystem.exists(task.path)], index_documents)
     errors = 0
     for task in tasks:

@@ -1,9 +1,10 @@
-"""Fits DSIR's ratio of target to raw pool over the whole corpus, and measures what a selection gained."""
+"""Fits DSIR's ratio of target to raw pool over the whole corpus, draws by it, and measures what the draw gained."""
 
 import io
 import json
+import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,41 +14,68 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tamis.pipeline.corpus.barrier import Barrier, Outcome
-from tamis.pipeline.corpus.select import ColumnReader, merge_partials, rewrite_states, unit_column
+from tamis.pipeline.corpus.context import Corpus, Decision, Fit, Outcome
+from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.formats.options import ReadOptions, Split, data_suffixes
 from tamis.pipeline.formats.reader import plan_splits, read_split
-from tamis.pipeline.passes.decide import keep_rule, kept, rule_names
-from tamis.pipeline.passes.stage import SourceShard, Stage, shard_file
-from tamis.pipeline.steps.annotators import local_folder
+from tamis.pipeline.graph.passes import Done, Pass, TaskList, Values
+from tamis.pipeline.passes.kept import Kept
+from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
+from tamis.pipeline.passes.stage import READ, Stage, StoredShards, stored_shards
 from tamis.pipeline.storage import filesystem
-from tamis.pipeline.storage.column_file import ColumnFile, aligned, writer
+from tamis.pipeline.storage.column_file import intact_note, writer
+from tamis.pipeline.storage.folders import local_folder
+from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
-from tamis.schemas.errors import ConfigError, DataError, RunError
-from tamis.schemas.steps import DsirStep
+from tamis.pipeline.storage.value_file import read_value, write_value
+from tamis.schemas.errors import ConfigError, DataError
 from tamis.schemas.tables import described
 from tamis.scorers.dsir.divergence import kl_reduction
 from tamis.scorers.dsir.features import NgramCounter, NgramFeatures
 from tamis.scorers.dsir.model import DsirModel
 from tamis.scorers.dsir.sampling import DsirDecision, DsirPass, DsirSampling
 from tamis.scorers.selection.order_statistics import Partial
-from tamis.scorers.selection.selection import TopDocuments, TopFraction, TopWeight, rule_of
+from tamis.scorers.selection.selection import Rule, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import id_words
 
-__all__ = ["CountFile", "CountShard", "features_of", "fit_target", "resample", "resampled_columns"]
+__all__ = ["TARGET_FIELD", "CountFile", "CountShard", "Resampling", "fit_ratio", "resample"]
 
 SPLIT_BYTES = 128 << 20
-FITTED = "fit.json"
-"""Written last into a fitted model's folder: its presence says that the fit is whole."""
+DRAW_PASSES = 6
+"""A target's share is found in at most so many passes: two as a rule."""
+TARGET_FIELD = described("dsir_target", pa.string(), "the target that drew the document")
+TARGET_SCHEMA = pa.schema([TARGET_FIELD])
 
 
-def features_of(config: DsirStep, models: Mapping[str, str]) -> NgramFeatures:
-    """Return what a step counts."""
-    if "tokenizer" in models:
-        from tamis.scorers.dsir.piece_tokens import PieceTokenizer
+@dataclass(frozen=True)
+class Resampling:
+    """What is fitted and drawn.
 
-        return NgramFeatures(config.ngrams, config.buckets, config.hash, PieceTokenizer(Path(models["tokenizer"])))
-    return NgramFeatures(config.ngrams, config.buckets, config.hash, config.tokens)
+    Attributes:
+        features: what is counted.
+        targets: name to files; empty if a model is given.
+        several: whether the targets are told apart by name.
+        text: the text field of the target files.
+        smoothing: pseudo-count of the targets.
+        max_ngrams: n-grams to fit each side on.
+        rule: how many are drawn.
+        unit: the column that a share is measured by.
+        top_k: leave the noise out.
+        min_tokens: shorter documents take no part.
+        keep_rule: name of the rule that the others fall to.
+    """
+
+    features: NgramFeatures
+    targets: Mapping[str, str]
+    several: bool
+    text: str
+    smoothing: float
+    max_ngrams: int | None
+    rule: Rule | None
+    unit: str | None
+    top_k: bool
+    min_tokens: int
+    keep_rule: str
 
 
 def _packed(counts: npt.NDArray[np.int64]) -> bytes:
@@ -56,36 +84,55 @@ def _packed(counts: npt.NDArray[np.int64]) -> bytes:
     return out.getvalue()
 
 
+def _load(data: bytes) -> npt.NDArray[np.int64]:
+    array: npt.NDArray[np.int64] = np.load(io.BytesIO(data), allow_pickle=False)
+    return array
+
+
 def _sum(parts: Sequence[bytes]) -> bytes:
-    total = np.load(io.BytesIO(parts[0]), allow_pickle=False)
+    total = _load(parts[0])
     for part in parts[1:]:
-        total = total + np.load(io.BytesIO(part), allow_pickle=False)
+        total = total + _load(part)
     return _packed(total)
+
+
+def _limit(limit: int | None, parts: int) -> int | None:
+    """Return the n-grams that each of the parts may count, as the reference divides its limit."""
+    return None if limit is None else limit // max(1, parts)
 
 
 @dataclass(frozen=True)
 class CountShard:
-    """Bucket counts of the rows alive of a shard; then their number and that of its documents' n-grams is implied."""
+    """Bucket counts of the rows alive of a shard."""
 
-    text: str
-    state: str
+    reader: ColumnReader
     features: NgramFeatures
-    limit: int | None
+    max_ngrams: int | None
 
-    def __call__(self, shard: SourceShard) -> bytes:
+    def __call__(self, shard: Shard, values: Values) -> bytes:
         """Return the counts, int64 (buckets + 1): the last one is the number of documents."""
-        counter = NgramCounter(self.features, self.limit)
+        counter = NgramCounter(self.features, _limit(self.max_ngrams, len(stored_shards(values[READ]))))
         documents = 0
-        with (
-            ColumnFile(shard_file(self.text, shard.key), ["text"]) as texts,
-            ColumnFile(shard_file(self.state, shard.key), ["step"]) as states,
-        ):
-            for batch in aligned([texts, states]):
-                alive = batch.column("step").to_numpy() == -1
-                documents += int(alive.sum())
-                if not counter.add(batch.column("text").filter(pa.array(alive))):
-                    break
+        for batch, state, _ in self.reader.read(shard):
+            alive = state.mask
+            documents += int(alive.sum())
+            if not counter.add(batch.column("text").filter(pa.array(alive))):
+                break
         return _packed(np.append(counter.counts, documents))
+
+
+@dataclass(frozen=True)
+class _TargetSplits:
+    """The task list of a pass over the files of a target."""
+
+    reference: str
+    options: ReadOptions
+
+    def __call__(self, values: Values) -> Iterable[Split]:
+        """Return the parts of the files."""
+        del values
+        files = filesystem.expand(self.reference, suffixes=data_suffixes())
+        return [split for file in files for split in plan_splits(file, self.options, SPLIT_BYTES)]
 
 
 @dataclass(frozen=True)
@@ -93,14 +140,15 @@ class CountFile:
     """Bucket counts of a part of a target corpus."""
 
     features: NgramFeatures
-    options: ReadOptions
-    limit: int | None
+    splits: _TargetSplits
+    max_ngrams: int | None
 
-    def __call__(self, split: Split) -> bytes:
+    def __call__(self, split: Split, values: Values) -> bytes:
         """Return the counts, int64 (buckets + 2): then the number of documents, and of records that can't be read."""
-        counter = NgramCounter(self.features, self.limit)
+        limit = None if self.max_ngrams is None else _limit(self.max_ngrams, len(list(self.splits(values))))
+        counter = NgramCounter(self.features, limit)
         documents = errors = 0
-        for read in read_split(split, "target", self.options):
+        for read in read_split(split, "target", self.splits.options):
             documents += read.documents.num_rows
             errors += read.errors.num_rows
             if read.documents.num_rows and not counter.add(read.documents.column("text")):
@@ -108,100 +156,144 @@ class CountFile:
         return _packed(np.append(counter.counts, [documents, errors]))
 
 
-def _limit(config: DsirStep, parts: int) -> int | None:
-    """Return the n-grams that each of the parts may count, as the reference divides its limit."""
-    return None if config.max_ngrams is None else config.max_ngrams // max(1, parts)
+@dataclass(frozen=True)
+class _FitModel:
+    """Fits the ratio and keeps the model in the place of the step."""
 
+    label: str
+    config: Resampling
+    pool: str
+    counts: Mapping[str, str]
+    model: Place
 
-def fit_target(barrier: Barrier, config: DsirStep) -> tuple[str, dict[str, Any]]:
-    """Count the rows alive and the target files, fit, and keep the model in the step's folder.
+    def __call__(self, task: None, values: Values) -> bytes:
+        """Return figures about the fit, as JSON.
 
-    Returns:
-        The model's folder, and figures about the fit.
-
-    Raises:
-        DataError: if the pool or a target is empty.
-        InputError: if a target's files can't be read.
-    """
-    folder = barrier.folder("model")
-    note = filesystem.join(folder, FITTED)
-    if filesystem.exists(note):
-        with filesystem.open_binary(note) as stream:
-            return folder, json.loads(stream.read())
-    label = barrier.stage.label
-    features = features_of(config, barrier.stage.models)
-    limit = _limit(config, len(barrier.shards))
-    text = barrier.columns.get("text", barrier.documents)
-    raw = _load(
-        barrier.engine.reduce(f"{label}: pool", barrier.shards, CountShard(text, barrier.state, features, limit), _sum)
-    )
-    metrics: dict[str, Any] = {"pool_documents": int(raw[-1])}
-    if not raw[-1]:
-        msg = f"step {label}: no document is left to resample; look at what the steps before it rejected"
-        raise DataError(msg)
-    targets: dict[str, npt.NDArray[np.int64]] = {}
-    for name, reference in config.targets.items():
-        counts = _count_target(barrier, config, features, name, reference)
-        targets[name] = counts[:-2]
-        metrics[f"{name}_documents"] = int(counts[-2])
-        if counts[-1]:
-            metrics[f"{name}_errors"] = int(counts[-1])
-        if not counts[:-2].sum():
-            msg = f"step {label}: the target {reference} holds no text in the field {config.text!r}"
+        Raises:
+            DataError: if the pool or a target is empty.
+        """
+        del task
+        shards = stored_shards(values[READ])
+        folder = self.model.of_corpus(shards[0].corpus if shards else "")
+        note = f"{folder}.value"
+        known = _fitted(note)
+        if known is not None:
+            return known
+        raw = _load(values[self.pool]) if values[self.pool] else np.zeros(1, np.int64)
+        if not raw[-1]:
+            msg = f"step {self.label}: no document is left to resample; look at what the steps before it rejected"
             raise DataError(msg)
-    single = not isinstance(config.target, dict)
-    model = DsirModel.fit(
-        raw[:-1],
-        next(iter(targets.values())) if single else targets,
-        smoothing=config.smoothing,
-        ngrams=config.ngrams,
-        hash=config.hash,
-        tokens=features.tokens,
-    )
-    _keep(model, folder)
-    with filesystem.write_atomically(note) as stream:
-        stream.write(json.dumps(metrics).encode())
-    return folder, metrics
+        metrics: dict[str, Any] = {"pool_documents": int(raw[-1])}
+        targets: dict[str, npt.NDArray[np.int64]] = {}
+        for name, reference in self.config.targets.items():
+            found = values[self.counts[name]]
+            counts = _load(found) if found else np.zeros(2, np.int64)
+            metrics[f"{name}_documents"] = int(counts[-2])
+            if counts[-1]:
+                metrics[f"{name}_errors"] = int(counts[-1])
+            if not counts[:-2].sum():
+                msg = f"step {self.label}: the target {reference} holds no text in the field {self.config.text!r}"
+                raise DataError(msg)
+            targets[name] = counts[:-2]
+        features = self.config.features
+        model = DsirModel.fit(
+            raw[:-1],
+            targets if self.config.several else next(iter(targets.values())),
+            smoothing=self.config.smoothing,
+            ngrams=features.ngrams,
+            hash=features.hash,
+            tokens=features.tokens,
+        )
+        files = _keep_model(model, folder)
+        shares = model.proportions.tolist() if self.config.several else None
+        value = json.dumps({"metrics": metrics, "proportions": shares, "files": files}).encode()
+        write_value(note, value)  # last: its presence says that the model is whole
+        return value
 
 
-def _load(data: bytes) -> npt.NDArray[np.int64]:
-    array: npt.NDArray[np.int64] = np.load(io.BytesIO(data), allow_pickle=False)
-    return array
-
-
-def _count_target(
-    barrier: Barrier, config: DsirStep, features: NgramFeatures, name: str, reference: str
-) -> npt.NDArray[np.int64]:
-    options = ReadOptions(text=config.text)
-    files = filesystem.expand(reference, suffixes=data_suffixes())
-    splits = [split for file in files for split in plan_splits(file, options, SPLIT_BYTES)]
-    if not splits:
-        msg = f"step {barrier.stage.label}: the target {reference} is empty"
-        raise DataError(msg)
-    work = CountFile(features, options, _limit(config, len(splits)))
-    return _load(barrier.engine.reduce(f"{barrier.stage.label}: {name}", splits, work, _sum))
-
-
-def _keep(model: DsirModel, folder: str) -> None:
-    """Save a model where the run keeps its files."""
+def _keep_model(model: DsirModel, folder: str) -> dict[str, str]:
+    """Save a model where the run keeps its files; return these with their digests."""
+    files = {}
     with tempfile.TemporaryDirectory(prefix="tamis-") as scratch:
         model.save(scratch)
         for file in sorted(Path(scratch).iterdir()):
             with filesystem.write_atomically(filesystem.join(folder, file.name)) as stream:
                 stream.write(file.read_bytes())
+            path = filesystem.join(folder, file.name)
+            files[path] = filesystem.sha256(path)
+    return files
 
 
-TARGET_SCHEMA = pa.schema([described("dsir_target", pa.string(), "the target that drew the document")])
+def _fitted(note: str) -> bytes | None:
+    """Return what was noted of a fit; None if there is none, or its model isn't whole."""
+    known = read_value(note, [])
+    if known is None:
+        return None
+    files: dict[str, str] = json.loads(known)["files"]
+    whole = all(filesystem.exists(path) and filesystem.sha256(path) == sha256 for path, sha256 in files.items())
+    return known if whole else None
 
 
-def resampled_columns(step: DsirStep) -> pa.Schema:
-    """Return the columns that the draw adds: with several targets, which one drew the document."""
-    return TARGET_SCHEMA if isinstance(step.target, dict) and len(step.target) > 1 else pa.schema([])
+@dataclass(frozen=True)
+class _UnlessFitted:
+    """The task list of what a fit needs: nothing, where there is one."""
+
+    tasks: TaskList
+    model: Place
+
+    def __call__(self, values: Values) -> Iterable[Any]:
+        shards = stored_shards(values[READ])
+        folder = self.model.of_corpus(shards[0].corpus if shards else "")
+        return self.tasks(values) if _fitted(f"{folder}.value") is None else ()
+
+
+def fit_ratio(corpus: Corpus, config: Resampling) -> Fit:
+    """Return the passes that count the rows alive and the target files, fit, and keep the model."""
+    model = corpus.stage.fitted_place("model")
+    pool = corpus.each_shard(
+        "pool",
+        Kept(_pool_counter(corpus, config, corpus.state, config.max_ngrams), corpus.stage.fitted_place("pool")),
+        combine=_sum,
+        tasks=_UnlessFitted(StoredShards(), model),
+        small=False,
+    )
+    targets: dict[str, Pass] = {}
+    for name, reference in config.targets.items():
+        splits = _TargetSplits(reference, ReadOptions(text=config.text))
+        work = CountFile(config.features, splits, config.max_ngrams)
+        listed = _UnlessFitted(splits, model)
+        targets[name] = Pass(f"{corpus.label}: {name}", work, listed, _sum, (READ,), step=corpus.label)
+    names = {name: node.name for name, node in targets.items()}
+    fitted = f"{corpus.label}: fit"
+    fit = Pass(
+        fitted,
+        _FitModel(corpus.label, config, pool.name, names, model),
+        inputs=(READ, pool.name, *names.values()),
+        step=corpus.label,
+        small=True,
+    )
+    return Fit((pool, *targets.values(), fit), {"model": model}, _Fitted(fitted), (fitted,))
+
+
+def _pool_counter(corpus: Corpus, config: Resampling, state: Place, max_ngrams: int | None) -> CountShard:
+    return CountShard(ColumnReader.of(state, corpus.columns, ["text"]), config.features, max_ngrams)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    name: str
+
+    def __call__(self, values: Values) -> Outcome:
+        return Outcome(metrics=json.loads(values[self.name])["metrics"])
+
+
+def _model_of(stage: Stage, corpus: str) -> DsirModel:
+    return DsirModel.load(local_folder(stage.model_paths(corpus)["model"]))
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """Reads what the draw looks at."""
+    """Reads what the draw looks at; the work of its passes."""
 
     reader: ColumnReader
     columns: tuple[str, ...]
@@ -213,26 +305,45 @@ class _Weights:
         tokens = batch.column("dsir_tokens").to_numpy(zero_copy_only=False).astype(np.int64)
         return weights, tokens, None if self.unit is None else batch.column(self.unit).to_numpy(zero_copy_only=False)
 
-
-@dataclass(frozen=True)
-class _Accumulate:
-    """One pass over a shard's weights."""
-
-    source: _Weights
-    task: DsirPass
-
-    def __call__(self, shard: SourceShard) -> bytes:
+    def __call__(self, task: DsirPass, shard: Shard) -> Partial:
         """Return the shard's partial."""
-        partials = []
-        for batch, state, positions in self.source.reader.read(shard):
+        return Partial.merge([self.nothing(task), *self._partials(task, shard)])
+
+    def _partials(self, task: DsirPass, shard: Shard) -> Iterable[Partial]:
+        for batch, state, positions in self.reader.read(shard):
             rows = np.flatnonzero(state.mask)
             taken = batch.take(pa.array(rows))
-            weights, tokens, units = self.source.of(taken)
-            partials.append(self.task.accumulate(weights, taken.column("doc_id"), tokens, units, positions[rows]))
-        if not partials:
-            none = np.zeros((0, len(self.source.columns)))
-            partials.append(self.task.accumulate(none, pa.array([], pa.string()), np.zeros(0, np.int64)))
-        return Partial.merge(partials).to_bytes()
+            weights, tokens, units = self.of(taken)
+            yield task.accumulate(weights, taken.column("doc_id"), tokens, units, positions[rows])
+
+    def nothing(self, task: DsirPass) -> Partial:
+        """Return the partial of no rows."""
+        return task.accumulate(np.zeros((0, len(self.columns))), pa.array([], pa.string()), np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
+class _Begin:
+    """A draw at its beginning; several targets have shares, given or those of the model that was fitted."""
+
+    rule: TopDocuments | TopFraction | TopWeight
+    seed: int
+    proportions: tuple[float, ...] | None
+    fitted: str | None
+    top_k: bool
+    min_tokens: int
+
+    def __call__(self, values: Values) -> DsirSampling:
+        shares = self.proportions
+        if shares is None and self.fitted is not None:
+            shares = json.loads(values[self.fitted])["proportions"]
+        return DsirSampling(
+            self.rule,
+            seed=self.seed,
+            proportions=shares,
+            top_k=self.top_k,
+            min_tokens=self.min_tokens,
+            passes=DRAW_PASSES,
+        )
 
 
 @dataclass(frozen=True)
@@ -241,102 +352,121 @@ class _Apply:
 
     stage: Stage
     source: _Weights
-    decision: DsirDecision
+    search: Search[DsirSampling]
     targets: tuple[str, ...]
     min_tokens: int
     rule: int
-    columns: str | None
+    columns: Place | None
 
-    def __call__(self, shard: SourceShard) -> int:
-        """Write the shard's row states (and columns); return how many rows are alive."""
+    def __call__(self, shard: Shard, values: Values) -> Done:
+        """Write the shard's row states (and columns)."""
+        decision = self.search.state(values).decision()
+        if self.columns is not None and intact_note(self.columns.file(shard), []) is None:
+            filesystem.remove(self.stage.state.file(shard))  # both are written together
         with ExitStack() as stack:
-            out = None
-            if self.columns is not None:
-                out = stack.enter_context(writer(shard_file(self.columns, shard.key), TARGET_SCHEMA))
+            out: Any = None
 
             def change(batch: pa.RecordBatch, state: RowState, positions: npt.NDArray[np.uint64]) -> None:
-                drawn = self._change(batch, state, positions)
-                if out is not None:
-                    names = pa.array([None if target < 0 else self.targets[target] for target in drawn], pa.string())
-                    out.write_batch(pa.RecordBatch.from_arrays([names], schema=TARGET_SCHEMA))
+                nonlocal out
+                drawn = self._change(decision, batch, state, positions)
+                if self.columns is None:
+                    return
+                if out is None:
+                    out = stack.enter_context(writer(self.columns.file(shard), TARGET_SCHEMA))
+                    out.note = {"targets": list(self.targets)}
+                names = pa.array([None if target < 0 else self.targets[target] for target in drawn], pa.string())
+                out.write_batch(pa.RecordBatch.from_arrays([names], schema=TARGET_SCHEMA))
 
-            return rewrite_states(self.source.reader, shard, self.stage.state, change)
+            fell = rewrite_states(self.source.reader, shard, self.stage.state, change)
+        return Done(b"", {f"{self.stage.label}: rejected": fell})
 
-    def _change(self, batch: pa.RecordBatch, state: RowState, positions: npt.NDArray[np.uint64]) -> list[int]:
+    def _change(
+        self, decision: DsirDecision, batch: pa.RecordBatch, state: RowState, positions: npt.NDArray[np.uint64]
+    ) -> list[int]:
         rows = np.flatnonzero(state.mask)
         taken = batch.take(pa.array(rows))
         weights, tokens, _ = self.source.of(taken)
         drawn = np.full(batch.num_rows, -1, np.int64)
-        drawn[rows] = self.decision.choose(weights, taken.column("doc_id"), tokens, positions[rows])
+        drawn[rows] = decision.choose(weights, taken.column("doc_id"), tokens, positions[rows])
         length = np.zeros(batch.num_rows)
         length[rows] = tokens
         state.fall(self.stage.index, state.mask & (length < self.min_tokens), 0, length, float(self.min_tokens))
         # What fell is the weight with its noise, towards the first target; the threshold is that of the draw.
         keys = np.full(batch.num_rows, np.nan)
-        keys[rows] = self.decision.draw.keys(weights[:, 0], id_words(taken.column("doc_id")))
-        first = self.decision.thresholds.get(0)
-        edge = first.value if first is not None and np.isfinite(first.value) else np.nan
+        keys[rows] = decision.draw.keys(weights[:, 0], id_words(taken.column("doc_id")))
+        first = decision.thresholds.get(0)
+        edge = first.value if first is not None and math.isfinite(first.value) else math.nan
         state.fall(self.stage.index, drawn < 0, self.rule, keys, edge)
         return drawn.tolist()  # type: ignore[no-any-return]
 
 
-def resample(barrier: Barrier) -> Outcome:
-    """Draw documents by their weights: exactly as many as asked for, the same on any runner and in any order."""
-    stage = barrier.stage
-    config = stage.config
-    if not isinstance(config, DsirStep):
-        msg = f"step {stage.label} doesn't resample"
-        raise RunError(msg)
-    model = DsirModel.load(local_folder(stage.models["model"]))
-    columns = tuple(f"dsir_log_weight_{name}" for name in model.targets) or ("dsir_log_weight",)
-    unit = unit_column(config)
-    names = [*columns, "dsir_tokens", *([unit] if unit is not None else [])]
-    source = _Weights(ColumnReader.of(barrier, names), columns, unit)
-    rule = rule_of(kept(config))
-    if not isinstance(rule, TopDocuments | TopFraction | TopWeight):
+def resample(
+    corpus: Corpus, config: Resampling, names: Sequence[str], shares: Sequence[float] | None = None
+) -> Decision:
+    """Draw documents by their weights: exactly as many as asked for, the same on any runner and in any order.
+
+    Args:
+        corpus: what there is to work with.
+        config: what is drawn.
+        names: of several targets, in the model's order; empty for one.
+        shares: proportions of these; those of the fit if None.
+
+    Raises:
+        ConfigError: if what is kept is no fraction and no number of documents.
+    """
+    stage = corpus.stage
+    if not isinstance(config.rule, TopDocuments | TopFraction | TopWeight):
         msg = f"step {stage.label} draws a fraction or a number of documents, no percentiles"
         raise ConfigError(msg)
-    proportions = None
-    if model.targets:
-        given = config.proportions
-        proportions = [given[n] for n in model.targets] if given is not None else model.proportions.tolist()
-    sampling = DsirSampling(
-        rule, seed=barrier.seed, proportions=proportions, top_k=config.top_k, min_tokens=config.min_tokens
+    columns = tuple(f"dsir_log_weight_{name}" for name in names) or ("dsir_log_weight",)
+    wanted = [*columns, "dsir_tokens", *([config.unit] if config.unit is not None else [])]
+    source = _Weights(ColumnReader.of(corpus.state, corpus.columns, wanted), columns, config.unit)
+    fitted = f"{corpus.label}: fit" if config.targets else None
+    proportions = None if shares is None else tuple(shares)
+    begin = _Begin(config.rule, corpus.seed, proportions, fitted, config.top_k, config.min_tokens)
+    reads = (fitted,) if fitted is not None else ()
+    search = Search.over(corpus, "draw, pass", begin, source, DRAW_PASSES * max(1, len(names)), reads)
+    place = stage.place("target") if len(names) > 1 else None
+    apply = _Apply(stage, source, search, tuple(names), config.min_tokens, stage.step.rule(config.keep_rule), place)
+    decide = corpus.each_shard("decide", apply, inputs=search.inputs)
+    counter = _pool_counter(corpus, config, stage.state, None)
+    gain = corpus.each_shard(
+        "gain", Kept(counter, stage.place("gain")), combine=_sum, after=(decide.name,), small=False
     )
-    passes = 0
-    while (task := sampling.next_pass()) is not None:
-        passes += 1
-        label = f"{stage.label}: draw, pass {passes}"
-        work = _Accumulate(source, task)
-        partial = barrier.engine.reduce(label, barrier.shards, work, merge_partials, small=barrier.small)
-        sampling.advance(Partial.from_bytes(partial))
-    kind = "fraction" if config.keep.fraction is not None else "documents"
-    adds = resampled_columns(config).names
-    folder = barrier.folder("target") if adds else None
-    decision = sampling.decision()
-    position = rule_names(config).index(keep_rule(config, kind))
-    apply = _Apply(stage, source, decision, model.targets, config.min_tokens, position, folder)
-    barrier.engine.map(f"{stage.label}: decide", barrier.shards, apply, small=barrier.small)
-    thresholds = {
-        model.targets[target] if model.targets else "target": threshold.value if np.isfinite(threshold.value) else None
-        for target, threshold in decision.thresholds.items()
-    }
-    return Outcome(
-        columns=dict.fromkeys(adds, folder or ""),
-        thresholds={keep_rule(config, kind): thresholds, "dsir_tokens_min": config.min_tokens},
-        metrics={"passes": passes, "candidates": sampling.candidates} | _measure_gain(barrier, model),
-        warnings=tuple(f"step {stage.label}: {note}" for note in sampling.notes()),
-    )
+    report = _Drawn(search, stage, tuple(names), config, gain.name)
+    added = {} if place is None else {TARGET_FIELD.name: place}
+    return Decision((*search.passes(corpus), decide, gain), added, report, (READ, gain.name, *search.inputs))
 
 
-def _measure_gain(barrier: Barrier, model: DsirModel) -> dict[str, float]:
-    """Return by how much the rows drawn are nearer to the targets than the pool is (KL reduction, nats).
+@dataclass(frozen=True)
+class _Drawn:
+    """What a draw found, and what it gained: KL reduction against the pool, in nats.
 
     A random selection of the pool has the pool's own distribution in expectation, so the pool is the baseline.
     """
-    text = barrier.columns.get("text", barrier.documents)
-    work = CountShard(text, barrier.stage.state, model.features, None)
-    counts = _load(barrier.engine.reduce(f"{barrier.stage.label}: gain", barrier.shards, work, _sum))
-    if not counts[:-1].sum():
-        return {}
-    return {"kl_reduction": round(kl_reduction(model.target_counts, counts[:-1], model.raw_counts), 6)}
+
+    search: Search[DsirSampling]
+    stage: Stage
+    targets: tuple[str, ...]
+    config: Resampling
+    gain: str
+
+    def __call__(self, values: Values) -> Outcome:
+        sampling = self.search.state(values)
+        thresholds = {
+            self.targets[target] if self.targets else "target": found.value if math.isfinite(found.value) else None
+            for target, found in sampling.decision().thresholds.items()
+        }
+        metrics: dict[str, Any] = {
+            "passes": sum(bool(values[name]) for name in self.search.names),
+            "candidates": sampling.candidates,
+        }
+        counts = _load(values[self.gain]) if values[self.gain] else np.zeros(1, np.int64)
+        if counts[:-1].sum():
+            model = _model_of(self.stage, stored_shards(values[READ])[0].corpus)
+            metrics["kl_reduction"] = round(kl_reduction(model.target_counts, counts[:-1], model.raw_counts), 6)
+        return Outcome(
+            thresholds={self.config.keep_rule: thresholds, "dsir_tokens_min": self.config.min_tokens},
+            metrics=metrics,
+            warnings=tuple(f"step {self.stage.label}: {note}" for note in sampling.notes()),
+        )

@@ -1,6 +1,9 @@
-"""Reads documents: as a transform that yields record batches, and as the first work of one shard."""
+"""Reads documents: the first work of a run, shard by shard.
 
-import json
+What a source shard holds is stored in pieces bounded by bytes and rows: so one large compressed file, which only one
+worker can read, is work for all of them in every later pass.
+"""
+
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -8,105 +11,231 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tamis.pipeline.formats.options import ReadOptions
-from tamis.pipeline.formats.reader import plan_splits, read_split
+from tamis.pipeline.formats.reader import read_split
 from tamis.pipeline.formats.records import ReadBatch
-from tamis.pipeline.graph import coder as _coder  # noqa: F401  (registers the record batch coder)
-from tamis.pipeline.passes.decide import EXTRACT_RULES
-from tamis.pipeline.passes.stage import SourceShard, shard_file
+from tamis.pipeline.graph.passes import Done, Values
+from tamis.pipeline.passes.inputs import SourceShard
+from tamis.pipeline.passes.stage import Cut, FileNote, ReadNote
 from tamis.pipeline.storage import filesystem
-from tamis.pipeline.storage.column_file import writer
+from tamis.pipeline.storage.column_file import ColumnWriter, intact_note, writer
 from tamis.pipeline.storage.row_state import RowState
-from tamis.schemas.errors import RunError
+from tamis.pipeline.storage.value_file import read_value, write_value
+from tamis.schemas.errors import InputError, RunError
+from tamis.schemas.extract import EXTRACT_RULES
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, STATE_SCHEMA, described
 
-__all__ = ["STORED_SCHEMA", "ReadDocuments", "ReadStage", "read_batches"]
+__all__ = ["FILE_COLUMN", "STORED_SCHEMA", "TEXT_SCHEMA", "ReadFolders", "ReadShard"]
 
+TEXT_SCHEMA = pa.schema([DOCUMENT_SCHEMA.field("text")])
+FILE_COLUMN = "file"
 STORED_SCHEMA = pa.schema(
     [
-        *DOCUMENT_SCHEMA,
+        *(field for field in DOCUMENT_SCHEMA if field.name != "text"),
         described("text_bytes", pa.int64(), "bytes of the text's UTF-8", nullable=False),
         described("text_chars", pa.int64(), "code points of the text", nullable=False),
+        described(FILE_COLUMN, pa.int32(), "which of the source shard's files the record is from", nullable=False),
     ]
 )
-"""What is kept of a shard's documents: the size of a text is wanted where the text isn't."""
-
-SPLIT_BYTES = 128 << 20
+"""What is kept beside the texts of a shard's documents: the size of a text is wanted where the text isn't."""
+CUT_BYTES, CUT_ROWS = 32 << 20, 200_000
+"""Text and rows of a stored shard, at most (but for its last batch)."""
+BATCH_ROWS, BATCH_BYTES = 200, 1 << 20
+"""Batches are joined while they are smaller: many small files give many small batches."""
 
 
 @dataclass(frozen=True)
-class ReadStage:
-    """Where the documents of a run's shards are kept; complete when the row states are there."""
+class ReadFolders:
+    """Where the documents of a run's shards are kept.
 
-    documents: str
+    Attributes:
+        folder: named by the digest of all that determines reading, but the inputs.
+    """
 
-    @staticmethod
-    def state_folder(documents: str) -> str:
-        """Return the folder of the row states after reading and extraction."""
-        return f"{documents}-state"
+    folder: str
 
-    @staticmethod
-    def errors_folder(documents: str) -> str:
-        """Return the folder of the records that couldn't be read."""
-        return f"{documents}-errors"
+    def of(self, part: str) -> str:
+        """Return the folder of one part: documents, text, state or errors."""
+        return filesystem.join(self.folder, part)
 
-    def done(self, shard: SourceShard) -> bool:
-        """Return whether the shard was read."""
-        return filesystem.exists(shard_file(self.state_folder(self.documents), shard.key))
+    def file(self, part: str, key: str) -> str:
+        """Return the path of a shard's file."""
+        return filesystem.join(self.folder, part, f"{key}.arrow")
 
 
-def read_batches(stage: ReadStage, shard: SourceShard) -> Iterator[tuple[pa.RecordBatch, RowState]]:
-    """Read a shard, and keep its documents, errors and first row states while yielding them.
+class _Cutter:
+    """Writes rows as stored shards, one after the other."""
+
+    def __init__(self, folders: ReadFolders, shard: SourceShard):
+        self._folders = folders
+        self._shard = shard
+        self._stack = ExitStack()
+        self._open: list[ColumnWriter] = []
+        self._rows = self._bytes = 0
+        self._first = 0
+        self.cuts: list[Cut] = []
+
+    def write(self, documents: pa.RecordBatch, text: pa.RecordBatch, state: RowState) -> None:
+        """Append a batch."""
+        if not self._open:
+            key = f"{self._shard.key}-{len(self.cuts):03d}"
+            # States are entered first, so left last: where they are, the rest is too.
+            self._open = [
+                self._stack.enter_context(writer(self._folders.file(part, key), schema))
+                for part, schema in (("state", STATE_SCHEMA), ("documents", STORED_SCHEMA), ("text", TEXT_SCHEMA))
+            ]
+            self._first = documents.column(FILE_COLUMN)[0].as_py()
+        for out, batch in zip(self._open, (state.to_batch(), documents, text), strict=True):
+            out.write_batch(batch)
+        self._rows += documents.num_rows
+        self._bytes += pc.sum(documents.column("text_bytes")).as_py()
+        if self._rows >= CUT_ROWS or self._bytes >= CUT_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        """End the stored shard at hand."""
+        if self._open:
+            states, documents, text = self._open
+            cut = Cut(self._rows, self._bytes, documents.batches, self._shard.splits[self._first].path)
+            documents.note = {"paths": [split.path for split in self._shard.splits]}
+            states.note = text.note = {"rows": self._rows}
+            self._stack.close()
+            self.cuts.append(cut)
+        self._open, self._rows, self._bytes = [], 0, 0
+
+    def abandon(self, error: BaseException) -> None:
+        """Leave nothing of the stored shard at hand."""
+        self._stack.__exit__(type(error), error, error.__traceback__)
+
+
+@dataclass(frozen=True)
+class ReadShard:
+    """The work on one source shard: read it, and keep its documents, errors and first row states.
 
     Records that extraction refused are rows with an empty text that have fallen already.
-
-    Raises:
-        RunError: if the reader's own count of records isn't what it yielded.
     """
-    seconds = 0.0
-    counted = {"documents": 0, "records": 0, "errors": 0}
-    skipped: Counter[str] = Counter()
-    with ExitStack() as stack:
-        states = stack.enter_context(
-            writer(shard_file(stage.state_folder(stage.documents), shard.key), STATE_SCHEMA)
-        )
-        documents = stack.enter_context(writer(shard_file(stage.documents, shard.key), STORED_SCHEMA))
-        errors = stack.enter_context(
-            writer(shard_file(stage.errors_folder(stage.documents), shard.key), ERROR_SCHEMA)
-        )
-        batches = read_split(shard.split, shard.source, shard.options)
-        while True:
-            began = time.thread_time()
-            read = next(batches, None)
-            if read is None:
-                break
-            batch, state = _rows(read)
-            if batch.num_rows:
-                documents.write_batch(batch)
-                states.write_batch(state.to_batch())
-            if read.errors.num_rows:
-                errors.write_batch(read.errors)
-            counted["documents"] += batch.num_rows
-            counted["records"] += read.read
-            counted["errors"] += read.errors.num_rows
-            skipped.update(read.skipped)
-            seconds += time.thread_time() - began
-            if batch.num_rows:
-                yield batch, state
-        if counted["records"] != counted["documents"] + counted["errors"]:
-            msg = f"{shard}: the reader counted {counted['records']} records but gave others: {counted}"
+
+    folders: ReadFolders
+
+    def __call__(self, shard: SourceShard, values: Values) -> Done:
+        """Do it, unless it was done.
+
+        Returns:
+            A line of `ReadNote`.
+
+        Raises:
+            RunError: if the reader's own count of records isn't what it yielded.
+            InputError: if a file was changed after it was digested.
+        """
+        del values
+        damaged: list[str] = []
+        path = filesystem.join(self.folders.folder, "notes", f"{shard.key}.value")
+        note = self._known(path, shard, damaged)
+        if note is None:
+            note = self._read(shard, damaged)
+            write_value(path, note.to_line())
+        rows = sum(cut.rows for cut in note.cuts)
+        counters = {
+            "read: records": sum(file.records for file in note.files),
+            "read: documents": rows,
+            "read: errors": note.errors,
+            "read: bytes of text": sum(cut.text_bytes for cut in note.cuts),
+        }
+        return Done(note.to_line(), counters, note.reused)
+
+    def _known(self, path: str, shard: SourceShard, damaged: list[str]) -> ReadNote | None:
+        value = read_value(path, damaged)
+        if value is None:
+            return None
+        kept = ReadNote.from_line(value)
+        keys = [f"{shard.key}-{number:03d}" for number in range(len(kept.cuts))]
+        files = [self.folders.file(part, key) for key in keys for part in ("documents", "text", "state")]
+        files.append(self.folders.file("errors", shard.key))
+        # All are looked at, so that all that is damaged is told.
+        whole = [intact_note(file, damaged) is not None for file in files]
+        if not all(whole):
+            return None
+        # The same content may stand elsewhere in the list now.
+        files_now = tuple(FileNote(now, f.records, f.skipped) for now, f in zip(shard.files, kept.files, strict=True))
+        return ReadNote(
+            shard.index, kept.source, kept.key, kept.cuts, files_now, kept.errors, kept.seconds, reused=True,
+            damaged=tuple(damaged),
+        )  # fmt: skip
+
+    def _read(self, shard: SourceShard, damaged: list[str]) -> ReadNote:
+        began = time.thread_time()
+        counted: list[_Counted] = []
+        documents = errors = 0
+        cutter = _Cutter(self.folders, shard)
+        try:
+            with writer(self.folders.file("errors", shard.key), ERROR_SCHEMA) as failed:
+                for batch, state in _joined(self._batches(shard, failed, counted)):
+                    documents += batch.num_rows
+                    text = batch.select(["text"])
+                    cutter.write(batch.drop_columns(["text"]), text, state)
+                cutter.close()
+                errors = sum(file.errors for file in counted)
+                failed.note = {"errors": errors}
+        except BaseException as error:
+            cutter.abandon(error)
+            raise
+        records = sum(file.note.records for file in counted)
+        if records != documents + errors:
+            msg = f"{shard}: the reader counted {records} records but gave {documents} documents and {errors} errors"
             raise RunError(msg)
-        note = {"read": counted | {"skipped": dict(sorted(skipped.items())), "seconds": round(seconds, 4)}}
-        with filesystem.write_atomically(filesystem.join(stage.documents, f"{shard.key}.json")) as stream:
-            stream.write(json.dumps(note).encode())
+        self._unchanged(shard)
+        seconds = round(time.thread_time() - began, 4)
+        files = tuple(file.note for file in counted)
+        return ReadNote(
+            shard.index, shard.source, shard.key, tuple(cutter.cuts), files, errors, seconds, damaged=tuple(damaged)
+        )
+
+    def _unchanged(self, shard: SourceShard) -> None:
+        for split, fingerprint in dict.fromkeys(zip(shard.splits, shard.fingerprints, strict=True)):
+            if filesystem.info(split.path).fingerprint != fingerprint:
+                msg = f"{split.path} was changed after the run began to read it: run the same command again"
+                raise InputError(msg)
+
+    def _batches(
+        self, shard: SourceShard, failed: ColumnWriter, counted: "list[_Counted]"
+    ) -> Iterator[tuple[pa.RecordBatch, RowState]]:
+        """Yield the rows of all files; write errors, and count what each file gave."""
+        for place, (file, split) in enumerate(zip(shard.files, shard.splits, strict=True)):
+            count = _Counted(file)
+            counted.append(count)
+            for read in read_split(split, shard.source, shard.options):
+                count.add(read)
+                if read.errors.num_rows:
+                    failed.write_batch(read.errors)
+                batch, state = _rows(read, place)
+                if batch.num_rows:
+                    yield batch, state
 
 
-def _rows(read: ReadBatch) -> tuple[pa.RecordBatch, RowState]:
+class _Counted:
+    """What the reader counted in one file."""
+
+    def __init__(self, file: int):
+        self._file = file
+        self._skipped: Counter[str] = Counter()
+        self.records = self.errors = 0
+
+    def add(self, read: ReadBatch) -> None:
+        """Count a batch."""
+        self.records += read.read
+        self.errors += read.errors.num_rows
+        self._skipped.update(read.skipped)
+
+    @property
+    def note(self) -> FileNote:
+        """The counts, for the shard's note."""
+        return FileNote(self._file, self.records, dict(sorted(self._skipped.items())))
+
+
+def _rows(read: ReadBatch, file: int) -> tuple[pa.RecordBatch, RowState]:
     """Return documents, then refused records, as rows of one batch with their state."""
     good, refused = read.documents, read.rejected
     state = RowState.alive(good.num_rows + refused.num_rows)
@@ -129,38 +258,30 @@ def _rows(read: ReadBatch) -> tuple[pa.RecordBatch, RowState]:
         thresholds[fell] = refused.column("threshold").to_numpy(zero_copy_only=False)
         state.fall(0, fell, rules, values, thresholds)
     text = columns[DOCUMENT_SCHEMA.get_field_index("text")]
-    sizes = [pc.binary_length(text), pc.utf8_length(text)]
-    return pa.RecordBatch.from_arrays([*columns, *sizes], schema=STORED_SCHEMA), state
+    sizes = [pc.binary_length(text), pc.utf8_length(text), pa.array(np.full(len(text), file, np.int32))]
+    named = dict(zip(DOCUMENT_SCHEMA.names, columns, strict=True))
+    named |= dict(zip(("text_bytes", "text_chars", FILE_COLUMN), sizes, strict=True))
+    schema = pa.schema([*STORED_SCHEMA, *TEXT_SCHEMA])
+    return pa.RecordBatch.from_arrays([named[name] for name in schema.names], schema=schema), state
 
 
-@beam.typehints.with_input_types(str)
-@beam.typehints.with_output_types(pa.RecordBatch)
-class ReadDocuments(beam.PTransform):
-    """Read documents from files: PCollection of paths to PCollection of record batches of `DOCUMENT_SCHEMA`.
-
-    For pipelines of one's own. Records that can't be read are left out here; runs keep them in `errors/`.
-    """
-
-    def __init__(self, source: str, options: ReadOptions | None = None):
-        super().__init__()
-        self._source = source
-        self._options = options or ReadOptions()
-
-    def expand(self, paths: beam.PCollection[str]) -> beam.PCollection[pa.RecordBatch]:
-        """Cut each file, spread the parts, read each."""
-        splits = paths | "Split" >> beam.FlatMap(_splits, self._options)
-        return (
-            splits
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(_documents, self._source, self._options).with_output_types(pa.RecordBatch)
-        )
+def _joined(batches: Iterator[tuple[pa.RecordBatch, RowState]]) -> Iterator[tuple[pa.RecordBatch, RowState]]:
+    """Join small batches; where the joins lie follows from the batches alone."""
+    held: list[tuple[pa.RecordBatch, RowState]] = []
+    rows = size = 0
+    for batch, state in batches:
+        held.append((batch, state))
+        rows += batch.num_rows
+        size += pc.sum(batch.column("text_bytes")).as_py()
+        if rows >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield _one(held)
+            held, rows, size = [], 0, 0
+    if held:
+        yield _one(held)
 
 
-def _splits(path: str, options: ReadOptions) -> list[Any]:
-    return [split for file in filesystem.expand(path) for split in plan_splits(file, options, SPLIT_BYTES)]
-
-
-def _documents(split: Any, source: str, options: ReadOptions) -> Iterator[pa.RecordBatch]:
-    for read in read_split(split, source, options):
-        if read.documents.num_rows:
-            yield read.documents
+def _one(held: list[tuple[pa.RecordBatch, RowState]]) -> tuple[pa.RecordBatch, RowState]:
+    if len(held) == 1:
+        return held[0]
+    batch = pa.Table.from_batches([batch for batch, _ in held]).combine_chunks().to_batches()[0]
+    return batch, RowState.joined([state for _, state in held])

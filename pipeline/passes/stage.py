@@ -1,35 +1,130 @@
-"""A step placed in a run: its position, the models it reads, and the folders that its files go to."""
+"""A step placed in a run: its position, the models it reads, and where the files of each shard go."""
 
-from collections.abc import Mapping
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
-from tamis.pipeline.formats.options import ReadOptions, Split
+from tamis.pipeline.graph.passes import Values
+from tamis.pipeline.steps.base import Step
 from tamis.pipeline.storage import filesystem
-from tamis.schemas.steps import StepConfig
+from tamis.pipeline.storage.place import Place, Shard
+from tamis.schemas.base import digest
 
-__all__ = ["SourceShard", "Stage", "shard_file"]
+__all__ = [
+    "READ",
+    "Cut",
+    "FileNote",
+    "ReadNote",
+    "Stage",
+    "StoredShards",
+    "by_place",
+    "read_notes",
+    "stored_shards",
+]
+
+READ = "read"
+"""The pass whose value says which shards there are."""
+
+
+class Cut(NamedTuple):
+    """A stored shard as the reader cut it: its rows, bytes of text, batches, and first file."""
+
+    rows: int
+    text_bytes: int
+    batches: int
+    path: str
+
+
+class FileNote(NamedTuple):
+    """What a source shard read of one file: its number in the plan, records, and what was passed over, by kind."""
+
+    file: int
+    records: int
+    skipped: dict[str, int]
 
 
 @dataclass(frozen=True)
-class SourceShard:
-    """A part of the input that is read, scored and stored as one; cut by the inputs alone, never by the workers.
+class ReadNote:
+    """What reading a source shard gave: a line of the value of the pass `read`.
 
     Attributes:
-        index: position in the canonical order of sources, paths and places in files.
-        source: the input's label.
-        split: the part of a file.
-        options: how records are read.
-        key: digest of file, part and options: names the shard's files.
+        index: of the source shard.
+        source: its label.
+        key: digest of all that determined it, its content included.
+        cuts: the stored shards, in order.
+        files: what was read of each file.
+        errors: records that couldn't be read.
+        seconds: CPU-seconds.
+        reused: whether an earlier run had read it.
+        damaged: sentences about damaged files that were made again.
     """
 
     index: int
     source: str
-    split: Split
-    options: ReadOptions
     key: str
+    cuts: tuple[Cut, ...]
+    files: tuple[FileNote, ...]
+    errors: int
+    seconds: float
+    reused: bool = False
+    damaged: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        return f"{self.source}: {self.split.path}"
+    def to_line(self) -> bytes:
+        """Return a line of JSON."""
+        return json.dumps(list(vars(self).values())).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "ReadNote":
+        """Read what `to_line` wrote."""
+        index, source, key, cuts, files, errors, seconds, reused, damaged = json.loads(line)
+        return cls(
+            index,
+            source,
+            key,
+            tuple(Cut(*cut) for cut in cuts),
+            tuple(FileNote(*file) for file in files),
+            errors,
+            seconds,
+            reused,
+            tuple(damaged),
+        )
+
+
+@functools.lru_cache(maxsize=2)
+def read_notes(value: bytes) -> tuple[ReadNote, ...]:
+    """Return what the pass `read` found, in canonical order."""
+    return tuple(sorted((ReadNote.from_line(line) for line in value.splitlines()), key=lambda note: note.index))
+
+
+@functools.lru_cache(maxsize=2)
+def stored_shards(value: bytes) -> tuple[Shard, ...]:
+    """Return the stored shards, in canonical order, from the value of the pass `read`."""
+    notes = read_notes(value)
+    corpus = digest([note.key for note in notes])[:24]
+    shards: list[Shard] = []
+    for note in notes:
+        first = 0
+        for number, cut in enumerate(note.cuts):
+            key = f"{note.key}-{number:03d}"
+            shards.append(
+                Shard(len(shards), note.source, key, corpus, cut.rows, cut.text_bytes, cut.batches, cut.path, first)
+            )
+            first += cut.rows
+    return tuple(shards)
+
+
+class StoredShards:
+    """The task list of a pass over all stored shards."""
+
+    def __call__(self, values: Values) -> Iterable[Shard]:
+        """Return the shards."""
+        return stored_shards(values[READ])
+
+
+ModelPath: TypeAlias = "str | Place"
+"""A model's local path, or where the run keeps one that it fits itself."""
 
 
 @dataclass(frozen=True)
@@ -38,26 +133,45 @@ class Stage:
 
     Attributes:
         index: position among the run's steps; `step` in row states.
-        config: the step's options.
-        models: option to local path.
-        columns: folder of its column files; None if it computes none.
-        state: folder of the row states after it.
-        errors: folder of the records that it couldn't score.
+        step: its options and what it does.
+        models: option to path.
+        columns: place of its column files; None if it computes none.
+        state: place of the row states after it.
+        own: folder, unique to all that determines the step, that its other files lie in.
+        scored: folder, unique to what determines its columns, that what it is fitted by lies in.
     """
 
     index: int
-    config: StepConfig
-    models: Mapping[str, str] = field(default_factory=dict)
-    columns: str | None = None
-    state: str = ""
-    errors: str = ""
+    step: Step
+    models: Mapping[str, ModelPath] = field(default_factory=dict)
+    columns: Place | None = None
+    state: Place = field(default_factory=lambda: Place(""))
+    own: str = ""
+    scored: str = ""
 
     @property
     def label(self) -> str:
         """The step's name in tables and the manifest."""
-        return self.config.label
+        return self.step.label
+
+    def model_paths(self, corpus: str) -> dict[str, str]:
+        """Return option to path for a run over the corpus of that digest."""
+        return {
+            option: path.of_corpus(corpus) if isinstance(path, Place) else path for option, path in self.models.items()
+        }
+
+    def place(self, name: str) -> Place:
+        """Return a place of the step's own, for what its decision keeps."""
+        return Place(filesystem.join(self.own, name), corpus=True)
+
+    def fitted_place(self, name: str) -> Place:
+        """Return a place for what the step is fitted by, which its decision doesn't change."""
+        return Place(filesystem.join(self.scored, name), corpus=True)
 
 
-def shard_file(folder: str, key: str) -> str:
-    """Return the path of a shard's file in a stage's folder."""
-    return filesystem.join(folder, f"{key}.arrow")
+def by_place(names: Sequence[str], columns: Mapping[str, Place]) -> dict[Place, list[str]]:
+    """Return which columns to read from where."""
+    places: dict[Place, list[str]] = {}
+    for name in names:
+        places.setdefault(columns[name], []).append(name)
+    return places

@@ -1,134 +1,37 @@
-"""Writes what a run leaves: byte-bounded, sorted Parquet shards of selected and rejected documents and of errors.
-
-First each shard says how many rows and bytes of each batch were selected and rejected; from that alone the output
-shards are planned, as runs of batches in canonical order; then each output shard is written by itself.
-"""
+"""Writes what a run leaves: byte-bounded, sorted Parquet shards of selected and rejected documents and of errors."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import RawIOBase
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tamis.pipeline.passes.stage import SourceShard, shard_file
+from tamis.pipeline.graph.passes import Done, Values
+from tamis.pipeline.passes.parts import ErrorPart, Fate, Part
+from tamis.pipeline.passes.read import FILE_COLUMN, ReadFolders
+from tamis.pipeline.passes.shard_reader import read_columns
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import ColumnFile, aligned
-from tamis.pipeline.storage.row_state import ALIVE, FAILED, RowState
+from tamis.pipeline.storage.place import Place, Shard
+from tamis.pipeline.storage.row_state import FAILED, RowState
+from tamis.pipeline.storage.value_file import read_value, write_value
+from tamis.schemas.base import digest
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
 from tamis.scorers.kernels.gather import scatter_texts
 from tamis.scorers.text.texts import as_buffer
 
-__all__ = ["Part", "SummariseShard", "WriteErrors", "WritePart", "plan_parts"]
+__all__ = ["WriteErrors", "WritePart"]
 
-Fate = Literal["selected", "rejected"]
 ROW_GROUP_BYTES = 32 << 20
 ROW_GROUP_ROWS = 122_880
 """DuckDB's own vector of rows: one thread takes one row group."""
 NO_DICTIONARY = frozenset({"doc_id", "text", "url", "meta", "text_hash", "dup_cluster"})
-
-
-@dataclass(frozen=True)
-class SummariseShard:
-    """Counts a shard's rows by fate, and their text bytes batch by batch.
-
-    Attributes:
-        documents: folder of documents.
-        state: folder of the last row states.
-    """
-
-    documents: str
-    state: str
-
-    def __call__(self, shard: SourceShard) -> dict[str, Any]:
-        """Return rows and bytes of each batch by fate, and how many rows fell to each (step, rule)."""
-        selected: list[tuple[int, int]] = []
-        rejected: list[tuple[int, int]] = []
-        fates: dict[str, int] = {}
-        text_bytes = 0
-        with (
-            ColumnFile(shard_file(self.documents, shard.key), ["text_bytes"]) as documents,
-            ColumnFile(shard_file(self.state, shard.key), ["step", "rule"]) as states,
-        ):
-            for batch in aligned([documents, states]):
-                size = batch.column("text_bytes").to_numpy()
-                step = batch.column("step").to_numpy()
-                rule = batch.column("rule").to_numpy()
-                alive = step == ALIVE
-                fell = ~alive & (rule != FAILED)
-                selected.append((int(alive.sum()), int(size[alive].sum())))
-                rejected.append((int(fell.sum()), int(size[fell].sum())))
-                text_bytes += int(size.sum())
-                pairs, counts = np.unique(np.column_stack([step, rule]), axis=0, return_counts=True)
-                for (at, by), count in zip(pairs.tolist(), counts.tolist(), strict=True):
-                    key = f"{at}/{by}"
-                    fates[key] = fates.get(key, 0) + count
-        return {
-            "shard": shard.index,
-            "selected": selected,
-            "rejected": rejected,
-            "fates": fates,
-            "text_bytes": text_bytes,
-        }
-
-
-@dataclass(frozen=True)
-class Part:
-    """One output shard: where it goes, and the batches of source shards that it takes."""
-
-    path: str
-    fate: Fate
-    pieces: tuple[tuple[SourceShard, int, int], ...]
-    """(source shard, first batch, one past the last batch), in canonical order."""
-    rows: int
-
-    def __str__(self) -> str:
-        return self.path
-
-
-def plan_parts(
-    shards: Sequence[SourceShard], summaries: Mapping[int, Mapping[str, Any]], fate: Fate, max_bytes: float
-) -> list[Part]:
-    """Cut the rows of one fate into parts of at most `max_bytes` of text (one batch at least).
-
-    Selected documents are kept apart by source; paths are relative to the run. The plan depends on the summaries alone.
-    """
-    parts: list[Part] = []
-    pieces: list[tuple[SourceShard, int, int]] = []
-    rows = 0
-    size = 0
-    group = ""
-
-    def close() -> None:
-        nonlocal pieces, rows, size
-        if rows:
-            number = sum(1 for part in parts if part.path.startswith(f"{group}/"))
-            parts.append(Part(f"{group}/part-{number:05d}.parquet", fate, tuple(pieces), rows))
-        pieces, rows, size = [], 0, 0
-
-    for shard in shards:
-        mine = f"selected/source={shard.source}" if fate == "selected" else "rejected"
-        if mine != group:
-            close()
-            group = mine
-        for batch, (count, count_bytes) in enumerate(summaries[shard.index][fate]):
-            if not count:
-                continue
-            if rows and size + count_bytes > max_bytes:
-                close()
-            if pieces and pieces[-1][0] is shard and pieces[-1][2] == batch:
-                pieces[-1] = (shard, pieces[-1][1], batch + 1)
-            else:
-                pieces.append((shard, batch, batch + 1))
-            rows += count
-            size += count_bytes
-    close()
-    return parts
 
 
 class _Hashing(RawIOBase):
@@ -175,31 +78,88 @@ def _dictionary_helps(type_: pa.DataType) -> bool:
 
 
 @dataclass(frozen=True)
+class _Written:
+    """What was written, kept in the work folder: a shard that is there already isn't written again.
+
+    Attributes:
+        root: the run's folder.
+        notes: folder of the notes.
+    """
+
+    root: str
+    notes: str
+
+    def known(self, name: str, path: str) -> dict[str, Any] | None:
+        """Return the note of a shard that still is what was written; None if it has to be written.
+
+        Args:
+            name: digest of all that determines the shard.
+            path: relative to the run.
+        """
+        value = read_value(self._note(name), [])
+        if value is None:
+            return None
+        note: dict[str, Any] = json.loads(value)
+        full = filesystem.join(self.root, path)
+        if not filesystem.exists(full):
+            return None
+        same = filesystem.info(full).fingerprint == note.pop("fingerprint")
+        return note if same or filesystem.sha256(full) == note["sha256"] else None
+
+    def keep(self, name: str, path: str, note: Mapping[str, Any]) -> None:
+        """Note what was written."""
+        fingerprint = filesystem.info(filesystem.join(self.root, path)).fingerprint
+        write_value(self._note(name), json.dumps({**note, "fingerprint": fingerprint}).encode())
+
+    def _note(self, name: str) -> str:
+        return filesystem.join(self.notes, f"{name[:24]}.value")
+
+
+@dataclass(frozen=True)
 class WritePart:
     """Writes one output shard.
 
     Attributes:
         root: the run's folder.
-        documents: folder of the documents as read.
-        state: folder of the last row states.
-        columns: column to the folder that has it; "text" if a step rewrote the text.
-        names: the steps' columns in output order.
+        notes: folder that notes of written shards are kept in.
+        state: place of the last row states.
+        columns: every column to its place; "text" as the last step left it.
+        original: place of the texts as they were read.
+        schema: of the steps' columns, in output order.
         labels: the steps' labels, by index.
         rules: the steps' rule names, by index.
         metadata: goes into the Parquet footer.
+        code: digest of the code that writes.
     """
 
     root: str
-    documents: str
-    state: str
-    columns: Mapping[str, str]
+    notes: str
+    state: Place
+    columns: Mapping[str, Place]
+    original: Place
     schema: pa.Schema
     labels: Sequence[str]
     rules: Sequence[Sequence[str]]
     metadata: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
 
-    def __call__(self, part: Part) -> dict[str, Any]:
-        """Write it, by `doc_id`; return its path, source, rows, text bytes, bytes and SHA-256."""
+    def __call__(self, part: Part, values: Values) -> Done:
+        """Write it, by `doc_id`, unless it is there.
+
+        Returns:
+            A line of JSON: path, sources, rows, text bytes, bytes and SHA-256.
+        """
+        del values
+        name = digest([part.digest, self.state.folder, str(self.schema), dict(self.metadata), self.code])
+        written = _Written(self.root, self.notes)
+        note = written.known(name, part.path)
+        if note is not None:
+            return Done(json.dumps(note).encode() + b"\n", reused=True)
+        note = self._write(part)
+        written.keep(name, part.path, note)
+        return Done(json.dumps(note).encode() + b"\n", {f"{part.fate}: documents written": part.rows})
+
+    def _write(self, part: Part) -> dict[str, Any]:
         rest = pa.Table.from_batches(list(self._batches(part))).combine_chunks()
         order = pc.sort_indices(rest.column("doc_id"))
         rest = rest.take(order)
@@ -221,41 +181,34 @@ class WritePart:
         rest = [f for f in (*DOCUMENT_SCHEMA, *self.schema) if f.name not in leading.names]
         return pa.schema([*leading, *rest])
 
-    def _text_folder(self, fate: Fate) -> str:
+    def _text(self, fate: Fate) -> Place:
         # A rejected document is shown as it came, not as a later step would have rewritten it.
-        return self.documents if fate == "rejected" else self.columns.get("text", self.documents)
+        return self.original if fate == "rejected" else self.columns["text"]
 
     def _chosen(
-        self, part: Part, by_folder: Mapping[str, Sequence[str]]
+        self, part: Part, names: Sequence[str], columns: Mapping[str, Place]
     ) -> Iterator[tuple[pa.RecordBatch, RowState, Any]]:
-        """Yield the part's batches with the columns of some folders, their states, and the rows that it takes."""
+        """Yield the part's batches with some columns, their states, and the rows that it takes."""
         for shard, start, end in part.pieces:
-            with ExitStack() as stack:
-                files = [
-                    stack.enter_context(ColumnFile(shard_file(folder, shard.key), names))
-                    for folder, names in by_folder.items()
-                ]
-                states = stack.enter_context(ColumnFile(shard_file(self.state, shard.key)))
-                for index, batch in zip(range(start, end), aligned(files, range(start, end)), strict=True):
+            with ColumnFile(self.state.file(shard)) as states:
+                batches = range(start, end)
+                for index, batch in zip(batches, read_columns(shard, names, columns, batches), strict=True):
                     state = RowState.from_batch(states[index])
                     yield batch, state, state.mask if part.fate == "selected" else ~state.mask & (state.rule != FAILED)
 
     def _batches(self, part: Part) -> Iterator[pa.RecordBatch]:
         """Yield all columns of the part's rows but the text, which has its bytes here."""
-        by_folder: dict[str, list[str]] = {}
-        for name in (*DOCUMENT_SCHEMA.names, *self.schema.names):
-            if name != "text":
-                by_folder.setdefault(self.columns.get(name, self.documents), []).append(name)
-        rewritten = self._text_folder(part.fate) != self.documents
-        by_folder.setdefault(self._text_folder(part.fate), []).append("text" if rewritten else "text_bytes")
-        for batch, state, chosen in self._chosen(part, by_folder):
+        names = [name for name in (*DOCUMENT_SCHEMA.names, *self.schema.names) if name != "text"]
+        rewritten = self._text(part.fate) != self.original
+        columns = {**self.columns, "text": self._text(part.fate)}
+        for batch, state, chosen in self._chosen(part, [*names, "text" if rewritten else "text_bytes"], columns):
             taken = batch if chosen.all() else batch.take(pa.array(np.flatnonzero(chosen)))
-            columns = dict(zip(taken.schema.names, taken.columns, strict=True))
+            found = dict(zip(taken.schema.names, taken.columns, strict=True))
             if rewritten:
-                columns["text_bytes"] = pc.binary_length(columns.pop("text"))
+                found["text_bytes"] = pc.binary_length(found.pop("text"))
             if part.fate == "rejected":
-                columns |= self._fall(state, chosen)
-            yield pa.RecordBatch.from_pydict(columns)
+                found |= self._fall(state, chosen)
+            yield pa.RecordBatch.from_pydict(found)
 
     def _texts(self, part: Part, order: Any, sizes: Any) -> pa.LargeStringArray:
         """Return the texts in their order, copied batch by batch: so no more than one batch is held beside them."""
@@ -264,7 +217,7 @@ class WritePart:
         places = np.empty(part.rows, np.int64)
         places[order] = offsets[:-1]
         first = 0
-        for batch, _, chosen in self._chosen(part, {self._text_folder(part.fate): ["text"]}):
+        for batch, _, chosen in self._chosen(part, ["text"], {"text": self._text(part.fate)}):
             rows = np.flatnonzero(chosen)
             texts = as_buffer(batch.column("text"))
             scatter_texts(texts.data, texts.offsets, rows, places[first : first + len(rows)], out)
@@ -291,41 +244,45 @@ class WriteErrors:
 
     Attributes:
         root: the run's folder.
-        read: folder of the readers' errors.
-        stages: label and folder of the errors of each step that scores, by step index.
-        state: folder of the last row states: a record that a step failed on counts only if it was alive there.
+        folders: of what readers kept.
+        documents: place of the documents.
+        columns: step index to the place of its columns, whose notes hold its errors.
+        state: place of the last row states: a record that a step failed on counts only if it was alive there.
+        metadata: goes into the Parquet footer.
     """
 
     root: str
-    documents: str
-    read: str
-    stages: Mapping[int, str]
-    state: str
+    folders: ReadFolders
+    documents: Place
+    columns: Mapping[int, Place]
+    state: Place
     metadata: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, task: tuple[str, Sequence[SourceShard]]) -> dict[str, Any]:
-        """Take the part's path and its shards; return its path, rows, bytes and SHA-256."""
-        path, shards = task
-        tables = [table for shard in shards for table in self._tables(shard)]
-        table = pa.concat_tables([ERROR_SCHEMA.empty_table(), *tables]).combine_chunks()
-        written = _write_parquet(filesystem.join(self.root, path), table, self.metadata, 200)
-        sources = sorted({shard.source for shard in shards})
-        return {"path": path, "fate": "errors", "sources": sources, "text_bytes": 0} | written
+    def __call__(self, part: ErrorPart, values: Values) -> bytes:
+        """Write it; return a line of JSON: path, sources, rows, bytes and SHA-256."""
+        del values
+        tables = [ERROR_SCHEMA.empty_table()]
+        for key in part.keys:  # one for each source shard
+            with ColumnFile(self.folders.file("errors", key)) as file:
+                tables.append(file.read())
+        tables += [table for shard in part.shards for table in self._of_steps(shard)]
+        table = pa.concat_tables(tables).combine_chunks()
+        written = _write_parquet(filesystem.join(self.root, part.path), table, self.metadata, 200)
+        about = {"path": part.path, "fate": "errors", "sources": part.sources, "text_bytes": 0}
+        return json.dumps(about | written).encode() + b"\n"
 
-    def _tables(self, shard: SourceShard) -> Iterator[pa.Table]:
-        with ColumnFile(shard_file(self.read, shard.key)) as file:
-            yield file.read()
+    def _of_steps(self, shard: Shard) -> Iterator[pa.Table]:
         failed: dict[int, list[str]] = {}
         with (
-            ColumnFile(shard_file(self.documents, shard.key), ["doc_id"]) as ids,
-            ColumnFile(shard_file(self.state, shard.key), ["step", "rule"]) as states,
+            ColumnFile(self.documents.file(shard), ["doc_id", FILE_COLUMN]) as documents,
+            ColumnFile(self.state.file(shard), ["step", "rule"]) as states,
         ):
-            for batch in aligned([ids, states]):
-                rows = np.flatnonzero(batch.column("rule").to_numpy() == FAILED)
-                for row in rows.tolist():
-                    step = batch.column("step")[row].as_py()
-                    failed.setdefault(step, []).append(batch.column("doc_id")[row].as_py())
-        for step, ids_failed in sorted(failed.items()):
-            with ColumnFile(shard_file(self.stages[step], shard.key)) as file:
-                known = {row["record"]: row for row in file.read().to_pylist()}
-            yield pa.Table.from_pylist([known[doc_id] for doc_id in ids_failed], ERROR_SCHEMA)
+            paths: list[str] = documents.note["paths"]
+            for batch in aligned([documents, states]):
+                for row in np.flatnonzero(batch.column("rule").to_numpy() == FAILED).tolist():
+                    failed.setdefault(batch.column("step")[row].as_py(), []).append(batch.column("doc_id")[row].as_py())
+        for step, ids in sorted(failed.items()):
+            with ColumnFile(self.columns[step].file(shard)) as file:
+                known = {error["record"]: error for error in file.note["errors"]}
+            rows = [known[doc_id] | {"uri": paths[known[doc_id]["file"]]} for doc_id in ids]
+            yield pa.Table.from_pylist([{n: row[n] for n in ERROR_SCHEMA.names} for row in rows], ERROR_SCHEMA)

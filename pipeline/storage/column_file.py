@@ -1,34 +1,95 @@
-"""Row-aligned column files: what a run keeps of each shard between stages.
+"""Row-aligned column files: what a run keeps of each shard between passes.
 
-A shard's documents are one Arrow IPC file of record batches; every stage adds files with the same batches of the same
-lengths. So a stage reads only the columns it needs, one batch at a time, and columns of many stages line up without a
-join.
+A shard's documents are files of record batches; every stage adds files with the same batches of the same lengths. So a
+pass reads only the columns it needs, one batch at a time, and columns of many stages line up without a join.
+
+A file is an Arrow IPC file followed by a trailer: a note (JSON), its length, the XXH3 digest of all before, and a
+magic word. The digest is checked whenever a file is opened: a flipped bit is an error, never another result.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
+import xxhash
 
 from tamis.pipeline.storage import filesystem
-from tamis.schemas.errors import RunError
+from tamis.schemas.errors import DamagedError, InputError
 
-__all__ = ["ColumnFile", "aligned", "write_batches", "write_table", "writer"]
+__all__ = [
+    "ColumnFile",
+    "ColumnWriter",
+    "aligned",
+    "intact_note",
+    "side_by_side",
+    "write_batches",
+    "write_table",
+    "writer",
+]
 
 # Compressing costs less than the disk it saves: LZ4 packs web text to half at several hundred MB/s.
 OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+MAGIC = b"TAMISCF1"
+TRAILER = struct.Struct("<I16s8s")
+
+
+class _Digesting:
+    """A stream that digests what is written to it."""
+
+    closed = False
+
+    def __init__(self, stream: BinaryIO):
+        self._stream = stream
+        self.digest = xxhash.xxh3_128()
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return self._stream.write(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """The stream is the caller's."""
+
+
+class ColumnWriter:
+    """A column file being written: `write_batch`, and a `note` that goes into its trailer."""
+
+    def __init__(self, out: pa.RecordBatchFileWriter):
+        self._out = out
+        self.note: Mapping[str, Any] = {}
+        self.batches = 0
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Append a batch."""
+        self._out.write_batch(batch)
+        self.batches += 1
 
 
 @contextmanager
-def writer(path: str, schema: pa.Schema) -> Iterator[pa.RecordBatchFileWriter]:
+def writer(path: str, schema: pa.Schema) -> Iterator[ColumnWriter]:
     """Open a column file for writing; it appears under its name only when complete."""
-    with (
-        filesystem.write_atomically(path) as stream,
-        pa.PythonFile(stream, "w") as sink,
-        pa.ipc.new_file(sink, schema, options=OPTIONS) as out,
-    ):
-        yield out
+    with filesystem.write_atomically(path) as stream:
+        digesting = _Digesting(stream)
+        with pa.PythonFile(digesting, "w") as sink, pa.ipc.new_file(sink, schema, options=OPTIONS) as out:
+            made = ColumnWriter(out)
+            yield made
+        note = json.dumps(made.note).encode() if made.note else b""
+        digesting.write(note)
+        stream.write(TRAILER.pack(len(note), digesting.digest.digest(), MAGIC))
 
 
 def write_batches(path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
@@ -46,30 +107,66 @@ def write_table(path: str, table: pa.Table) -> None:
     write_batches(path, table.schema, table.to_batches())
 
 
+def _content(path: str, stack: ExitStack) -> pa.Buffer:
+    """Return the bytes of a file: mapped into memory, or fetched whole by one request."""
+    try:
+        if filesystem.is_local(path):
+            mapped = stack.enter_context(pa.memory_map(filesystem.local_path(path)))
+            return mapped.read_buffer()
+        with filesystem.open_binary(path) as stream:
+            return pa.py_buffer(stream.read())
+    except (FileNotFoundError, InputError) as error:
+        raise DamagedError(path, "it is missing") from error
+    except (pa.ArrowInvalid, OSError) as error:  # an empty file can't be mapped
+        raise DamagedError(path, str(error)) from error
+
+
 class ColumnFile:
-    """A column file opened for reading, all columns or some of them."""
+    """A column file opened for reading, all columns or some of them.
+
+    Attributes:
+        path: the file.
+        schema: of the columns.
+        note: what its writer noted.
+
+    Raises:
+        DamagedError: if the file is missing, or isn't what its writer wrote.
+    """
 
     def __init__(self, path: str, columns: Sequence[str] | None = None):
         self.path = path
         self._stack = ExitStack()
-        if not filesystem.exists(path):
-            msg = f"{path} is missing: the run's work folder was changed; start again with --fresh"
-            raise RunError(msg)
-        if filesystem.is_local(path):
-            source: Any = self._stack.enter_context(pa.memory_map(filesystem.local_path(path)))
-        else:
-            source = self._stack.enter_context(filesystem.open_binary(path))
         try:
+            content = _content(path, self._stack)
+            note_bytes, end = self._checked(content)
+            self.note: dict[str, Any] = json.loads(note_bytes) if len(note_bytes) else {}
+            source = pa.BufferReader(content.slice(0, end))
             reader = pa.ipc.open_file(source)
             if columns is not None:
                 indices = [reader.schema.get_field_index(name) for name in columns]
+                if -1 in indices:
+                    raise DamagedError(path, f"it has no column {columns[indices.index(-1)]}")
                 reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=indices))
         except pa.ArrowInvalid as error:
             self._stack.close()
-            msg = f"{path} is damaged ({error}): start again with --fresh"
-            raise RunError(msg) from error
+            raise DamagedError(path, str(error)) from error
+        except DamagedError:
+            self._stack.close()
+            raise
         self._reader = reader
         self.schema: pa.Schema = reader.schema
+
+    def _checked(self, content: pa.Buffer) -> tuple[bytes, int]:
+        """Return the note, and where the Arrow file ends, of a file that agrees with its digest."""
+        size = content.size - TRAILER.size
+        if size < 0:
+            raise DamagedError(self.path, "it is cut off")
+        length, digest, magic = TRAILER.unpack(content.slice(size).to_pybytes())
+        if magic != MAGIC or length > size:
+            raise DamagedError(self.path, "its end isn't there")
+        if xxhash.xxh3_128_digest(content.slice(0, size)) != digest:
+            raise DamagedError(self.path, "its bytes don't agree with its digest")
+        return content.slice(size - length, length).to_pybytes(), size - length
 
     def __enter__(self) -> "ColumnFile":
         return self
@@ -91,6 +188,35 @@ class ColumnFile:
         return pa.Table.from_batches(list(self), self.schema)
 
 
+def intact_note(path: str, damaged: list[str]) -> dict[str, Any] | None:
+    """Return the note of a finished file; None if there is none, or if it is damaged and so has to be made again.
+
+    Args:
+        path: the file; deleted if it is damaged.
+        damaged: gets a sentence about a damaged file.
+    """
+    if not filesystem.exists(path):
+        return None
+    try:
+        with ColumnFile(path) as file:
+            return file.note
+    except DamagedError as error:
+        damaged.append(str(error))
+        filesystem.remove(path)
+        return None
+
+
+def side_by_side(batches: Iterable[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return the columns of row-aligned batches as one; a later batch's column replaces an earlier one of its name."""
+    columns: dict[str, tuple[pa.Field, pa.Array]] = {}
+    for batch in batches:
+        for field, column in zip(batch.schema, batch.columns, strict=True):
+            columns[field.name] = (field, column)
+    return pa.RecordBatch.from_arrays(
+        [column for _, column in columns.values()], schema=pa.schema([field for field, _ in columns.values()])
+    )
+
+
 def aligned(files: Sequence[ColumnFile], batches: Iterable[int] | None = None) -> Iterator[pa.RecordBatch]:
     """Yield the columns of several row-aligned files side by side, batch by batch.
 
@@ -99,23 +225,16 @@ def aligned(files: Sequence[ColumnFile], batches: Iterable[int] | None = None) -
         batches: which batches; all if absent.
 
     Raises:
-        RunError: if the files don't have the same batches.
+        DamagedError: if the files don't have the same batches.
     """
     first = files[0]
     for index in range(len(first)) if batches is None else batches:
-        columns: dict[str, pa.Array] = {}
-        fields: dict[str, pa.Field] = {}
-        rows = -1
+        found: list[pa.RecordBatch] = []
         for file in files:
             if len(file) != len(first):
-                msg = f"{file.path} has {len(file)} batches, {first.path} has {len(first)}: start again with --fresh"
-                raise RunError(msg)
+                raise DamagedError(file.path, f"it has {len(file)} batches, {first.path} has {len(first)}")
             batch = file[index]
-            if rows not in (-1, batch.num_rows):
-                msg = f"{file.path} is not aligned with {first.path}: start again with --fresh"
-                raise RunError(msg)
-            rows = batch.num_rows
-            for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                columns[name] = column
-                fields[name] = batch.schema.field(name)
-        yield pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(list(fields.values())))
+            if found and batch.num_rows != found[0].num_rows:
+                raise DamagedError(file.path, f"its rows aren't those of {first.path}")
+            found.append(batch)
+        yield side_by_side(found)

@@ -24,6 +24,7 @@ from tamis.schemas.errors import InputError
 
 __all__ = [
     "FileInfo",
+    "create",
     "exists",
     "expand",
     "info",
@@ -33,6 +34,7 @@ __all__ = [
     "make_dirs",
     "open_binary",
     "remove",
+    "remove_below",
     "remove_tree",
     "sha256",
     "write_atomically",
@@ -149,9 +151,53 @@ def remove_tree(path: str) -> None:
         fs.rm(inner, recursive=True)
 
 
+def remove_below(folder: str, *, keep: tuple[str, ...] = ()) -> None:
+    """Delete all that a folder holds but the files of some names; does nothing if it is gone already."""
+    if not exists(folder):
+        return
+    if is_local(folder):
+        for path in Path(local_path(folder)).iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in keep:
+                path.unlink()
+        return
+    fs, inner = _remote(folder)
+    for path in fs.ls(inner, detail=False):
+        if str(path).rsplit("/", 1)[-1] not in keep:
+            fs.rm(path, recursive=True)
+
+
+def create(path: str, content: bytes) -> bool:
+    """Write a small file unless it exists; return whether it was written.
+
+    On stores that have a conditional write, two who ask at once can't both be told yes.
+    """
+    if is_local(path):
+        Path(local_path(path)).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with Path(local_path(path)).open("xb") as stream:
+                stream.write(content)
+        except FileExistsError:
+            return False
+        return True
+    fs, inner = _remote(path)
+    try:
+        fs.pipe_file(inner, content, mode="create")
+    except FileExistsError:
+        return False
+    except (TypeError, NotImplementedError, ValueError):  # a file system without a conditional write
+        if fs.exists(inner):
+            return False
+        fs.pipe_file(inner, content)
+    return True
+
+
 def _local_info(path: str, shown: str) -> FileInfo:
     status = Path(path).stat()
-    return FileInfo(shown, status.st_size, f"size:{status.st_size} mtime:{status.st_mtime_ns}")
+    # Nobody can set a file's ctime: with it, a file of the same size and time that was written again is told apart.
+    told = f"size:{status.st_size} mtime:{status.st_mtime_ns} ctime:{status.st_ctime_ns} inode:{status.st_ino}"
+    return FileInfo(shown, status.st_size, told)
 
 
 def _remote_info(path: str, entry: dict[str, Any]) -> FileInfo:

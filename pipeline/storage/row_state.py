@@ -1,5 +1,6 @@
 """The fate of each row of a batch: alive, or fallen at a step, by a rule, with a value against a threshold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,16 @@ class RowState:
             batch.column("rule").to_numpy(zero_copy_only=False).astype(np.int16),
             batch.column("value").to_numpy(zero_copy_only=False).astype(np.float64),
             batch.column("threshold").to_numpy(zero_copy_only=False).astype(np.float64),
+        )
+
+    @classmethod
+    def joined(cls, states: "Sequence[RowState]") -> "RowState":
+        """Return the states of rows one after another."""
+        return cls(
+            np.concatenate([state.step for state in states]),
+            np.concatenate([state.rule for state in states]),
+            np.concatenate([state.value for state in states]),
+            np.concatenate([state.threshold for state in states]),
         )
 
     def to_batch(self) -> pa.RecordBatch:

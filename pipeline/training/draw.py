@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tamis.pipeline.formats.reader import read_split
-from tamis.pipeline.passes.stage import SourceShard
+from tamis.pipeline.formats.records import ReadBatch
+from tamis.pipeline.passes.inputs import SourceShard
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import ColumnFile, write_batches, write_table
 from tamis.schemas.tables import DOCUMENT_SCHEMA, described
@@ -108,7 +109,7 @@ def index_documents(task: IndexTask) -> None:
     """Write ids and domains of a source shard's documents, and in the schema how many records couldn't be read."""
     batches = []
     row = errors = 0
-    for read in read_split(task.shard.split, task.shard.source, task.shard.options):
+    for read in _read(task.shard):
         errors += read.errors.num_rows
         batch = read.documents
         rows = pa.array(np.arange(row, row + batch.num_rows))
@@ -117,6 +118,12 @@ def index_documents(task: IndexTask) -> None:
         row += batch.num_rows
     schema = INDEX_SCHEMA.with_metadata({_ERRORS: str(errors).encode()})
     write_batches(task.path, schema, [batch.replace_schema_metadata(schema.metadata) for batch in batches])
+
+
+def _read(shard: SourceShard) -> Iterator[ReadBatch]:
+    """Yield what a source shard holds, file after file."""
+    for split in shard.splits:
+        yield from read_split(split, shard.source, shard.options)
 
 
 def _domains(batch: pa.RecordBatch) -> pa.Array:
@@ -149,7 +156,7 @@ def draw_documents(task: DrawTask) -> list[dict[str, Any]]:
 def _drawn(shard: SourceShard, rows: npt.NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
     """Yield the documents at these rising positions."""
     begin = 0
-    for read in read_split(shard.split, shard.source, shard.options):
+    for read in _read(shard):
         batch = read.documents
         first, last = np.searchsorted(rows, [begin, begin + batch.num_rows])
         if last > first:

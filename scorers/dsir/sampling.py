@@ -167,6 +167,7 @@ class DsirSampling:
         purpose: see `DsirDraw`.
         top_k: see `DsirDraw`.
         min_tokens: see `DsirDraw`.
+        passes: each target's share is found in at most so many; see `RankSearch`.
 
     Raises:
         ConfigError: if the proportions aren't proportions, or several targets come with `TopWeight`.
@@ -181,8 +182,10 @@ class DsirSampling:
         purpose: str = "dsir",
         top_k: bool = False,
         min_tokens: int = 100,
+        passes: int | None = None,
     ) -> None:
         self._rule = rule
+        self._passes = passes
         self._proportions = list(proportions) if proportions is not None else [1.0]
         shares(0, self._proportions)
         if isinstance(rule, TopWeight) and len(self._proportions) > 1:
@@ -194,7 +197,7 @@ class DsirSampling:
         self._target = 0
         self._sizes: list[int] = []
         first = rule if isinstance(rule, TopWeight) else _FirstShare(rule, self._proportions)
-        self._selection: Selection | None = Selection(first)
+        self._selection: Selection | None = Selection(first, passes=passes)
 
     @property
     def candidates(self) -> int | None:
@@ -238,7 +241,7 @@ class DsirSampling:
         for target in range(self._target + 1, len(self._sizes)):
             if self._sizes[target]:
                 self._target = target
-                self._selection = Selection(TopDocuments(self._sizes[target]))
+                self._selection = Selection(TopDocuments(self._sizes[target]), passes=self._passes)
                 return
 
     def decision(self) -> DsirDecision:

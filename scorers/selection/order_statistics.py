@@ -413,6 +413,8 @@ class RankSearch:
         descending: whether large values come first in the order.
         settle_ties: whether items of equal value are told apart, by id and position. If not, only values are found.
         collect: at most about so many items are looked at one by one at a time.
+        passes: the search is over after so many, at least two: in the last one, what is left is looked at one by one,
+            however many items that are. As many as it takes if None.
     """
 
     def __init__(
@@ -423,9 +425,11 @@ class RankSearch:
         settle_ties: bool = True,
         grouped: bool = False,
         collect: int = _COLLECT,
+        passes: int | None = None,
     ) -> None:
         self._questions = questions
         self._collect = collect
+        self._passes = passes
         first_bits = _FIRST_BITS_GROUPED if grouped else _FIRST_BITS
         self._task: PassTask | None = PassTask(1, descending, settle_ties, first_bits)
         self._pursuits: list[_Pursuit] = []
@@ -524,7 +528,7 @@ class RankSearch:
         collected = set()
         for interval in sorted(sizes, key=lambda i: (sizes[i], _label_order(i.label), i[1:])):
             room -= sizes[interval]
-            if room < 0:
+            if room < 0 and task.number + 1 != self._passes:
                 break
             collected.add(interval)
         intervals = sorted(sizes, key=lambda i: (_label_order(i.label), i[1:]))

@@ -267,14 +267,19 @@ class Selection:
         largest: whether large values are best (scores) or small ones (perplexities); no matter for a percentile range.
         ties: see `Ties`; no matter for a percentile range, whose bounds are values.
         grouped: whether rows come with groups, each of which the rule holds for.
+        passes: it is over after so many; see `RankSearch`.
     """
 
-    def __init__(self, rule: Rule, *, largest: bool = True, ties: Ties = "id", grouped: bool = False) -> None:
+    def __init__(
+        self, rule: Rule, *, largest: bool = True, ties: Ties = "id", grouped: bool = False, passes: int | None = None
+    ) -> None:
         self.rule = rule
         self._range = isinstance(rule, PercentileRange)
         self._largest = largest and not self._range
         self._settle = ties == "id" and not self._range
-        self._search = RankSearch(self._goals, descending=self._largest, settle_ties=self._settle, grouped=grouped)
+        self._search = RankSearch(
+            self._goals, descending=self._largest, settle_ties=self._settle, grouped=grouped, passes=passes
+        )
 
     def _goals(self, count: int, weight: int) -> Sequence[Goal]:
         if isinstance(self.rule, PercentileRange):

@@ -11,7 +11,7 @@ import pytest
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.graph.engine import Engine
-from tamis.schemas.config import parse_config
+from tamis.pipeline.steps.registry import parse_config
 
 WORDS = ["the", "of", "and", "to", "in", "that", "river", "stone", "bright", "window", "letter", "garden", "winter"]
 WORDS += ["music", "paper", "silver", "cloud", "table"]
@@ -69,6 +69,6 @@ def run(tmp_path):
     def go(plain, folder="run", *, workers=1, fresh=False):
         output = str(tmp_path / folder)
         engine = Engine(output + "/work/passes", workers=workers)
-        return execute(make_plan(parse_config(plain), plain, hash_inputs=True), output, engine, fresh=fresh)
+        return execute(make_plan(parse_config(plain), plain), output, engine, fresh=fresh).manifest
 
     return go

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tamis.schemas.config import parse_config
+from tamis.pipeline.steps.registry import parse_config
 from tamis.schemas.manifest import Manifest
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, described
 

@@ -5,9 +5,8 @@ import json
 import pytest
 
 from tamis.jobs.config_file import load_config, override, parse_override
-from tamis.schemas.config import parse_config
+from tamis.pipeline.steps.registry import built_in, parse_config
 from tamis.schemas.errors import ConfigError
-from tamis.schemas.steps import STEPS
 
 INPUT = {"path": "a.jsonl", "source": "web"}
 
@@ -53,10 +52,10 @@ def test_mistakes_are_named_with_what_was_meant(plain, said):
     assert "\n" not in str(caught.value)
 
 
-NEEDS_OPTIONS = {"rules", "perplexity", "dsir", "preselect"}
+NEEDS_OPTIONS = {"rules", "perplexity", "dsir", "preselect", "score"}
 
 
-@pytest.mark.parametrize("verb", sorted(STEPS))
+@pytest.mark.parametrize("verb", built_in())
 def test_every_step_has_a_bare_form_or_says_what_is_missing(verb):
     plain = config(steps=[verb])
     if verb in NEEDS_OPTIONS:

@@ -11,8 +11,9 @@ import pytest
 from tamis.jobs.cli.manifest import diff, rerun, show, verify
 from tamis.jobs.manifest.compare import compare
 from tamis.jobs.manifest.file import files_of, inside, read_manifest
+from tamis.pipeline.steps.registry import parse_config
 from tamis.schemas.base import digest
-from tamis.schemas.config import parse_config, significant
+from tamis.schemas.config import significant
 from tamis.schemas.errors import ConfigError, RunError
 from tests.jobs.handmade import DOCUMENTS, edit, make_run, write_shard
 

@@ -9,7 +9,7 @@ from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.graph.engine import Engine
-from tamis.schemas.config import parse_config
+from tamis.pipeline.steps.registry import parse_config
 
 pytestmark = pytest.mark.devdata
 
@@ -45,8 +45,8 @@ def runs(dev_data, tmp_path_factory):
     for name, workers, turned in (("one", 1, False), ("two", 2, False), ("turned", 1, True)):
         output = str(tmp_path_factory.mktemp(name))
         plain = config(dev_data, turned=turned)
-        plan = make_plan(parse_config(plain), plain, hash_inputs=True)
-        found[name] = (execute(plan, output, Engine(output + "/work/passes", workers=workers)), output)
+        plan = make_plan(parse_config(plain), plain)
+        found[name] = (execute(plan, output, Engine(output + "/work/passes", workers=workers)).manifest, output)
     return found
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import tamis.pipeline.passes.annotate
-from tamis.pipeline.steps.annotators import annotator
+from tamis.pipeline.steps.loaded import annotator_of
 from tamis.schemas.errors import BalanceError, ConfigError, InputError, RunError, TamisError
 from tamis.scorers.dedup.text_hash import TextHash
 
@@ -91,12 +92,25 @@ def times(folder: Path, pattern: str):
 
 def test_finished_work_is_not_done_again(config_of, run, tmp_path):
     first = run(config_of(DEDUP, LONG))
-    before = times(tmp_path / "run" / "work", "*/*.arrow")
+    before = times(tmp_path / "run", "**/*.arrow") | times(tmp_path / "run", "**/*.parquet")
+    (tmp_path / "run" / "manifest.json").unlink()
     again = run(config_of(DEDUP, LONG))
     assert shard_digests(again) == shard_digests(first)
-    kept = times(tmp_path / "run" / "work", "00-*/*.arrow") | times(tmp_path / "run" / "work", "*-columns-*/*.arrow")
-    assert kept
-    assert all(before[path] == time for path, time in kept.items())
+    kept = {path: time for path, time in before.items() if "/errors/part" not in path and "/exchange/" not in path}
+    after = times(tmp_path / "run", "**/*.arrow") | times(tmp_path / "run", "**/*.parquet")
+    assert len(kept) > 20
+    assert {path: after[path] for path in kept} == kept
+
+
+def test_a_finished_run_is_left_as_it_is(config_of, run, tmp_path):
+    first = run(config_of(DEDUP, LONG))
+    before = times(tmp_path / "run", "**/*")
+    assert run(config_of(DEDUP, LONG)) == first
+    assert times(tmp_path / "run", "**/*") == before
+    shard = next(path for path in (tmp_path / "run" / "selected").rglob("*.parquet"))
+    shard.unlink()
+    assert shard_digests(run(config_of(DEDUP, LONG))) == shard_digests(first)
+    assert shard.exists()
 
 
 def test_a_lost_file_is_made_again(config_of, run, tmp_path):
@@ -137,11 +151,11 @@ class Faulty:
 
 @pytest.mark.parametrize("score", ["alive", "all"])
 def test_a_record_that_cannot_be_scored_becomes_an_error(config_of, run, tmp_path, monkeypatch, score):
-    def faulty(config, models):
-        made = annotator(config, models)
-        return Faulty(made) if made is not None and config.verb == "exact_dedup" else made
+    def faulty(step, models):
+        made = annotator_of(step, models)
+        return Faulty(made) if made is not None and step.verb == "exact_dedup" else made
 
-    monkeypatch.setattr(tamis.pipeline.passes.annotate, "annotator", faulty)
+    monkeypatch.setattr(tamis.pipeline.passes.annotate, "annotator_of", faulty)
     manifest = run(config_of(DEDUP, score=score))
     assert manifest.balanced
     errors = [row for row in rows(tmp_path, "run", "errors") if row["step"] == "exact_dedup"]
@@ -154,16 +168,15 @@ def test_a_record_that_cannot_be_scored_becomes_an_error(config_of, run, tmp_pat
 
 
 def test_a_run_that_does_not_balance_fails(config_of, run, monkeypatch):
-    from tamis.pipeline.passes.write import SummariseShard
+    from tamis.pipeline.passes.parts import SummariseShard
 
-    honest = SummariseShard.__call__
+    honest = SummariseShard.summary
 
     def losing(self, shard):
         told = honest(self, shard)
-        told["selected"][0] = (0, 0)  # a batch is overlooked
-        return told
+        return replace(told, selected=((0, 0), *told.selected[1:]))  # a batch is overlooked
 
-    monkeypatch.setattr(SummariseShard, "__call__", losing)
+    monkeypatch.setattr(SummariseShard, "summary", losing)
     with pytest.raises(BalanceError, match="records were read"):
         run(config_of(DEDUP))
 

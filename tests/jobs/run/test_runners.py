@@ -6,7 +6,7 @@ from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.graph.engine import Engine
-from tamis.schemas.config import parse_config
+from tamis.pipeline.steps.registry import parse_config
 
 EMBEDDED = ("--job_endpoint=embed", "--environment_type=LOOPBACK")
 RUNNERS = {
@@ -19,8 +19,8 @@ RUNNERS = {
 
 def shards(config_of, output, **options):
     plain = config_of({"exact_dedup": {}}, {"heuristics": {"presets": ["gopher_quality"], "statistics": "rules"}})
-    plan = make_plan(parse_config(plain), plain, hash_inputs=True)
-    manifest = execute(plan, output, Engine(output + "/work/passes", **options))
+    plan = make_plan(parse_config(plain), plain)
+    manifest = execute(plan, output, Engine(output + "/work/passes", **options)).manifest
     return {shard.path: shard.sha256 for shard in manifest.shards}
 
 

@@ -21,7 +21,7 @@ from tamis.jobs.train.preselect import load_training, train_preselect
 from tamis.pipeline.formats.options import ReadOptions
 from tamis.pipeline.formats.reader import plan_splits
 from tamis.pipeline.graph.engine import Engine
-from tamis.pipeline.passes.stage import SourceShard
+from tamis.pipeline.passes.inputs import SourceShard
 from tamis.pipeline.storage.column_file import ColumnFile, write_table
 from tamis.pipeline.storage.filesystem import info, sha256
 from tamis.pipeline.training.draw import (
@@ -360,7 +360,8 @@ def shard_of(folder, rows):
     path = folder / "documents.jsonl"
     path.write_text("".join(json.dumps({"id": str(i), **row}) + "\n" for i, row in enumerate(rows)))
     options = ReadOptions(batch_rows=4)
-    return [SourceShard(0, "files", split, options, "key") for split in plan_splits(info(str(path)), options)]
+    splits = tuple(plan_splits(info(str(path)), options))
+    return [SourceShard(0, "files", (0,) * len(splits), splits, ("",), options, "key", 1)] if splits else []
 
 
 @settings(max_examples=30)

@@ -1,30 +1,31 @@
 """Exact deduplication against a dictionary, for any number of shards and partitions."""
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 import pytest
 import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.pipeline.corpus.deduplicate_exact import CLUSTER_SCHEMA, ApplyClusters, MatchPartition, PartitionShard
-from tamis.pipeline.passes.stage import Stage, shard_file
+from tamis.pipeline.corpus.context import Corpus
+from tamis.pipeline.corpus.deduplicate_exact import CLUSTER_SCHEMA, deduplicate_exact, hash_partitions
+from tamis.pipeline.graph.exchange import through_files
+from tamis.pipeline.graph.passes import Values
+from tamis.pipeline.passes.stage import READ, Cut, ReadNote, Stage, stored_shards
+from tamis.pipeline.steps.exact_dedup import ExactDedupStep
 from tamis.pipeline.storage.column_file import ColumnFile, write_batches
+from tamis.pipeline.storage.place import Place
 from tamis.pipeline.storage.row_state import RowState
-from tamis.schemas.steps import ExactDedupStep
 from tamis.schemas.tables import STATE_SCHEMA
 from tamis.scorers.dedup.text_hash import HASH_COLUMN, TextHash
 
-
-@dataclass(frozen=True)
-class Shard:
-    index: int
-    key: str
-
-
 IDS = pa.schema([("doc_id", pa.string())])
 ROW = st.tuples(st.integers(0, 30), st.sampled_from("abcdefgh"), st.booleans())
+
+
+def read_value_of(rows):
+    """Return the value of the pass `read` for source shards of one stored shard each."""
+    cuts = [(Cut(count, 0, 1, "x.jsonl"),) for count in rows]
+    return b"".join(ReadNote(i, "web", f"s{i}", cut, (), 0, 0.0).to_line() for i, cut in enumerate(cuts))
 
 
 @given(
@@ -32,8 +33,9 @@ ROW = st.tuples(st.integers(0, 30), st.sampled_from("abcdefgh"), st.booleans())
 )
 def test_groups_are_those_of_a_dictionary(tmp_path_factory, shards, count):
     folder = tmp_path_factory.mktemp("dedup")
-    documents, hashes, before, after, columns, keys, matches = (str(folder / str(i)) for i in range(7))
-    sources = [Shard(i, f"s{i}") for i in range(len(shards))]
+    places = {name: Place(str(folder / name), corpus=True) for name in ("documents", "hashes", "before", "after")}
+    values = Values({READ: read_value_of([1] * len(shards))})
+    sources = stored_shards(values[READ])
     every = []
     for shard, batches in zip(sources, shards, strict=True):
         ids = [[xxhash.xxh3_128_hexdigest(bytes([number])) for number, _, _ in batch] for batch in batches]
@@ -45,13 +47,10 @@ def test_groups_are_those_of_a_dictionary(tmp_path_factory, shards, count):
                 state.step[row] = -1 if alive else 0
                 state.rule[row] = -1 if alive else 0
             states.append(state.to_batch())
-        write_batches(
-            shard_file(documents, shard.key),
-            IDS,
-            [pa.record_batch([b], schema=IDS) for b in map(pa.array, [pa.array(i, pa.string()) for i in ids])],
-        )
-        write_batches(shard_file(hashes, shard.key), TextHash.schema, [TextHash().score(t) for t in texts])
-        write_batches(shard_file(before, shard.key), STATE_SCHEMA, states)
+        rows = [pa.record_batch([pa.array(i, pa.string())], schema=IDS) for i in ids]
+        write_batches(places["documents"].file(shard), IDS, rows)
+        write_batches(places["hashes"].file(shard), TextHash.schema, [TextHash().score(t) for t in texts])
+        write_batches(places["before"].file(shard), STATE_SCHEMA, states)
         flat = [
             (doc_id, text, alive)
             for i, t, b in zip(ids, texts, batches, strict=True)
@@ -59,12 +58,15 @@ def test_groups_are_those_of_a_dictionary(tmp_path_factory, shards, count):
         ]
         every += [(doc_id, shard.index, row, text) for row, (doc_id, text, alive) in enumerate(flat) if alive]
 
-    for shard in sources:
-        PartitionShard(documents, hashes, before, keys, count)(shard)
-    for partition in range(count):
-        MatchPartition(tuple(sources), keys, matches)(partition)
-    stage = Stage(1, ExactDedupStep(), {}, None, after, "")
-    fell = sum(ApplyClusters(stage, documents, before, matches, count, columns)(task) for task in enumerate(sources))
+    stage = Stage(1, ExactDedupStep(), {}, None, places["after"], str(folder / "own"))
+    columns = {"doc_id": places["documents"], HASH_COLUMN: places["hashes"]}
+    decision = deduplicate_exact(Corpus(stage, places["before"], columns, 0, ()))
+    (exchange,) = decision.nodes
+    object.__setattr__(exchange, "partitions", lambda _: count)
+    told = b""
+    for node in through_files(exchange):
+        told = node.combine([result_of(node.process(task, values)) for task in node.tasks(values)])
+    outcome = decision.report(Values({READ: values[READ], exchange.name: told}))
 
     groups = {}
     for doc_id, shard, row, text in sorted(every):
@@ -73,9 +75,11 @@ def test_groups_are_those_of_a_dictionary(tmp_path_factory, shards, count):
     for members in groups.values():
         for doc_id, shard, row in members:
             expected[shard, row] = (members[0][0], len(members), (doc_id, shard, row) == members[0])
-    assert fell == sum(len(members) - 1 for members in groups.values())
+    assert outcome.metrics["duplicates"] == sum(len(members) - 1 for members in groups.values())
+    assert outcome.metrics["documents"] == len(every)
     for shard in sources:
-        with ColumnFile(shard_file(columns, shard.key)) as found, ColumnFile(shard_file(after, shard.key)) as states:
+        found_at = decision.columns["dup_cluster"].file(shard)
+        with ColumnFile(found_at) as found, ColumnFile(places["after"].file(shard)) as states:
             rows = found.read().to_pylist()
             state = states.read().to_pylist()
         for row, (cluster, fate) in enumerate(zip(rows, state, strict=True)):
@@ -88,12 +92,14 @@ def test_groups_are_those_of_a_dictionary(tmp_path_factory, shards, count):
                 assert fate["step"] == 0
 
 
+def result_of(done):
+    return done if isinstance(done, bytes) else done.value
+
+
 def test_hash_column_is_what_the_scorer_writes():
     assert TextHash.schema.names == [HASH_COLUMN]
 
 
 @pytest.mark.parametrize(("rows", "count"), [(0, 1), (1, 1), (4_000_000, 1), (4_000_001, 2)])
 def test_partitions_follow_the_corpus(rows, count):
-    from tamis.pipeline.corpus.deduplicate_exact import partitions
-
-    assert partitions(rows) == count
+    assert hash_partitions(Values({READ: read_value_of([rows])})) == count

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tamis.pipeline.graph.coder import RecordBatchCoder
 from tamis.pipeline.passes.guard import guarded
-from tamis.pipeline.storage.column_file import ColumnFile, aligned, write_batches
+from tamis.pipeline.storage.column_file import ColumnFile, aligned, intact_note, write_batches, writer
 from tamis.pipeline.storage.row_state import FAILED, RowState
-from tamis.schemas.errors import ModelError, RunError
+from tamis.pipeline.storage.value_file import read_value, write_value
+from tamis.schemas.errors import DamagedError, ModelError, RunError
 
 A = pa.schema([("a", pa.int64()), ("b", pa.string())])
 
@@ -43,13 +44,58 @@ def test_misaligned_missing_and_damaged_files_are_sentences(tmp_path):
     one, two = tmp_path / "1.arrow", tmp_path / "2.arrow"
     write_batches(str(one), A, [batch(1, 2)])
     write_batches(str(two), A, [batch(1)])
-    with ColumnFile(str(one)) as first, ColumnFile(str(two)) as second, pytest.raises(RunError, match="not aligned"):
+    told = "its rows aren't those of"
+    with ColumnFile(str(one)) as first, ColumnFile(str(two)) as second, pytest.raises(RunError, match=told):
         list(aligned([first, second]))
     with pytest.raises(RunError, match="is missing"):
         ColumnFile(str(tmp_path / "no.arrow"))
     one.write_bytes(one.read_bytes()[:100])
     with pytest.raises(RunError, match="damaged"):
         ColumnFile(str(one))
+
+
+@given(st.data())
+def test_a_flipped_bit_a_cut_or_a_zeroed_page_is_never_taken(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damage") / "x.arrow"
+    with writer(str(path), A) as out:
+        out.write_batch(batch(*range(50)))
+        out.note = {"falls": {"rule": 3}}
+    whole = path.read_bytes()
+    with ColumnFile(str(path)) as file:
+        assert file.note == {"falls": {"rule": 3}}
+    kind = data.draw(st.sampled_from(["bit", "cut", "zeros", "more"]))
+    place = data.draw(st.integers(0, len(whole) - 1))
+    damaged = {
+        "bit": whole[:place] + bytes([whole[place] ^ 1 << data.draw(st.integers(0, 7))]) + whole[place + 1 :],
+        "cut": whole[:place],
+        "zeros": whole[:place] + bytes(len(whole[place : place + 40])) + whole[place + 40 :],
+        "more": whole + b"x",
+    }[kind]
+    path.write_bytes(damaged)
+    told = []
+    if damaged == whole:  # zeros where there were zeros
+        assert intact_note(str(path), told) == {"falls": {"rule": 3}}
+        return
+    with pytest.raises(DamagedError, match="is damaged"):
+        ColumnFile(str(path))
+    assert intact_note(str(path), told) is None
+    assert not path.exists()
+    assert str(path) in told[0]
+
+
+@given(st.binary(max_size=40), st.integers(0, 10_000))
+def test_values_prove_themselves_too(tmp_path_factory, value, place):
+    path = tmp_path_factory.mktemp("value") / "x.value"
+    told = []
+    assert read_value(str(path), told) is None
+    write_value(str(path), value)
+    assert read_value(str(path), told) == value
+    whole = path.read_bytes()
+    at = place % len(whole)
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+    assert read_value(str(path), told) is None
+    assert len(told) == 1
+    assert not path.exists()
 
 
 def test_a_file_that_failed_half_way_does_not_appear(tmp_path):

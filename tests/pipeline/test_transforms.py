@@ -6,9 +6,10 @@ import pytest
 from apache_beam.testing import test_pipeline
 from apache_beam.testing.util import assert_that
 
-from tamis.pipeline.passes.annotate import Annotate
-from tamis.pipeline.passes.read import ReadDocuments
-from tamis.schemas.steps import ExactDedupStep, LanguageStep, RulesStep
+from tamis.pipeline.steps.exact_dedup import ExactDedupStep
+from tamis.pipeline.steps.language import LanguageStep
+from tamis.pipeline.steps.rules import RulesStep
+from tamis.pipeline.transforms import Annotate, ReadDocuments
 from tamis.schemas.tables import DOCUMENT_SCHEMA
 
 

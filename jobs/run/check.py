@@ -1,0 +1,76 @@
+"""Tries every step on no rows before any work, and says which columns they add."""
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.loaded import annotator_of
+from tamis.schemas.base import nearest
+from tamis.schemas.errors import ConfigError
+from tamis.schemas.tables import DOCUMENT_SCHEMA
+
+__all__ = ["check_steps"]
+
+
+def check_steps(steps: Sequence[Step], models: Mapping[str, Mapping[str, str]]) -> pa.Schema:
+    """Try every step on a batch of no rows, as the run will call them, and return the columns that they add.
+
+    Loads the models, so that a broken one is found now and not in an hour.
+
+    Args:
+        steps: in order.
+        models: step label to {option: local path}.
+
+    Raises:
+        ConfigError: if a step or rule reads a column that nothing before it computes, or two steps add the same one.
+    """
+    available = {f.name: f for f in DOCUMENT_SCHEMA}
+    added: dict[str, pa.Field] = {}
+    for step in steps:
+        mine = models.get(step.label, {})
+        for column in [*_computed(step, mine, available), *(step.corpus_columns if step.over_corpus else ())]:
+            if column.name in added and column.name != "text":
+                msg = f"step {step.label}: the column {column.name} is already there: give the step another `name`"
+                raise ConfigError(msg)
+            available[column.name] = column
+            if column.name not in DOCUMENT_SCHEMA.names:
+                added[column.name] = column
+        step.check(mine, available)
+        for name in step.kept.by:
+            _require(name, available, f"step {step.label}: keep.by")
+        for rule in step.rules:
+            where = f"step {step.label}: rule {rule.reason!r}"
+            _require(rule.column, available, where)
+            kind = available[rule.column].type
+            if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+                msg = f"{where}: column {rule.column!r} holds {kind}, and rules compare numbers"
+                raise ConfigError(msg)
+    return pa.schema([f for f in added.values() if not _internal(f)])
+
+
+def _computed(step: Step, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> list[pa.Field]:
+    if step.fits:
+        return list(step.columns(models))
+    annotator = annotator_of(step, models)
+    if annotator is None:
+        return []
+    for name in annotator.requires:
+        _require(name, available, f"step {step.label}")
+    fields = [available[name] for name in annotator.requires]
+    empty = pa.RecordBatch.from_arrays([pa.array([], f.type) for f in fields], schema=pa.schema(fields))
+    result = annotator.annotate(empty)
+    if result.schema.names != annotator.schema.names or result.num_rows:
+        msg = f"step {step.label}: declares {annotator.schema.names} but computes {result.schema.names}"
+        raise ConfigError(msg)
+    return list(annotator.schema)
+
+
+def _internal(column: pa.Field) -> bool:
+    return bool(column.metadata and column.metadata.get(b"internal"))
+
+
+def _require(name: str, available: Mapping[str, pa.Field], where: str) -> None:
+    if name not in available:
+        msg = f"{where}: no column {name!r} at this point{nearest(name, list(available))}"
+        raise ConfigError(msg)

@@ -1,0 +1,146 @@
+"""The folder of a run: whose it is, who works in it, and what earlier runs left there."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tamis.jobs.manifest.file import FATES, MANIFEST, files_of, read_manifest
+from tamis.pipeline.storage import filesystem
+from tamis.schemas.errors import ConfigError, RunError
+
+__all__ = ["LOCK", "MARKER", "claim", "owned", "remove_others", "sweep"]
+
+MARKER = "tamis-run"
+"""In a work folder: it is ours."""
+LOCK = "lock.json"
+"""In a work folder: who works in it."""
+SHARD = re.compile(r"(selected/source=[^/]+|rejected|errors)/part-\d{5,}\.parquet")
+
+
+def claim(output: str) -> None:
+    """Refuse a folder that holds somebody else's files where a run's would go; mark it as ours otherwise.
+
+    Raises:
+        ConfigError: naming what is in the way.
+    """
+    work = filesystem.join(output, "work")
+    marker = filesystem.join(work, MARKER)
+    if filesystem.exists(marker):
+        return
+    taken = [name for name in (MANIFEST, *FATES, "work") if filesystem.exists(filesystem.join(output, name))]
+    if MANIFEST in taken:
+        try:
+            read_manifest(output)
+        except RunError:
+            pass
+        else:  # a finished run whose work folder was removed, as it may be
+            taken = ["work"] if "work" in taken else []
+    if taken:
+        msg = f"{output} holds {', '.join(taken)}, not made by tamis: give another folder with --output"
+        raise ConfigError(msg)
+    with filesystem.write_atomically(marker) as stream:
+        stream.write(b"This folder belongs to a run of tamis, which may delete what is in it.\n")
+
+
+def sweep(output: str) -> None:
+    """Delete half-written files of a run that was killed; they never had a name that anyone reads."""
+    if not filesystem.is_local(output):
+        return
+    root = Path(filesystem.local_path(output))
+    for name in ("work", *FATES):
+        for path in (root / name).rglob(".*.tmp"):
+            path.unlink(missing_ok=True)
+    for path in (root / "work" / "passes").glob("*"):
+        path.unlink(missing_ok=True)
+
+
+def remove_others(output: str, paths: set[str]) -> None:
+    """Delete the shards that an earlier run into the same folder left; what has another name stays.
+
+    Args:
+        output: the run's folder.
+        paths: of the run's own shards, relative to it.
+    """
+    for path in list(files_of(output)):
+        if path not in paths and SHARD.fullmatch(path):
+            filesystem.remove(filesystem.join(output, path))
+    if filesystem.is_local(output):  # a source that is gone shouldn't show as an empty folder
+        for folder in Path(filesystem.local_path(filesystem.join(output, "selected"))).glob("source=*"):
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def owned(output: str) -> Iterator[None]:
+    """Be the only one who works in a folder while the block runs; a dead owner doesn't hold it.
+
+    Raises:
+        RunError: naming the owner, if there is another.
+    """
+    path = filesystem.join(output, "work", LOCK)
+    me = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+    }
+    if filesystem.is_local(output):
+        with _locked_file(Path(filesystem.local_path(path)), output, me):
+            yield
+        return
+    if not filesystem.create(path, json.dumps(me).encode()):
+        with filesystem.open_binary(path) as stream:
+            owner = json.loads(stream.read())
+        if not _ended(owner):
+            msg = f"{_told(output, owner)}; if that run is dead, delete {path}"
+            raise RunError(msg)
+        with filesystem.write_atomically(path) as stream:
+            stream.write(json.dumps(me).encode())
+    try:
+        yield
+    finally:
+        filesystem.remove(path)
+
+
+@contextlib.contextmanager
+def _locked_file(path: Path, output: str, me: dict[str, Any]) -> Iterator[None]:
+    """Hold a lock that the kernel takes back when its holder ends, however that happens."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.seek(0)
+            owner = json.loads(stream.read() or "{}")
+            raise RunError(_told(output, owner)) from None
+        stream.truncate(0)
+        stream.write(json.dumps(me))
+        stream.flush()
+        try:
+            yield
+        finally:
+            stream.truncate(0)
+
+
+def _told(output: str, owner: dict[str, Any]) -> str:
+    who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}, since {owner.get('since', '?')}"
+    return f"another run works in {output} ({who}): wait for it, stop it, or give another folder with --output"
+
+
+def _ended(owner: dict[str, Any]) -> bool:
+    """Return whether an owner is known to be dead: only of this machine anybody knows."""
+    if owner.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(int(owner["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,120 @@
+"""Passes on this machine: one after the other inside the one Beam pipeline, in this process or by its pool of workers.
+
+A transform of Beam's local runner is pickled and so holds no live objects; it finds the run it belongs to by a key.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tamis.pipeline.graph.passes import Node, Pass, Values, join_values, pack_value, unpack_value
+from tamis.pipeline.graph.pool import LocalPool
+from tamis.pipeline.graph.progress import Progress
+from tamis.pipeline.graph.work import do_task, failed
+from tamis.schemas.errors import RunError, TamisError
+
+__all__ = ["LocalRun", "local_run", "values_of"]
+
+FOLD = 256
+"""Values held before they are joined: joining one by one is quadratic."""
+
+_runs: dict[str, "LocalRun"] = {}
+
+
+class LocalRun:
+    """What passes of one run share in this process: the pool, progress, values, and the first error.
+
+    Args:
+        pool: worker processes; None works in this process.
+        progress: told how far the run is.
+    """
+
+    def __init__(self, pool: LocalPool | None, progress: Progress | None):
+        self._pool = pool
+        self._progress = progress
+        self._lock = threading.Lock()
+        self.values: dict[str, bytes] = {}
+        self.error: TamisError | None = None
+
+    def register(self, key: str) -> None:
+        """Make the run known to transforms by a key."""
+        _runs[key] = self
+
+    def forget(self, key: str) -> None:
+        """End what `register` began."""
+        _runs.pop(key, None)
+
+    def run(self, pass_: Pass, packed: Mapping[str, bytes], count: Callable[[str, int], None] | None = None) -> bytes:
+        """Carry out a pass.
+
+        Args:
+            pass_: the pass.
+            packed: the packed values of the passes that it names.
+            count: takes the counters.
+
+        Returns:
+            Its packed value, which `values` keeps too.
+
+        Raises:
+            TamisError: what a task raised, as the sentence that it raised; `error` keeps it.
+        """
+        with self._lock:  # Beam may run independent passes in threads of their own; the pool is one
+            try:
+                value = self._run(pass_, values_of(pass_, packed), count)
+            except TamisError as error:
+                self.error = error
+                raise
+            self.values[pass_.name] = value
+            return value
+
+    def _run(self, pass_: Pass, values: Values, count: Callable[[str, int], None] | None) -> bytes:
+        tasks = list(pass_.tasks(values))
+        if self._progress is not None and tasks:
+            self._progress.start(pass_.name, len(tasks))
+        held: list[bytes] = []
+        reused = 0
+        for done, (result, spent) in enumerate(self._results(pass_, tasks, values), start=1):
+            held.append(pack_value(result.value, spent))
+            if len(held) >= FOLD:
+                held = [join_values(pass_.combine, held)]
+            for name, number in result.counters.items():
+                if count is not None:
+                    count(name, number)
+            reused += result.reused
+            if self._progress is not None:
+                self._progress.update(done)
+        if self._progress is not None and tasks:
+            self._progress.finish(reused)
+        return join_values(pass_.combine, held)
+
+    def _results(self, pass_: Pass, tasks: Sequence[Any], values: Values) -> Any:
+        if self._pool is not None and len(tasks) > 1 and not pass_.small:
+            yield from self._pool.run(pass_.name, pass_.process, tasks, values)
+            return
+        for task in tasks:
+            try:
+                yield do_task(pass_.process, task, values)
+            except (TamisError, KeyboardInterrupt):
+                raise
+            except Exception as error:
+                raise failed(pass_.name, task, error) from error
+
+
+def values_of(pass_: Node, packed: Mapping[str, bytes]) -> Values:
+    """Return what a pass asked for, from the packed values of the passes that it names."""
+    unpacked = {name: unpack_value(value) for name, value in packed.items()}
+    return Values(
+        {name: unpacked[name][0] for name in pass_.inputs}, {name: spent for name, (_, spent) in unpacked.items()}
+    )
+
+
+def local_run(key: str) -> LocalRun:
+    """Return the run that a transform belongs to.
+
+    Raises:
+        RunError: if it is over.
+    """
+    if key not in _runs:
+        msg = f"the run {key} isn't in this process: local passes work where the run was started"
+        raise RunError(msg)
+    return _runs[key]

@@ -1,0 +1,50 @@
+"""One task of a pass, done with patience: what may pass is tried again, and what it cost is measured."""
+
+import resource
+import time
+from typing import Any
+
+from tamis.pipeline.graph.passes import Done, Process, Spent, Values
+from tamis.schemas.errors import RunError, TamisError
+
+__all__ = ["do_task", "failed", "shown_task"]
+
+TRIES = 3
+_SHOWN = 300
+
+
+def do_task(process: Process, task: Any, values: Values) -> tuple[Done, Spent]:
+    """Process a task; passing faults of file systems are tried again.
+
+    Returns:
+        What it returned, and its CPU-seconds: those of this process and of children that ended meanwhile.
+    """
+    before = _cpu_seconds()
+    for attempt in range(1, TRIES + 1):
+        try:
+            result = process(task, values)
+        except OSError as error:
+            if attempt == TRIES or isinstance(error, FileNotFoundError | PermissionError):
+                raise
+            time.sleep(0.2 * 4**attempt)
+        else:
+            break
+    done = Done(result) if isinstance(result, bytes) else result
+    return done, Spent(1, _cpu_seconds() - before)
+
+
+def _cpu_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def shown_task(task: Any) -> str:
+    """Return what an error says of a task."""
+    return str(task)[:_SHOWN]
+
+
+def failed(label: str, task: Any, error: Exception) -> TamisError:
+    """Return what a person is told of an error that nobody raised on purpose."""
+    if isinstance(error, TamisError):
+        return error
+    return RunError(f"{label}: {shown_task(task)}: {type(error).__name__}: {error}")

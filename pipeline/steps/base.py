@@ -1,0 +1,231 @@
+"""What a step is: options, the columns it computes, the rules it applies, and what it decides over the whole corpus.
+
+A step is one module of `tamis.pipeline.steps`, or of another distribution that names it under the entry point
+`tamis.steps`. It overrides of `Step` what it has; the rest of the program knows only this class.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+
+from tamis.pipeline.storage.row_state import RowState
+from tamis.schemas.errors import ConfigError
+from tamis.schemas.keep import Keep
+from tamis.schemas.rule import Op, Rule
+from tamis.schemas.step import StepConfig
+from tamis.scorers.base import Annotator
+from tamis.scorers.selection.rules import decide
+
+if TYPE_CHECKING:
+    from tamis.pipeline.corpus.context import Corpus, Decision, Fit
+
+__all__ = ["KEEP_KINDS", "FoundFile", "Memory", "Step"]
+
+KEEP_KINDS = ("min", "max", "percentile", "fraction", "documents")
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A model or file of a step.
+
+    Attributes:
+        reference: as the config names it.
+        path: where it lies for the run; for a set of files, the reference itself.
+        sha256: of its bytes; of a folder or a set of files, of their names and digests.
+        bytes: its size.
+    """
+
+    reference: str
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a step takes: `worker` of each worker's own, `shared` mapped once for all of a machine."""
+
+    worker: int = 0
+    shared: int = 0
+
+
+class Step(StepConfig):
+    """Base of all steps; see the module of any step for an example.
+
+    Class attributes:
+        best: which values of the kept column `fraction` and `documents` keep, unless `keep.best` says.
+        rewrites: whether it changes the text that later steps read.
+    """
+
+    best: ClassVar[Literal["high", "low"]] = "high"
+    rewrites: ClassVar[bool] = False
+
+    # --- computing columns ---
+
+    def annotator(self, models: Mapping[str, str]) -> Annotator | None:
+        """Return what computes the step's columns; None if it computes none.
+
+        Args:
+            models: option to local path, for the step's `references` and for what `fit` makes.
+
+        Raises:
+            ModelError: if a model can't be loaded or doesn't fit.
+            ConfigError: if the options contradict the model.
+        """
+        del models
+        return None
+
+    def columns(self, models: Mapping[str, str]) -> pa.Schema:
+        """Return the columns that it computes, also of a step that isn't fitted yet."""
+        made = self.annotator(models)
+        return pa.schema([]) if made is None else made.schema
+
+    # --- deciding row by row ---
+
+    @property
+    def kept(self) -> Keep:
+        """What the step keeps; everything if it has no such option."""
+        keep = getattr(self, "keep", None)
+        return keep if isinstance(keep, Keep) else Keep()
+
+    @property
+    def kept_column(self) -> str | None:
+        """The column that `keep` is about; None if the step has no such option."""
+        return None
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules over columns that the step applies by itself, in their order: by default the bounds of `keep`."""
+        column = self.kept_column
+        if column is None:
+            return ()
+        bounds: list[tuple[Op, float | None]] = [("min", self.kept.min), ("max", self.kept.max)]
+        return tuple(
+            Rule(column=column, op=op, threshold=bound, reason=self.keep_rule(op))
+            for op, bound in bounds
+            if bound is not None
+        )
+
+    @property
+    def rule_names(self) -> tuple[str, ...]:
+        """The names of all rules that a row can fall to at the step; row states hold positions in it."""
+        if self.kept_column is not None:
+            return tuple(self.keep_rule(kind) for kind in KEEP_KINDS)
+        return tuple(rule.reason for rule in self.rules)
+
+    def keep_rule(self, kind: str) -> str:
+        """Return the name of a `keep` rule in the rejected table, such as quality_perplexity_max."""
+        return f"{self.kept_column}_{kind}"
+
+    def rule(self, name: str) -> int:
+        """Return the position of a rule's name, as row states hold it."""
+        return self.rule_names.index(name)
+
+    def apply(self, index: int, batch: pa.RecordBatch, state: RowState) -> None:
+        """Let the rows fall that the step's own rules reject; rules that need the whole corpus come later.
+
+        Args:
+            index: the step's position in the run.
+            batch: the columns that `reads` names, row-aligned with `state`.
+            state: changed in place.
+        """
+        rules = self.rules
+        if not rules:
+            return
+        decision = decide(batch, rules)
+        names = self.rule_names
+        positions = np.array([names.index(rule.reason) for rule in rules], np.int16)
+        thresholds = np.array([rule.threshold for rule in rules])
+        hit = np.maximum(decision.rule, 0)
+        state.fall(index, decision.rule >= 0, positions[hit], decision.value, thresholds[hit])
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns that `apply` reads."""
+        return tuple(dict.fromkeys(rule.column for rule in self.rules))
+
+    # --- deciding over the whole corpus ---
+
+    @property
+    def over_corpus(self) -> bool:
+        """Whether the step decides over the whole corpus."""
+        return self.kept.needs_corpus
+
+    @property
+    def corpus_columns(self) -> pa.Schema:
+        """The columns that the decision over the corpus adds."""
+        return pa.schema([])
+
+    def decide(self, corpus: "Corpus") -> "Decision":
+        """Return the passes that decide; by default those that find the thresholds of `keep`."""
+        from tamis.pipeline.corpus.select import select
+
+        return select(corpus)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the step has to be fitted to the corpus before it can annotate."""
+        return False
+
+    def fit(self, corpus: "Corpus") -> "Fit":
+        """Return the passes that fit what `annotator` then finds among its models.
+
+        Raises:
+            ConfigError: if the step isn't one that is fitted.
+        """
+        del corpus
+        msg = f"step {self.label} has nothing to fit"
+        raise ConfigError(msg)
+
+    # --- before a run ---
+
+    def find(self, option: str, reference: str) -> dict[str, FoundFile]:
+        """Find and digest the model or file of an option, and what lies beside it; the default takes any model.
+
+        Raises:
+            ModelError: if it is missing or can't be fetched.
+        """
+        from tamis.pipeline.steps.files import find_model
+
+        return {option: find_model(self.label, option, reference)}
+
+    def resolved(self, models: Mapping[str, FoundFile]) -> Self:
+        """Return the step with what it takes from its models filled in, such as a model's own threshold.
+
+        Raises:
+            ModelError: if a model hasn't what the step asks for.
+        """
+        del models
+        return self
+
+    def check(self, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> None:
+        """Find mistakes before any work, beyond columns that are missing.
+
+        Args:
+            models: as of `annotator`.
+            available: the columns that there are after the step.
+
+        Raises:
+            ConfigError: one sentence that names the option.
+        """
+        del models, available
+
+    def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
+        """Estimate what the step takes beyond its batches.
+
+        Args:
+            documents: about how many there are.
+            models: what it reads.
+        """
+        del documents
+        return Memory(shared=sum(model.bytes for model in models.values()))
+
+    @property
+    def does_something(self) -> bool:
+        """Whether it computes, decides or rewrites: by default, whether any of the methods for that is its own."""
+        mine = type(self)
+        own = ("annotator", "rules", "apply", "decide", "over_corpus", "kept_column")
+        return any(getattr(mine, name) is not getattr(Step, name) for name in own)

@@ -1,0 +1,54 @@
+"""`clean`: the lines taken out that C4's rules take out."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from tamis.pipeline.steps.base import Step
+from tamis.schemas.rule import Rule
+from tamis.schemas.tables import described
+from tamis.scorers.base import Annotator
+
+__all__ = ["CleanStep"]
+
+COLUMN = "clean_characters"
+
+
+class CleanStep(Step):
+    """Takes lines out of the text as C4's rules do; later steps and the output have the text that is left."""
+
+    verb: ClassVar[str] = "clean"
+    rewrites: ClassVar[bool] = True
+    variant: Literal["paper", "datatrove", "datatrove_fineweb"] = Field(
+        default="paper", description="C4 as its paper has it, or as datatrove does, or as FineWeb was made with"
+    )
+
+    def annotator(self, models: Mapping[str, str]) -> Annotator:
+        """Return what cleans."""
+        del models
+        return _Cleaner(self)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """A document of which nothing is left falls."""
+        return (Rule(column=COLUMN, op="min", threshold=1, reason="nothing_left"),)
+
+
+class _Cleaner:
+    """The text without the lines that C4's rules take out, and how many characters are left."""
+
+    requires = ("text",)
+
+    def __init__(self, step: CleanStep):
+        self._variant = step.variant
+        text = described("text", pa.large_string(), "the text that is left")
+        self.schema = pa.schema([text, described(COLUMN, pa.int64(), "code points that cleaning left")])
+
+    def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        from tamis.scorers.statistics.text_statistics import c4_clean
+
+        cleaned = c4_clean(batch.column("text"), self._variant)
+        return pa.RecordBatch.from_arrays([cleaned, pc.utf8_length(cleaned)], schema=self.schema)

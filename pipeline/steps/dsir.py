@@ -1,0 +1,211 @@
+"""`dsir`: importance resampling towards a target corpus."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from tamis.pipeline.corpus.context import Corpus, Decision, Fit
+from tamis.pipeline.steps.base import FoundFile, Step
+from tamis.pipeline.steps.files import digest_set, find_model
+from tamis.pipeline.storage import filesystem
+from tamis.pipeline.storage.folders import local_folder
+from tamis.schemas.errors import InputError, ModelError
+from tamis.schemas.keep import Keep
+from tamis.schemas.step import Decides, FilePath
+from tamis.scorers.annotators import OverText
+from tamis.scorers.base import Annotator
+
+if TYPE_CHECKING:
+    from tamis.pipeline.corpus.resample import Resampling
+
+__all__ = ["DsirStep"]
+
+
+class DsirStep(Step):
+    """Importance resampling towards a target corpus (Xie et al. 2023)."""
+
+    verb: ClassVar[str] = "dsir"
+    target: Annotated[str | dict[str, str] | None, FilePath] = Field(
+        default=None, description="files of the target corpus; name: files for several targets"
+    )
+    model: Annotated[str | None, FilePath] = Field(
+        default=None, description="a model folder from `tamis train dsir`, instead of a target"
+    )
+    proportions: Annotated[dict[str, float] | None, Decides] = Field(
+        default=None, description="shares of several targets, in any unit; their sizes in n-grams if absent"
+    )
+    text: str = Field(default="text", description="the text field of the target files")
+    ngrams: int = Field(default=2, ge=1, le=16)
+    buckets: int = Field(default=10_000, ge=1)
+    hash: Literal["fast", "sha256"] = "fast"
+    smoothing: float = Field(default=0.0, ge=0)
+    min_tokens: Annotated[int, Decides] = Field(default=100, ge=0)
+    normalise: Literal["none", "token", "chunk"] = "none"
+    chunk_tokens: int = Field(default=128, gt=0, description="of `normalise: chunk`")
+    tokens: Literal["wordpunct", "words"] = "wordpunct"
+    tokenizer: Annotated[str | None, FilePath] = Field(
+        default=None, description="SentencePiece or tokenizer.json file whose pieces count"
+    )
+    max_ngrams: int | None = Field(default=None, gt=0, description="n-grams to fit each side on; all if absent")
+    top_k: Annotated[bool, Decides] = Field(default=False, description="take the largest weights instead of sampling")
+    keep: Annotated[Keep, Decides] = Keep()
+
+    @model_validator(mode="after")
+    def _target_or_model(self) -> Self:
+        if (self.target is None) == (self.model is None):
+            msg = "give either `target` (files to resemble) or `model` (a folder from `tamis train dsir`)"
+            raise ValueError(msg)
+        if self.keep.percentile is not None or self.keep.min is not None or self.keep.max is not None:
+            msg = "dsir samples: keep a `fraction` or a number of `documents`"
+            raise ValueError(msg)
+        if isinstance(self.target, dict) and not self.target:
+            msg = "`target` names no files"
+            raise ValueError(msg)
+        if self.proportions is not None and (
+            not isinstance(self.target, dict) or set(self.proportions) != set(self.target)
+        ):
+            msg = "`proportions` needs one share for each name in `target`"
+            raise ValueError(msg)
+        if isinstance(self.target, dict) and self.keep.of != "documents":
+            msg = "several targets share out documents: `of` must be documents"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def targets(self) -> dict[str, str]:
+        """Target name to files; a single target is called "target"."""
+        if self.target is None:
+            return {}
+        return self.target if isinstance(self.target, dict) else {"target": self.target}
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The names that the columns of targets have; none for a single target without a name."""
+        return tuple(self.target) if isinstance(self.target, dict) else ()
+
+    @property
+    def references(self) -> dict[str, str]:
+        """The model, or the target files."""
+        if self.model is not None:
+            return {"model": self.model}
+        pieces = {"tokenizer": self.tokenizer} if self.tokenizer is not None else {}
+        return pieces | {f"target.{name}": path for name, path in self.targets.items()}
+
+    @property
+    def kept_column(self) -> str:
+        """The log weight."""
+        return "dsir_log_weight"
+
+    @property
+    def rule_names(self) -> tuple[str, ...]:
+        """Too short to be drawn, and not drawn."""
+        return ("dsir_tokens_min", self.keep_rule("fraction"), self.keep_rule("documents"))
+
+    def annotator(self, models: Mapping[str, str]) -> Annotator:
+        """Return the weights under a model: given, or fitted by the run.
+
+        Raises:
+            ModelError: if it isn't fitted yet.
+        """
+        from tamis.scorers.dsir.model import DsirModel, DsirScorer
+
+        if "model" not in models:
+            msg = f"step {self.label}: the target distribution isn't fitted yet; a run does it, or `tamis train dsir`"
+            raise ModelError(msg)
+        model = DsirModel.load(local_folder(models["model"]))
+        return OverText(DsirScorer(model, normalise=self.normalise, chunk_tokens=self.chunk_tokens))
+
+    def columns(self, models: Mapping[str, str]) -> pa.Schema:
+        """Return weights and lengths, known before the fit."""
+        from tamis.scorers.dsir.model import dsir_schema
+
+        return super().columns(models) if self.model is not None else dsir_schema(self._names)
+
+    @property
+    def corpus_columns(self) -> pa.Schema:
+        """With several targets, which one drew the document."""
+        from tamis.pipeline.corpus.resample import TARGET_FIELD
+
+        return pa.schema([TARGET_FIELD] if len(self._names) > 1 else [])
+
+    @property
+    def fits(self) -> bool:
+        """Whether targets are given."""
+        return self.target is not None
+
+    def fit(self, corpus: Corpus) -> Fit:
+        """Count the rows alive and the target files."""
+        from tamis.pipeline.corpus.resample import fit_ratio
+
+        return fit_ratio(corpus, self._resampling(corpus))
+
+    def decide(self, corpus: Corpus) -> Decision:
+        """Draw."""
+        from tamis.pipeline.corpus.resample import resample
+        from tamis.scorers.dsir.model import DsirModel
+
+        names, shares = self._names, None
+        if self.model is not None:
+            model = DsirModel.load(local_folder(corpus.stage.model_paths("")["model"]))
+            names = tuple(model.targets)
+            shares = model.proportions.tolist() if names else None
+        elif self.proportions is not None:
+            shares = [self.proportions[name] for name in names]
+        return resample(corpus, self._resampling(corpus), names, shares)
+
+    def _resampling(self, corpus: Corpus) -> "Resampling":
+        from tamis.pipeline.corpus.resample import Resampling
+        from tamis.pipeline.corpus.select import unit_column
+        from tamis.scorers.dsir.features import NgramFeatures
+        from tamis.scorers.selection.selection import rule_of
+
+        models = corpus.stage.model_paths("")
+        features = NgramFeatures(self.ngrams, self.buckets, self.hash, self.tokens)
+        if "tokenizer" in models:
+            from tamis.scorers.dsir.piece_tokens import PieceTokenizer
+
+            pieces = PieceTokenizer(Path(models["tokenizer"]))
+            features = NgramFeatures(self.ngrams, self.buckets, self.hash, pieces)
+        elif self.model is not None:
+            from tamis.scorers.dsir.model import DsirModel
+
+            features = DsirModel.load(local_folder(models["model"])).features
+        return Resampling(
+            features=features,
+            targets=self.targets,
+            several=isinstance(self.target, dict),
+            text=self.text,
+            smoothing=self.smoothing,
+            max_ngrams=self.max_ngrams,
+            rule=rule_of(self.keep) if self.keep.needs_corpus else None,
+            unit=unit_column(self),
+            top_k=self.top_k,
+            min_tokens=self.min_tokens,
+            keep_rule=self.keep_rule("fraction" if self.keep.fraction is not None else "documents"),
+        )
+
+    def find(self, option: str, reference: str) -> dict[str, FoundFile]:
+        """Find the model, or the files of a target, with the field of their text.
+
+        Raises:
+            ModelError: if there are none, or no document in them.
+        """
+        if not option.startswith("target."):
+            return {option: find_model(self.label, option, reference)}
+        from tamis.pipeline.formats.options import ReadOptions
+        from tamis.pipeline.formats.reader import plan_splits
+
+        try:  # also says now, and not after the pool was counted, that a field is missing
+            files = filesystem.expand(reference)
+            parts = [part for file in files for part in plan_splits(file, ReadOptions(text=self.text))]
+        except InputError as error:
+            msg = f"step {self.label}: target: {error}"
+            raise ModelError(msg) from None
+        if not parts:
+            msg = f"step {self.label}: target: {reference} holds no document"
+            raise ModelError(msg)
+        sha256, size = digest_set([(Path(file.path).name, file.path) for file in files])
+        return {option: FoundFile(reference, reference, sha256, size)}

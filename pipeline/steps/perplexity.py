@@ -1,0 +1,208 @@
+"""`perplexity`: perplexity under an n-gram language model, for quality or against harmful text."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from tamis.pipeline.corpus.context import Corpus, Decision
+from tamis.pipeline.steps.base import FoundFile, Step
+from tamis.pipeline.steps.files import digest_path, find_model
+from tamis.schemas.errors import ModelError
+from tamis.schemas.keep import Keep
+from tamis.schemas.step import NAME, Decides, FilePath
+from tamis.schemas.tables import described
+from tamis.scorers.annotators import ByLanguage, OverText
+from tamis.scorers.base import Annotator, Scorer
+
+if TYPE_CHECKING:
+    from tamis.scorers.perplexity.buckets import PercentileTable
+
+__all__ = ["PerplexityStep"]
+
+
+class PerplexityStep(Step):
+    """Perplexity under an n-gram language model (KenLM), for quality or for harmful content."""
+
+    verb: ClassVar[str] = "perplexity"
+    best: ClassVar[Literal["high", "low"]] = "low"
+    model: Annotated[str, FilePath] = Field(
+        description="model folder, ARPA or KenLM binary, or hf://; may hold {language}"
+    )
+    tokenizer: Annotated[str | None, FilePath] = Field(
+        default=None, description="SentencePiece model, or none: words; may hold {language}"
+    )
+    normalizer: str | None = None
+    policy: Literal["document", "lines", "nonblank_lines"] | None = None
+    mode: Literal["ccnet", "oscar", "kenlm"] | None = None
+    name: str = Field(default="quality", pattern=NAME)
+    languages: tuple[str, ...] | None = Field(default=None, description="languages that {language} may take")
+    keep: Annotated[Keep, Decides] = Keep()
+    threshold: Annotated[Literal["model"] | None, Decides] = Field(
+        default=None, description="model: keep what the model's own calibrated threshold doesn't call harmful"
+    )
+    bucket: Literal["none", "corpus", "model", "ccnet"] = Field(
+        default="none", description="head/middle/tail column: by corpus percentiles, the model's table, or cc_net's"
+    )
+    bucket_percentiles: tuple[float, float] = (30, 60)
+    bucket_by: tuple[str, ...] = ("language", "source")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.threshold is not None and self.keep.min is not None:
+            msg = "give either `threshold: model` or `keep: {min: ...}`"
+            raise ValueError(msg)
+        if not 0 <= self.bucket_percentiles[0] < self.bucket_percentiles[1] <= 100:
+            msg = f"bucket_percentiles must be [lo, hi] with 0 <= lo < hi <= 100, got {list(self.bucket_percentiles)}"
+            raise ValueError(msg)
+        if self.bucket == "ccnet" and self.bucket_percentiles != (30, 60):
+            msg = "cc_net's table has the percentiles 30 and 60 only: leave bucket_percentiles out"
+            raise ValueError(msg)
+        if "{language}" in self.model and not self.languages:
+            msg = "a model path with {language} needs `languages: [...]`, the codes there are models for"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def label(self) -> str:
+        """Verb and name: there may be several."""
+        return f"{self.verb}.{self.name}"
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Model and tokenizer, one of each for every language where the path holds {language}."""
+        named = {"model": self.model}
+        if self.tokenizer not in (None, "none"):
+            named["tokenizer"] = str(self.tokenizer)
+        found: dict[str, str] = {}
+        for option, path in named.items():
+            if "{language}" in path:
+                found |= {f"{option}.{code}": path.replace("{language}", code) for code in self.languages or ()}
+            else:
+                found[option] = path
+        return found
+
+    @property
+    def kept_column(self) -> str:
+        """The perplexity."""
+        return f"{self.name}_perplexity"
+
+    def annotator(self, models: Mapping[str, str]) -> Annotator:
+        """Return the model, or one a language, and the buckets of a table if they are wanted."""
+        from tamis.scorers.models.folder import read_model_folder
+        from tamis.scorers.perplexity.buckets import stored_percentiles
+        from tamis.scorers.perplexity.perplexity import NgramPerplexity
+
+        def load(suffix: str) -> Scorer:
+            return NgramPerplexity(
+                models[f"model{suffix}"],
+                tokenizer=models.get(f"tokenizer{suffix}", models.get("tokenizer", self.tokenizer)),
+                normalizer=self.normalizer,
+                policy=self.policy,
+                mode=self.mode,
+                name=self.name,
+            )
+
+        made: Annotator
+        if "{language}" in self.model:
+            made = ByLanguage(lambda code: load(f".{code}"), self.languages or ())
+        else:
+            made = OverText(load(""))
+        if self.bucket == "ccnet":
+            return _TableBuckets(made, self, "ccnet")
+        if self.bucket == "model":
+            folder = read_model_folder(Path(models.get("model", next(iter(models.values())))))
+            return _TableBuckets(made, self, stored_percentiles(folder))
+        return made
+
+    @property
+    def _bucket_field(self) -> pa.Field:
+        text = "head, middle or tail by perplexity; all: no perplexity, or no cut-offs for the language"
+        return described(f"{self.name}_bucket", pa.string(), text)
+
+    @property
+    def over_corpus(self) -> bool:
+        """Its share or percentiles, and buckets by the corpus."""
+        return self.keep.needs_corpus or self.bucket == "corpus"
+
+    @property
+    def corpus_columns(self) -> pa.Schema:
+        """The buckets by the corpus."""
+        return pa.schema([self._bucket_field] if self.bucket == "corpus" else [])
+
+    def decide(self, corpus: Corpus) -> Decision:
+        """Put into buckets, then keep."""
+        from tamis.pipeline.corpus.bucket import Bucketing, corpus_buckets
+        from tamis.pipeline.corpus.chain import chained
+        from tamis.pipeline.corpus.select import select
+
+        if self.bucket != "corpus":
+            return select(corpus)
+        bucketing = Bucketing(self.kept_column, self.bucket_percentiles, self.bucket_by, self._bucket_field)
+        if not self.keep.needs_corpus:
+            return corpus_buckets(corpus, bucketing, corpus.stage.state)
+        between = corpus.stage.place("bucketed")
+        return chained(corpus, between, lambda first, state: corpus_buckets(first, bucketing, state), select)
+
+    def find(self, option: str, reference: str) -> dict[str, FoundFile]:
+        """Find a model, and the tokenizer that lies beside it as published models do."""
+        found = {option: find_model(self.label, option, reference)}
+        beside = _tokenizer_beside(Path(found[option].path)) if self.tokenizer is None else None
+        if beside is not None:
+            name = option.replace("model", "tokenizer", 1)
+            found[name] = FoundFile(f"{reference}: {beside.name}", str(beside), *digest_path(str(beside)))
+        return found
+
+    def resolved(self, models: Mapping[str, FoundFile]) -> Self:
+        """Return the step with a number where it keeps what its model's own threshold doesn't call harmful.
+
+        Raises:
+            ModelError: if the model has no threshold.
+        """
+        from tamis.scorers.models.folder import read_model_folder
+
+        if self.threshold is None:
+            return self
+        found = models.get("model")
+        settings = read_model_folder(Path(found.path)).settings if found is not None else {}
+        if "threshold" not in settings:
+            msg = (
+                f"step {self.label}: the model {self.model} has no threshold of its own: "
+                "train it with `tamis train lm --harmful`, or give `keep: {min: ...}`"
+            )
+            raise ModelError(msg)
+        return self.model_copy(update={"keep": self.keep.model_copy(update={"min": float(settings["threshold"])})})
+
+
+def _tokenizer_beside(model: Path) -> Path | None:
+    """Return `LANG.sp.model` beside a model called `LANG.arpa.bin`, as published models lie: it is read with it."""
+    language, found, _ = model.name.partition(".arpa")
+    beside = model.with_name(f"{language}.sp.model")
+    return beside if found and beside.is_file() else None
+
+
+class _TableBuckets:
+    """Perplexity, and its bucket by a table of cut-offs for each language and source."""
+
+    def __init__(self, inner: Annotator, step: PerplexityStep, table: "PercentileTable | str"):
+        self._inner = inner
+        self._step = step
+        self._table = table
+        self.requires = tuple(dict.fromkeys([*inner.requires, "language", "source"]))
+        self.schema = inner.schema.append(step._bucket_field)
+
+    def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        from tamis.scorers.perplexity.buckets import buckets
+
+        scored = self._inner.annotate(batch)
+        found = buckets(
+            scored.column(self._step.kept_column),
+            batch.column("language"),
+            batch.column("source"),
+            table=self._table,
+            at=self._step.bucket_percentiles,
+            decimals=1 if self._table == "ccnet" else None,
+        )
+        return pa.RecordBatch.from_arrays([*scored.columns, found], schema=self.schema)

@@ -1,0 +1,42 @@
+"""`preselect`: a fastText classifier's probability of a label."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from tamis.pipeline.steps.base import Step
+from tamis.schemas.keep import Keep
+from tamis.schemas.step import NAME, Decides, FilePath
+from tamis.scorers.annotators import OverText
+from tamis.scorers.base import Annotator
+
+__all__ = ["PreselectStep"]
+
+
+class PreselectStep(Step):
+    """A fastText classifier's probability of a label; PreSelect's by default."""
+
+    verb: ClassVar[str] = "preselect"
+    model: Annotated[str, FilePath]
+    label_scored: str = Field(default="__label__1", alias="label")
+    newline: Literal["blank", "glue"] = Field(default="blank", description="glue: as the reference filters, words fuse")
+    name: str = Field(default="preselect", pattern=NAME)
+    keep: Annotated[Keep, Decides] = Keep()
+
+    @property
+    def label(self) -> str:
+        """The verb, or verb and name if it scores something else."""
+        return self.verb if self.name == "preselect" else f"{self.verb}.{self.name}"
+
+    @property
+    def kept_column(self) -> str:
+        """The probability."""
+        return f"{self.name}_score"
+
+    def annotator(self, models: Mapping[str, str]) -> Annotator:
+        """Return the classifier."""
+        from tamis.scorers.fasttext.label_score import LabelScorer
+
+        scorer = LabelScorer(models["model"], label=self.label_scored, newline=self.newline, name=self.name)
+        return OverText(scorer)

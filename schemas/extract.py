@@ -1,0 +1,34 @@
+"""The options of `extract`, the first step of every run, which readers follow."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tamis.schemas.step import StepConfig
+
+__all__ = ["EXTRACT_RULES", "ExtractConfig"]
+
+EXTRACT_RULES = (
+    "http_status",
+    "content_type",
+    "empty_payload",
+    "empty_text",
+    "page_too_large",
+    "page_too_complex",
+    "page_timeout",
+    "gibberish",
+)
+"""Why readers and extraction refuse a record; row states hold positions in it."""
+
+
+class ExtractConfig(StepConfig):
+    """HTML to text; applies to records of WARC files and to inputs marked `html: true`."""
+
+    verb: ClassVar[str] = "extract"
+    engine: Literal["resiliparse", "trafilatura"] = "resiliparse"
+    main_content: bool = True
+    max_page_bytes: int = Field(default=16 << 20, gt=0)
+    timeout: float = Field(default=10.0, gt=0, description="seconds a page")
+    min_characters: int = Field(default=1, ge=0)
+    statuses: tuple[int, ...] = (200,)
+    content_types: tuple[str, ...] = ("text/html", "application/xhtml+xml", "text/plain")

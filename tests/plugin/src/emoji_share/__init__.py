@@ -1,0 +1,1 @@
+"""The share of emoji in a text: a step of another distribution."""
