@@ -20,4 +20,6 @@ def scatter_texts(
     for i in range(len(rows)):
         start = offsets[rows[i]]
         size = offsets[rows[i] + 1] - start
-        out[places[i] : places[i] + size] = data[start : start + size]
+        place = places[i]
+        for at in range(size):  # a slice would be copied twice, in case the arrays overlap
+            out[place + at] = data[start + at]

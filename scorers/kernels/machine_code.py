@@ -36,7 +36,7 @@ from numba.core import sigutils
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-__all__ = ["MachineCode"]
+__all__ = ["MachineCode", "machine_code_folder"]
 
 KEPT = 2
 """Folders of other digests that stay: those used last."""
@@ -144,6 +144,14 @@ class MachineCode:
     def _folders(self) -> tuple[Path, ...]:
         sources = _sources(self._module, self._path)
         return sources.folders if sources.unchanged() else ()
+
+
+def machine_code_folder() -> str | None:
+    """Return the folder that holds or will hold the machine code of Tamis's own kernels; None if there is none."""
+    for folder in _tamis().folders:
+        if folder.is_dir():
+            return str(folder)
+    return None
 
 
 class _Sources:

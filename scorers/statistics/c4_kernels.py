@@ -319,7 +319,8 @@ def stripped(
     size = 0
     for text in range(len(offsets) - 1):
         start, end = without_space(data, offsets[text], offsets[text + 1], table)
-        out[size : size + end - start] = data[start:end]
+        for at in range(start, end):
+            out[size + at - start] = data[at]
         size += end - start
         out_offsets[text + 1] = size
     return out[:size], out_offsets
