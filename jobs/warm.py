@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 
 from tamis.schemas.config import Config
-from tamis.schemas.errors import ConfigError
 from tamis.schemas.tables import DOCUMENT_SCHEMA
 from tamis.scorers.kernels.jit import KernelState, kernel_states
 from tamis.scorers.kernels.machine_code import machine_code_folder
@@ -239,8 +238,7 @@ def _warm_dsir(name: str) -> Callable[[Path], None]:
         if name == "dsir_pieces":
             features = NgramFeatures(tokens=_piece_tokenizer(folder))
         counts = ngram_counts(_array().slice(0, 8), features), ngram_counts(_array().slice(8), features)
-        tokens = {"tokens": features.tokens}
-        model = DsirModel.fit(*counts, hash=features.hash, **tokens)
+        model = DsirModel.fit(*counts, hash=features.hash, tokens=features.tokens)
         weights, lengths = model.weights_and_lengths(_array())
         sampling = DsirSampling(TopDocuments(5), seed=0, min_tokens=1)
         while (task := sampling.next_pass()) is not None:
@@ -255,7 +253,7 @@ def _piece_tokenizer(folder: Path) -> Any:
 
     from tamis.scorers.dsir.piece_tokens import PieceTokenizer
 
-    options = {"vocab_size": 120, "hard_vocab_limit": False, "minloglevel": 2}
+    options: Any = {"vocab_size": 120, "hard_vocab_limit": False, "minloglevel": 2}
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(_SENTENCES * 6), model_prefix=str(folder / "pieces"), **options
     )

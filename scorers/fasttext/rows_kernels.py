@@ -20,6 +20,7 @@ from tamis.scorers.fasttext.vocabulary_kernels import (
     Vocabulary,
     find_words,
 )
+from tamis.scorers.kernels.characters import integer
 from tamis.scorers.kernels.jit import helper
 from tamis.scorers.kernels.processor import inverse, remainder, remainder32
 
@@ -277,7 +278,7 @@ def _resolve_subwords(
     for i in range(size):  # without a branch: which bucket has a row isn't to be foretold
         place = np.int64(remainder32(grams[i], bucket, inverted))
         found[kept] = place
-        kept += np.int64(bits[place >> 6] >> np.uint64(place & 63) & np.uint64(1))
+        kept += integer(bits[place >> 6] >> np.uint64(place & 63) & np.uint64(1))
     for i in range(n, kept):
         found[i] = ~(n_words + _pruned_row(found[i], features))
     return kept
@@ -331,7 +332,7 @@ def _add_ascii_subwords(
     for i in range(n, place):
         chosen = found[i]
         found[kept] = chosen
-        kept += np.int64(bits[chosen >> 6] >> np.uint64(chosen & 63) & np.uint64(1))
+        kept += integer(bits[chosen >> 6] >> np.uint64(chosen & 63) & np.uint64(1))
     n_words = features.n_words
     for i in range(n, kept):
         found[i] = ~(n_words + _pruned_row(found[i], features))
@@ -442,7 +443,7 @@ def sum_rows(
                 tail = tokens.tails[t]
                 slot = np.int64((tail * MIX) >> SHORT_SHIFT)
                 if end - begin <= TAIL and short_tails[slot] == tail:
-                    size = np.int64(short_rows[slot, 0])
+                    size = integer(short_rows[slot, 0])
                     for i in range(size):
                         found[n + i] = short_rows[slot, 1 + i]
                     n += size

@@ -8,9 +8,9 @@ number of processes may share it.
 
 Looked at, in this order: Numba's own setting NUMBA_CACHE_DIR; the `__pycache__` of the package; `$TAMIS_CACHE`, else
 `tamis` in the user's cache folder; a private folder in the system's temporary one. What is found in one of them is used
-though it may be read-only, as in an image that was warmed by another user; what is compiled is written to the first that
-takes it. Folders of other digests are removed, but for the last ones in use: two versions of the code that take turns
-don't hinder each other, and a process whose folder is gone compiles again.
+though it may be read-only, as in an image that was warmed by another user; what is compiled is written to the first
+that takes it. Folders of other digests are removed, but for the last ones in use: two versions of the code that take
+turns don't hinder each other, and a process whose folder is gone compiles again.
 
 A package other than Tamis that has kernels gets a folder of its own, by the digest of its sources and of these here.
 """
@@ -30,7 +30,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import llvmlite
 import numba
 from numba.core import sigutils
 from numba.core.compiler import CompileResult
@@ -137,7 +136,12 @@ class MachineCode:
 
     def _file(self, sig: Any, codegen: Any) -> str:
         arguments, result = sigutils.normalize_signature(sig)
-        versions = (numba.__version__, llvmlite.__version__, platform.python_version(), sys.implementation.cache_tag)
+        versions = (
+            numba.__version__,
+            sys.modules["llvmlite"].__version__,
+            platform.python_version(),
+            sys.implementation.cache_tag,
+        )
         key = repr((str(arguments), str(result), codegen.magic_tuple(), versions, self._code))
         return f"{self._prefix}.{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
@@ -160,15 +164,15 @@ class _Sources:
     def __init__(self, package: str, files: list[Path], base: Path, below: "_Sources | None"):
         self.stamps: dict[Path, _Stamp] = {}
         self._below = below
-        digest = hashlib.sha256(b"" if below is None else below.digest.encode())
+        total = hashlib.sha256(b"" if below is None else below.digest.encode())
         for path in files:
             with contextlib.suppress(OSError):
                 stamp, data = _stamp(path), path.read_bytes()
                 if _MARK in data or path.parent == _HERE:
                     self.stamps[path] = stamp
                     name = path.relative_to(base).as_posix().encode()
-                    digest.update(b"%d %s %d " % (len(name), name, len(data)) + data)
-        self.digest = digest.hexdigest()[:32]
+                    total.update(b"%d %s %d " % (len(name), name, len(data)) + data)
+        self.digest: str = total.hexdigest()[:32]
         self.folders = tuple(_folders(package, self.digest, base)) if self.stamps else ()
         for folder in self.folders:
             with contextlib.suppress(OSError):

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -16,6 +15,7 @@ from tamis.scorers.kernels.jit import helper
 
 __all__ = ["inverse", "prefetch", "remainder", "remainder32"]
 
+ir: Any = cgutils.ir
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 

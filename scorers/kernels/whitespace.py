@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from tamis.scorers.kernels.characters import integer
 from tamis.scorers.kernels.jit import helper, kernel
 
 __all__ = ["collapse", "whitespace_length"]
@@ -62,10 +63,10 @@ def _collapse(
         at = offsets[row]
         end = offsets[row + 1]
         start = size
-        pending = np.int64(_BLANK)  # a blank at the start is dropped as one after a blank is
+        pending = integer(_BLANK)  # a blank at the start is dropped as one after a blank is
         while at < end:
             byte = data[at]
-            kind = np.int64(_KINDS[byte])
+            kind = integer(_KINDS[byte])
             step = 1
             if kind == _LEAD:
                 step = whitespace_length(data, at, end)

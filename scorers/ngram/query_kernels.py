@@ -158,9 +158,7 @@ def _look_up(
 
 
 @helper
-def _probe(
-    cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, home: int, key: np.uint64
-) -> int:
+def _probe(cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, home: int, key: np.uint64) -> int:
     """Return the cell after the key of the entry that holds `key`, or -1; the search begins at `home`."""
     at = home
     found = _key(cells, at)
