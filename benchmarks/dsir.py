@@ -59,7 +59,9 @@ for i in range(draws):
     model.resample(str(work / f"out{i}"), k, str(work / f"resample{i}"))
     drawn.append([json.loads(line)["id"] for path in sorted((work / f"out{i}").glob("*.jsonl")) for line in
     path.open()])
-print("RESULT", json.dumps({"seconds": seconds, "drawn": drawn}))
+from importlib.metadata import version
+versions = ", ".join(f"{name} {version(name)}" for name in ("data-selection", "nltk"))
+print("RESULT", json.dumps({"seconds": seconds, "drawn": drawn, "versions": versions}))
 """
 
 
@@ -157,7 +159,7 @@ def quality(pool: list[dict[str, Any]], target: list[dict[str, Any]], domain: st
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     result = json.loads(output.split("RESULT ")[1])
     fitting, weighing = result["seconds"]["fit"], result["seconds"]["weights"]
-    print(f"data-selection: fit {both / fitting:.2f} MB/s, weights {megabytes / weighing:.2f} MB/s")
+    print(f"{result['versions']}: fit {both / fitting:.2f} MB/s, weights {megabytes / weighing:.2f} MB/s")
     names = np.array([row["id"] for row in pool])
     report("data-selection", [np.isin(names, drawn) for drawn in result["drawn"]])
 

@@ -2,13 +2,15 @@
 
     taskset -c 1 python benchmarks/perplexity.py [--data FOLDER] [--train 45] [--test 10] [--pieces 20000]
 
-Prints MB of text a CPU-second. A 5-gram model is trained on `--train` MB of the English documents of the development
-corpus, and others of them are scored. "cc_net" is its algorithm: Python's `str` and `unicodedata` a document, then
-`kenlm.Model.score`. With `lmplz` on the PATH its CPU time stands beside the estimator's. `--data` names the folder with
-`dev.jsonl.zst` (default: the environment variable TAMIS_DEV_DATA, else ../shared/data).
+Prints the libraries' versions and MB of text a CPU-second, the best of three runs on either side. A 5-gram model is
+trained on `--train` MB of the English documents of the development corpus, and others of them are scored. "cc_net" is
+its algorithm: Python's `str` and `unicodedata` a document, then `kenlm.Model.score`. With `lmplz` on the PATH its CPU
+time stands beside the estimator's. `--data` names the folder with `dev.jsonl.zst` (default: the environment variable
+TAMIS_DEV_DATA, else ../shared/data).
 """
 
 import argparse
+import importlib.metadata
 import io
 import json
 import os
@@ -127,7 +129,7 @@ def training(train: list[str], work: Path) -> None:
 
 WORKER = """
 import sys
-sys.path[0] = sys.argv[1]
+sys.path[0] = sys.argv[1] + "/src"
 from tamis.scorers.perplexity.perplexity import NgramPerplexity
 scorer = NgramPerplexity(sys.argv[2])
 scorer.score([open(sys.argv[3]).read()])
@@ -173,6 +175,7 @@ def main() -> None:
     train, rest = cut(english(options.data), options.train)
     test, _ = cut(rest, options.test)
     array = pa.array(test, pa.large_string())
+    print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("kenlm", "sentencepiece")))
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         training(train, work)
@@ -181,7 +184,7 @@ def main() -> None:
         train_lm(train, pieces, order=5, pieces=options.pieces, keep_arpa=False)
         model, scorer = kenlm.Model(str(words / "lm.binary")), NgramPerplexity(words)
         print(f"normalising, {len(test):,} documents")
-        normal = measure("cc_net's loop", test, lambda: [ccnet_loop(text) for text in test], repeat=1)
+        normal = measure("cc_net's loop", test, lambda: [ccnet_loop(text) for text in test])
         assert measure("Tamis, a document at a time", test, lambda: [ccnet(text) for text in test]) == normal
         measure("Tamis, a batch", test, lambda: ccnet_batch(array))
         print(f"words, a model of {(words / 'lm.binary').stat().st_size / 1e6:.0f} MB")
@@ -189,7 +192,6 @@ def main() -> None:
             "cc_net: loop, Model.score, length",
             test,
             lambda: [(model.score(line), len(line.split()) + 1) for line in map(ccnet_loop, test)],
-            repeat=1,
         )
         measure("KenLM alone, normalised beforehand", test, lambda: [model.score(line) for line in normal])
         measure("KenLM alone with OOV (full_scores)", test, lambda: [list(model.full_scores(line)) for line in normal])

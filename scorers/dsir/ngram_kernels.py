@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.scorers.dsir.sha256_kernels import sha256_bucket
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, lean_kernel
 from tamis.scorers.kernels.splitmix import mix64
 
 __all__ = ["MEMO_BYTES", "add_counts", "add_log_weights", "ngram_buckets"]
@@ -24,7 +24,7 @@ MEMO_BYTES = 32
 _MEMO_TEXT = MEMO_BYTES - 5
 
 
-@kernel
+@helper
 def _sha256_bucket(
     scratch: npt.NDArray[np.uint8],
     start: int,
@@ -57,7 +57,7 @@ def _sha256_bucket(
     return bucket
 
 
-@kernel
+@lean_kernel
 def ngram_buckets(
     hashes: npt.NDArray[np.uint64],
     bounds: npt.NDArray[np.int64],
@@ -121,7 +121,7 @@ def ngram_buckets(
     return filled
 
 
-@kernel
+@lean_kernel
 def add_log_weights(
     block: npt.NDArray[np.int32],
     filled: int,
@@ -148,7 +148,7 @@ def add_log_weights(
         begin = end
 
 
-@kernel
+@lean_kernel
 def add_counts(
     block: npt.NDArray[np.int32],
     filled: int,

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, lean_kernel
 
 __all__ = ["sha256_bucket", "sha256_workspace"]
 
@@ -37,12 +37,12 @@ def sha256_workspace(buckets: int) -> npt.NDArray[np.uint32]:
     return work
 
 
-@kernel
+@helper
 def _rotate(x: np.uint32, by: int) -> np.uint32:
     return np.uint32(x >> np.uint32(by)) | np.uint32(x << np.uint32(32 - by))
 
 
-@kernel
+@helper
 def _round(
     a: np.uint32, b: np.uint32, c: np.uint32, d: np.uint32, e: np.uint32, f: np.uint32, g: np.uint32, h: np.uint32,
     word: np.uint32,
@@ -53,7 +53,7 @@ def _round(
     return np.uint32(d + t), np.uint32(t + u)
 
 
-@kernel
+@helper
 def _compress(work: npt.NDArray[np.uint32]) -> None:
     """Mix the block in `work[:16]` (big-endian words already in host order) into the state `work[64:72]`."""
     for i in range(16, 64):
@@ -76,7 +76,7 @@ def _compress(work: npt.NDArray[np.uint32]) -> None:
         work[64 + i] = np.uint32(work[64 + i] + register)
 
 
-@kernel
+@lean_kernel
 def sha256_bucket(
     message: npt.NDArray[np.uint8], start: int, end: int, buckets: int, work: npt.NDArray[np.uint32]
 ) -> np.int64:

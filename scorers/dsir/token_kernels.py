@@ -7,7 +7,7 @@ the longest text.
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 
 __all__ = [
     "CLASS_BITS",
@@ -29,7 +29,7 @@ FNV_BASIS = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
 
 
-@kernel
+@helper
 def _decode(data: npt.NDArray[np.uint8], position: int, end: int) -> tuple[np.int64, int]:
     """Return the code point at `position`, whose first byte isn't ASCII, and its width in bytes.
 
@@ -52,7 +52,7 @@ def _decode(data: npt.NDArray[np.uint8], position: int, end: int) -> tuple[np.in
     return min(point, np.int64(0x10FFFF)), 4
 
 
-@kernel
+@lean_kernel
 def find_special(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
@@ -76,7 +76,7 @@ def find_special(
     return any_found
 
 
-@kernel
+@lean_kernel
 def scan_tokens(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
@@ -189,7 +189,7 @@ def scan_tokens(
     return count
 
 
-@kernel
+@lean_kernel
 def take_pieces(
     pieces: npt.NDArray[np.int32],
     offsets: npt.NDArray[np.int64],

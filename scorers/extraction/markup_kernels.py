@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 
 __all__ = [
     "CELL",
@@ -39,7 +39,7 @@ SELECT, OPTION, TABLE, TERM, DESCRIPTION = (
 )
 
 
-@kernel
+@lean_kernel
 def name_hash(data: Bytes, start: int, end: int) -> np.uint64:
     """Return FNV-1a of the name at `data[start:end]` in lower case, by which elements are told apart."""
     value = np.uint64(0xCBF29CE484222325)
@@ -51,7 +51,7 @@ def name_hash(data: Bytes, start: int, end: int) -> np.uint64:
     return value
 
 
-@kernel
+@helper
 def _name_end(data: Bytes, start: int) -> int:
     i = start
     while i < len(data):
@@ -62,7 +62,7 @@ def _name_end(data: Bytes, start: int) -> int:
     return i
 
 
-@kernel
+@helper
 def _raw_end(data: Bytes, start: int, name: Bytes) -> int:
     """Return where the end tag of an element begins whose content isn't markup, such as a script."""
     last = len(data) - len(name) - 2
@@ -237,7 +237,7 @@ def parser_steps(
     return steps + depth * (n - text) // TEXT_BYTES
 
 
-@kernel
+@lean_kernel
 def unprintable_share(data: Bytes) -> float:
     """Return the share of characters that no text has: controls but white space, and U+FFFD.
 

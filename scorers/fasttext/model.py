@@ -22,7 +22,7 @@ from tamis.scorers.fasttext.output_kernels import (
     predict_projected,
 )
 from tamis.scorers.fasttext.prepared import Prepared, prepare
-from tamis.scorers.fasttext.rows_kernels import BLOCK, Features, Scratch
+from tamis.scorers.fasttext.rows_kernels import BLOCK, SHORT_ROWS, SHORT_SLOTS, Features, Scratch
 from tamis.scorers.fasttext.texts_kernels import cut_texts, drop_newlines
 from tamis.scorers.fasttext.vocabulary_kernels import Vocabulary, find_words, new_tokens, set_token
 from tamis.scorers.text.texts import TextBuffer, Texts, as_buffer
@@ -233,13 +233,19 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _scratch(features: Features, starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> Scratch:
-    longest = int((stops - starts).max(initial=0)) if features.word_ngrams > 1 else 0
+    longest = int((stops - starts).max(initial=0))
+    block = BLOCK + min(features.maxn, longest + 2)
+    slots = SHORT_SLOTS if features.maxn > 0 else 1
     return Scratch(
         new_tokens(BLOCK),
         np.empty(BLOCK, np.int64),
-        np.empty(BLOCK, np.int64),
-        np.empty(BLOCK, np.int64),
-        np.empty(longest // 2 + 2, np.int32),
+        np.empty(2 * block, np.int64),
+        np.empty(2 * block, np.int64),
+        np.empty(block, np.uint32),
+        np.zeros(BLOCK, np.uint32),
+        np.zeros(slots, np.uint64),
+        np.empty((slots, SHORT_ROWS), np.int32),
+        np.empty(longest // 2 + 2 if features.word_ngrams > 1 else 0, np.int32),
     )
 
 
@@ -248,7 +254,7 @@ def _features(model: FastTextFile, vocabulary: Vocabulary) -> Features:
     token, word = new_tokens(1), np.empty(1, np.int64)
     set_token(eos, 0, len(eos), token, 0)
     find_words(vocabulary, eos, token, 1, word)
-    bits = np.zeros(-(-model.bucket // 64), np.uint64)
+    bits = np.zeros(model.bucket // 64 + 1, np.uint64)
     targets = np.zeros(0, np.int64)
     pruned = -1
     if model.pruned is not None:

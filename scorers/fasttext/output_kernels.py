@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tamis.scorers.fasttext.rows_kernels import Features, Scratch, sum_rows
 from tamis.scorers.fasttext.vocabulary_kernels import Vocabulary
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel
 
 __all__ = ["HIERARCHICAL", "SIGMOID", "SOFTMAX", "Output", "predict_dense", "predict_projected"]
 
@@ -56,13 +56,13 @@ class Heap(NamedTuple):
     labels: npt.NDArray[np.int32]
 
 
-@kernel
+@helper
 def _std_log(x: Any) -> Any:
     """Return fastText's `std_log`: the argument and the result are rounded to single precision."""
     return np.float32(np.log(np.float64(np.float32(x)) + 1e-5))
 
 
-@kernel
+@helper
 def _dots(hidden: npt.NDArray[np.float32], output: Output, values: npt.NDArray[np.float32]) -> None:
     """Set `values` to the products of all output rows with `hidden`, each summed in order of dimension."""
     by_dim = output.by_dim
@@ -75,7 +75,7 @@ def _dots(hidden: npt.NDArray[np.float32], output: Output, values: npt.NDArray[n
         values[i] *= output.scale[i]
 
 
-@kernel
+@helper
 def _softmax(values: npt.NDArray[np.float32]) -> None:
     top = values[0]
     for i in range(len(values)):
@@ -88,7 +88,7 @@ def _softmax(values: npt.NDArray[np.float32]) -> None:
         values[i] /= z
 
 
-@kernel
+@helper
 def _sigmoid(output: Output, values: npt.NDArray[np.float32]) -> None:
     for i in range(len(values)):
         x = values[i]
@@ -100,7 +100,7 @@ def _sigmoid(output: Output, values: npt.NDArray[np.float32]) -> None:
             values[i] = output.sigmoid[np.int64((x + EIGHT) * STEPS / EIGHT / TWO)]
 
 
-@kernel
+@helper
 def _rise(heap: Heap, hole: int, score: Any, label: int) -> None:
     """Place an entry at `hole` or above: `std::push_heap`."""
     while hole > 0 and heap.scores[(hole - 1) // 2] > score:
@@ -112,7 +112,7 @@ def _rise(heap: Heap, hole: int, score: Any, label: int) -> None:
     heap.labels[hole] = label
 
 
-@kernel
+@helper
 def _pop(heap: Heap, size: int) -> None:
     """Move the entry with the lowest score to place `size - 1`: `std::pop_heap`."""
     last = size - 1
@@ -130,7 +130,7 @@ def _pop(heap: Heap, size: int) -> None:
     _rise(heap, hole, score, label)
 
 
-@kernel
+@helper
 def _offer(heap: Heap, size: int, k: int, score: Any, label: int) -> int:
     """Keep the label if it is among the `k` best so far; return how many are kept."""
     _rise(heap, size, score, label)
@@ -173,7 +173,7 @@ def _descend(hidden: npt.NDArray[np.float32], output: Output, k: int, threshold:
     return size
 
 
-@kernel
+@helper
 def _keep_best(values: npt.NDArray[np.float32], k: int, threshold: Any, heap: Heap) -> int:
     """Keep the `k` best labels with a probability of at least `threshold`."""
     size = 0
@@ -187,7 +187,7 @@ def _keep_best(values: npt.NDArray[np.float32], k: int, threshold: Any, heap: He
     return size
 
 
-@kernel
+@helper
 def _report(
     heap: Heap, size: int, label: int, ids: npt.NDArray[np.int32], probabilities: npt.NDArray[np.float32]
 ) -> None:

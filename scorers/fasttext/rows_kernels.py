@@ -10,13 +10,29 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.fasttext.vocabulary_kernels import BYTE, FNV_OFFSET, FNV_PRIME, Tokens, Vocabulary, find_words
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.fasttext.vocabulary_kernels import (
+    BYTE,
+    FNV_OFFSET,
+    FNV_PRIME,
+    MIX,
+    TAIL,
+    Tokens,
+    Vocabulary,
+    find_words,
+)
+from tamis.scorers.kernels.characters import integer
+from tamis.scorers.kernels.jit import helper
+from tamis.scorers.kernels.processor import inverse, remainder, remainder32
 
-__all__ = ["BLOCK", "Features", "Scratch", "sum_rows"]
+__all__ = ["BLOCK", "SHORT_ROWS", "SHORT_SLOTS", "Features", "Scratch", "sum_rows"]
 
 BLOCK = 512
 """Tokens, and rows, handled at a time."""
+SHORT_SLOTS = 1 << 13
+"""Short tokens whose rows are kept: more don't fit the processor's second cache beside the bitmap."""
+SHORT_ROWS = 8
+"""Room for a short token: the number of its rows and at most as many less one."""
+SHORT_SHIFT = np.uint64(64 - 13)
 
 NGRAM_FACTOR = np.uint64(116049371)
 LABEL = np.frombuffer(b"__label__", np.uint8)
@@ -40,7 +56,7 @@ class Features(NamedTuple):
         word_ngrams: longest word n-gram.
         eos: the row of `</s>`, or -1.
         pruned: -1: bucket `b` is row `n_words + b`; 0: no bucket has a row; 1: only those in the bitmap.
-        prune_bits: bit `b % 64` of word `b // 64` is set if bucket `b` has a row.
+        prune_bits: bit `b % 64` of word `b // 64` is set if bucket `b` has a row; none is after the last bucket.
         prune_ranks: number of set bits before each word of the bitmap.
         prune_targets: for the set bits in order, the row after `n_words`.
     """
@@ -65,6 +81,10 @@ class Scratch(NamedTuple):
         words: their indices in the vocabulary, or -1.
         found: a block of finds: the bucket of an n-gram, or the complement (`~`) of a word's row.
         rows: the rows of a block.
+        grams: hashes of character n-grams; room for a block, and for all that begin at one character.
+        wrapped: the bytes of a token between `<` and `>`.
+        short_tails: open to any token of at most `TAIL` bytes: all of it, by its hash; 0 where free.
+        short_rows: for such a token the number of its rows and their complements, int32 (slots, SHORT_ROWS).
         history: the hash of every token of the longest text.
     """
 
@@ -72,15 +92,19 @@ class Scratch(NamedTuple):
     words: npt.NDArray[np.int64]
     found: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
+    grams: npt.NDArray[np.uint32]
+    wrapped: npt.NDArray[np.uint32]
+    short_tails: npt.NDArray[np.uint64]
+    short_rows: npt.NDArray[np.int32]
     history: npt.NDArray[np.int32]
 
 
-@kernel
+@helper
 def _is_separator(byte: int) -> bool:
     return byte <= 32 and (byte == 32 or 9 <= byte <= 13 or byte == 0)
 
 
-@kernel
+@helper
 def _is_eos(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
     return (
         stop - start == 4
@@ -91,7 +115,7 @@ def _is_eos(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
     )
 
 
-@kernel
+@helper
 def _is_label(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
     if stop - start < len(LABEL) or text[start] != LABEL[0]:
         return False
@@ -101,7 +125,18 @@ def _is_label(text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
     return same
 
 
-@kernel
+@helper
+def _pruned_row(bucket: int, features: Features) -> int:
+    """Return the row, after the words, of a bucket that pruning has left: how many such buckets precede it."""
+    below = features.prune_bits[bucket >> 6] & ((np.uint64(1) << np.uint64(bucket & 63)) - np.uint64(1))
+    below = below - ((below >> np.uint64(1)) & M1)
+    below = (below & M2) + ((below >> np.uint64(2)) & M2)
+    below = (below + (below >> np.uint64(4))) & M4
+    rank = features.prune_ranks[bucket >> 6] + np.int64((below * H01) >> np.uint64(56))
+    return int(features.prune_targets[rank])
+
+
+@helper
 def _resolve(found: npt.NDArray[np.int64], n: int, features: Features, rows: npt.NDArray[np.int64]) -> int:
     """Set `rows` to those of the first `n` finds, without buckets that pruning removed; return their number."""
     n_words = features.n_words
@@ -109,27 +144,20 @@ def _resolve(found: npt.NDArray[np.int64], n: int, features: Features, rows: npt
         for i in range(n):
             rows[i] = n_words + found[i] if found[i] >= 0 else ~found[i]
         return n
-    bits, ranks, targets = features.prune_bits, features.prune_ranks, features.prune_targets
+    bits = features.prune_bits
     kept = 0
     for i in range(n):
         bucket = found[i]
         if bucket < 0:
             rows[kept] = ~bucket
             kept += 1
-        elif features.pruned > 0:
-            word = bits[bucket >> 6]
-            bit = np.uint64(1) << np.uint64(bucket & 63)
-            if word & bit:
-                below = word & (bit - np.uint64(1))
-                below = below - ((below >> np.uint64(1)) & M1)
-                below = (below & M2) + ((below >> np.uint64(2)) & M2)
-                below = (below + (below >> np.uint64(4))) & M4
-                rows[kept] = n_words + targets[ranks[bucket >> 6] + np.int64((below * H01) >> np.uint64(56))]
-                kept += 1
+        elif features.pruned > 0 and bits[bucket >> 6] >> np.uint64(bucket & 63) & np.uint64(1):
+            rows[kept] = n_words + _pruned_row(bucket, features)
+            kept += 1
     return kept
 
 
-@kernel
+@helper
 def _flush(found: npt.NDArray[np.int64], n: int, features: Features, scratch: Scratch, table: Any, total: Any) -> int:
     """Add the rows of the first `n` finds to `total`, in order, in its precision; return their number."""
     rows = scratch.rows
@@ -148,7 +176,7 @@ def _flush(found: npt.NDArray[np.int64], n: int, features: Features, scratch: Sc
     return n
 
 
-@kernel
+@helper
 def _scan(text: npt.NDArray[np.uint8], position: int, stop: int, tokens: Tokens) -> tuple[int, int]:
     """Cut up to a block of tokens from `position` on and hash them.
 
@@ -183,7 +211,135 @@ def _scan(text: npt.NDArray[np.uint8], position: int, stop: int, tokens: Tokens)
     return n, position
 
 
-@kernel
+@helper
+def _subwords(
+    text: npt.NDArray[np.uint8],
+    first: int,
+    start: int,
+    stop: int,
+    features: Features,
+    grams: npt.NDArray[np.uint32],
+) -> tuple[int, int]:
+    """Hash the character n-grams of a token, wrapped in `<` and `>`, that begin at `first` or later.
+
+    The hash of an n-gram is that of the one shorter by a character, taken further.
+
+    Returns:
+        How many there are in `grams`, and the place to go on from, which is beyond `stop` at the end.
+    """
+    minn, maxn = features.minn, features.maxn
+    room = len(grams) - min(maxn, stop - start + 2)
+    n = 0
+    while first <= stop and n <= room:
+        # The wrapping counts as a character, which is no n-gram by itself.
+        h = FNV_OFFSET
+        position = first
+        length = 1
+        if first < start:
+            h = np.uint32((h ^ np.uint32(BEGIN_WORD)) * FNV_PRIME)
+            position = start
+            length = 2
+        following = stop + 1
+        while position < stop and length <= maxn:
+            h = np.uint32((h ^ np.uint32(np.int8(text[position]))) * FNV_PRIME)
+            position += 1
+            while position < stop and (text[position] & 0xC0) == 0x80:
+                h = np.uint32((h ^ np.uint32(np.int8(text[position]))) * FNV_PRIME)
+                position += 1
+            if length == 1:
+                following = position
+            if length >= minn:
+                grams[n] = h
+                n += 1
+            length += 1
+        if first < stop and minn <= length <= maxn:
+            grams[n] = np.uint32((h ^ np.uint32(END_WORD)) * FNV_PRIME)
+            n += 1
+        first = start if first < start else following
+    return n, first
+
+
+@helper
+def _resolve_subwords(
+    grams: npt.NDArray[np.uint32], size: int, features: Features, found: npt.NDArray[np.int64], n: int
+) -> int:
+    """Append the rows of hashed n-grams to the finds; return how many those are then."""
+    bucket = np.uint64(features.bucket)
+    inverted = inverse(bucket)
+    n_words = features.n_words
+    if features.pruned < 0:
+        for i in range(size):
+            found[n + i] = ~(n_words + np.int64(remainder32(grams[i], bucket, inverted)))
+        return n + size
+    if features.pruned == 0:
+        return n
+    bits = features.prune_bits
+    kept = n
+    for i in range(size):  # without a branch: which bucket has a row isn't to be foretold
+        place = np.int64(remainder32(grams[i], bucket, inverted))
+        found[kept] = place
+        kept += integer(bits[place >> 6] >> np.uint64(place & 63) & np.uint64(1))
+    for i in range(n, kept):
+        found[i] = ~(n_words + _pruned_row(found[i], features))
+    return kept
+
+
+@helper
+def _add_ascii_subwords(
+    text: npt.NDArray[np.uint8],
+    start: int,
+    stop: int,
+    features: Features,
+    wrapped: npt.NDArray[np.uint32],
+    found: npt.NDArray[np.int64],
+    n: int,
+) -> int:
+    """Append the rows of the character n-grams of a token to the finds; return how many those are then, -1 if it can't.
+
+    It can where a bitmap says which buckets have rows and the token is ASCII and so short that there is room for all.
+    All n-grams are computed as if the token went on, and the rows found without a branch: which n-gram has one isn't to
+    be foretold, and a branch that is foretold wrongly costs as much as three n-grams.
+    """
+    minn, maxn = features.minn, features.maxn
+    size = stop - start + 2
+    if features.pruned != 1 or size + maxn > len(wrapped) or n + size * maxn > len(found) or minn < 1:
+        return -1
+    high = np.uint32(0)
+    for i in range(size - 2):
+        byte = np.uint32(text[start + i])
+        high |= byte
+        wrapped[1 + i] = byte
+    if high >= 0x80:
+        return -1
+    wrapped[0] = np.uint32(BEGIN_WORD)
+    wrapped[size - 1] = np.uint32(END_WORD)
+    bucket = np.uint64(features.bucket)
+    inverted = inverse(bucket)
+    for i in range(size, size + maxn):
+        wrapped[i] = np.uint32(0)
+    nowhere = np.int64(bucket)  # the bucket after the last, which has no row
+    place = n
+    for first in range(size - 1):
+        h = FNV_OFFSET
+        most = size - first
+        least = max(minn, 2) if first == 0 else minn
+        for length in range(1, maxn + 1):
+            h = np.uint32((h ^ wrapped[first + length - 1]) * FNV_PRIME)
+            found[place] = np.int64(remainder32(h, bucket, inverted)) if least <= length <= most else nowhere
+            place += 1
+    bits = features.prune_bits
+    kept = n
+    for i in range(n, place):
+        chosen = found[i]
+        found[kept] = chosen
+        kept += integer(bits[chosen >> 6] >> np.uint64(chosen & 63) & np.uint64(1))
+    n_words = features.n_words
+    for i in range(n, kept):
+        found[i] = ~(n_words + _pruned_row(found[i], features))
+    return kept
+
+
+@helper
 def _add_subwords(
     text: npt.NDArray[np.uint8],
     start: int,
@@ -194,44 +350,37 @@ def _add_subwords(
     table: Any,
     total: Any,
 ) -> tuple[int, int]:
-    """Find the character n-grams of the token, wrapped in `<` and `>`.
-
-    Returns the finds left in the block and the rows flushed. The hash of an n-gram is that of the one shorter by a
-    character, taken further.
-    """
-    found = scratch.found
+    """Add the rows of any token's character n-grams to the finds; return how many those are, and the rows flushed."""
+    found, grams = scratch.found, scratch.grams
     flushed = 0
-    bucket = np.uint32(features.bucket)
-    minn, maxn = features.minn, features.maxn
-    for first in range(start - 1, stop + 1):
-        if start <= first < stop and (text[first] & 0xC0) == 0x80:
-            continue
-        h = FNV_OFFSET
-        position = first
-        length = 1
-        while position <= stop and length <= maxn:
-            if position < start:
-                byte = BEGIN_WORD
-            elif position < stop:
-                byte = text[position]
-            else:
-                byte = END_WORD
-            h = np.uint32((h ^ np.uint32(np.int8(byte))) * FNV_PRIME)
-            position += 1
-            while start <= position < stop and (text[position] & 0xC0) == 0x80:
-                h = np.uint32((h ^ np.uint32(np.int8(text[position]))) * FNV_PRIME)
-                position += 1
-            if length >= minn and not (length == 1 and (first < start or position > stop)):
-                found[n] = np.int64(h % bucket)
-                n += 1
-                if n == BLOCK:
-                    flushed += _flush(found, n, features, scratch, table, total)
-                    n = 0
-            length += 1
+    first = start - 1
+    while first <= stop:
+        size, first = _subwords(text, first, start, stop, features, grams)
+        if n + size > len(found):
+            flushed += _flush(found, n, features, scratch, table, total)
+            n = 0
+        n = _resolve_subwords(grams, size, features, found, n)
     return n, flushed
 
 
-@kernel
+@helper
+def _keep_short(
+    rows: npt.NDArray[np.int64],
+    size: int,
+    tail: np.uint64,
+    short_tails: npt.NDArray[np.uint64],
+    short_rows: npt.NDArray[np.int32],
+) -> None:
+    """Keep the rows of a short token's character n-grams for the next time it comes."""
+    if size < SHORT_ROWS:
+        slot = np.int64((tail * MIX) >> SHORT_SHIFT)
+        short_tails[slot] = tail
+        short_rows[slot, 0] = size
+        for i in range(size):
+            short_rows[slot, 1 + i] = rows[i]
+
+
+@helper
 def sum_rows(
     text: npt.NDArray[np.uint8],
     start: int,
@@ -262,6 +411,7 @@ def sum_rows(
     found = scratch.found
     words = scratch.words
     history = scratch.history
+    short_tails, short_rows = scratch.short_tails, scratch.short_rows
     n_words, maxn, word_ngrams = features.n_words, features.maxn, features.word_ngrams
     count = 0
     n = 0
@@ -288,8 +438,27 @@ def sum_rows(
                     count += _flush(found, n, features, scratch, table, total)
                     n = 0
             if maxn > 0:
-                n, flushed = _add_subwords(text, tokens.starts[t], tokens.stops[t], features, scratch, n, table, total)
-                count += flushed
+                # A few short words are most of any text.
+                begin, end = tokens.starts[t], tokens.stops[t]
+                tail = tokens.tails[t]
+                slot = np.int64((tail * MIX) >> SHORT_SHIFT)
+                if end - begin <= TAIL and short_tails[slot] == tail:
+                    size = integer(short_rows[slot, 0])
+                    for i in range(size):
+                        found[n + i] = short_rows[slot, 1 + i]
+                    n += size
+                else:
+                    before = n
+                    n = _add_ascii_subwords(text, begin, end, features, scratch.wrapped, found, before)
+                    if n < 0:
+                        n, flushed = _add_subwords(text, begin, end, features, scratch, before, table, total)
+                        count += flushed
+                        before = 0 if flushed else before
+                    if end - begin <= TAIL:  # so short a token's are all found at once
+                        _keep_short(found[before:n], n - before, tail, short_tails, short_rows)
+                if n >= BLOCK:
+                    count += _flush(found, n, features, scratch, table, total)
+                    n = 0
     if features.eos >= 0:
         found[n] = ~features.eos
         n += 1
@@ -300,11 +469,12 @@ def sum_rows(
         history[n_history] = np.int32(EOS_HASH)
         n_history += 1
         bucket = np.uint64(features.bucket)
+        inverted = inverse(bucket)
         for i in range(n_history):
             h = np.uint64(np.int64(history[i]))
             for j in range(i + 1, min(i + word_ngrams, n_history)):
                 h = h * NGRAM_FACTOR + np.uint64(np.int64(history[j]))
-                found[n] = np.int64(h % bucket)
+                found[n] = np.int64(remainder(h, bucket, inverted))
                 n += 1
                 if n == BLOCK:
                     count += _flush(found, n, features, scratch, table, total)

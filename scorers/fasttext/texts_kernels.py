@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, lean_kernel
 
 __all__ = ["cut_texts", "drop_newlines"]
 
 
-@kernel
+@helper
 def _is_space(code: int) -> bool:
     """Tell whether Python's `str.isspace` holds for the code point."""
     if code <= 32:
@@ -20,7 +20,7 @@ def _is_space(code: int) -> bool:
     )
 
 
-@kernel
+@helper
 def _code_point(data: npt.NDArray[np.uint8], position: int, stop: int) -> tuple[Any, int]:
     """Return the code point at `position` and its length in bytes; the data is valid UTF-8."""
     first = np.int64(data[position])
@@ -33,7 +33,7 @@ def _code_point(data: npt.NDArray[np.uint8], position: int, stop: int) -> tuple[
     return code, length
 
 
-@kernel
+@lean_kernel
 def cut_texts(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
@@ -86,7 +86,7 @@ def cut_texts(
         stops[i] = stop
 
 
-@kernel
+@lean_kernel
 def drop_newlines(
     data: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.int64],

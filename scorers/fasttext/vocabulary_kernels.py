@@ -5,12 +5,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 
 __all__ = [
     "BYTE",
     "FNV_OFFSET",
     "FNV_PRIME",
+    "MIX",
+    "TAIL",
     "Tokens",
     "Vocabulary",
     "build_slots",
@@ -64,7 +66,7 @@ def new_tokens(n: int) -> Tokens:
     return Tokens(np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.uint32), np.empty(n, np.uint64))
 
 
-@kernel
+@lean_kernel
 def set_token(data: npt.NDArray[np.uint8], start: int, stop: int, tokens: Tokens, place: int) -> None:
     """Enter `data[start:stop]` as the token at `place`."""
     h = FNV_OFFSET
@@ -78,7 +80,7 @@ def set_token(data: npt.NDArray[np.uint8], start: int, stop: int, tokens: Tokens
     tokens.tails[place] = tail
 
 
-@kernel
+@lean_kernel
 def scan_entries(
     data: npt.NDArray[np.uint8],
     position: int,
@@ -147,7 +149,7 @@ def build_slots(
         position = stop + 10
 
 
-@kernel
+@helper
 def _begins(words: npt.NDArray[np.uint8], word: int, text: npt.NDArray[np.uint8], start: int, stop: int) -> bool:
     """Tell whether the word at `words[word]` is `text[start:stop]`, given that their tails are equal."""
     for i in range(stop - start - TAIL):
@@ -156,7 +158,7 @@ def _begins(words: npt.NDArray[np.uint8], word: int, text: npt.NDArray[np.uint8]
     return bool(words[word + stop - start] == 0)
 
 
-@kernel
+@lean_kernel
 def find_words(
     vocabulary: Vocabulary,
     text: npt.NDArray[np.uint8],

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper
 
 __all__ = [
     "ALNUM",
@@ -90,13 +90,13 @@ EN_PLAIN = 1 << 24
 """No rule of English words splits at it."""
 
 
-@kernel
+@helper
 def integer(value: Any) -> int:
     """Return `value` as a signed number: kernels make floats of unsigned and signed ones together."""
     return np.int64(value)  # type: ignore[return-value]
 
 
-@kernel
+@helper
 def decode(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     """Return the code point at `at`, whose first byte isn't ASCII, and its width in bytes.
 
@@ -114,7 +114,7 @@ def decode(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     return min((first & 0x07) << 18 | second << 12 | third << 6 | integer(data[at + 3]) & 0x3F, 0x10FFFF), 4
 
 
-@kernel
+@helper
 def without_space(data: npt.NDArray[np.uint8], at: int, end: int, table: npt.NDArray[np.uint32]) -> tuple[int, int]:
     """Return where `data[at:end]` begins and ends without the white space at its ends."""
     while at < end:

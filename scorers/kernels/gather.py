@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import lean_kernel
 
 __all__ = ["scatter_texts"]
 
 
-@kernel
+@lean_kernel
 def scatter_texts(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
@@ -20,4 +20,6 @@ def scatter_texts(
     for i in range(len(rows)):
         start = offsets[rows[i]]
         size = offsets[rows[i] + 1] - start
-        out[places[i] : places[i] + size] = data[start : start + size]
+        place = places[i]
+        for at in range(size):  # a slice would be copied twice, in case the arrays overlap
+            out[place + at] = data[start + at]

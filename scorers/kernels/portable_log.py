@@ -10,7 +10,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 
 __all__ = ["log1m", "natural_log", "natural_logs"]
 
@@ -21,7 +21,7 @@ _LN2_LOW = 1.90821492927058770002e-10
 _SQRT_HALF = 0.7071067811865476
 
 
-@kernel
+@helper
 def _two_atanh(s: float) -> float:
     """Return 2 atanh(s) for |s| <= 0.1716, by its series: s^22 / 23 is below half a unit in the last place."""
     z = s * s
@@ -39,7 +39,7 @@ def _two_atanh(s: float) -> float:
     return 2.0 * s + 2.0 * s * (z * tail)
 
 
-@kernel
+@lean_kernel
 def natural_log(x: float) -> float:
     """Return ln x for a finite x > 0."""
     mantissa, exponent = math.frexp(x)
@@ -50,7 +50,7 @@ def natural_log(x: float) -> float:
     return exponent * _LN2_HIGH + (exponent * _LN2_LOW + series)
 
 
-@kernel
+@lean_kernel
 def log1m(v: float) -> float:
     """Return ln(1 - v) for 0 < v < 1, exact to rounding for small v too."""
     if v < 0.25:

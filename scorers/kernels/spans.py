@@ -3,14 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, lean_kernel
 
 __all__ = ["count_lines", "mark_lines"]
 
 _NEWLINE = 10
 
 
-@kernel
+@helper
 def _line_end(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, bool]:
     """Return where the line that starts at `at` ends, and whether it is blank."""
     blank = True
@@ -22,7 +22,7 @@ def _line_end(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, bool
     return at, blank
 
 
-@kernel
+@lean_kernel
 def count_lines(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
@@ -48,7 +48,7 @@ def count_lines(
     return total
 
 
-@kernel
+@lean_kernel
 def mark_lines(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import lean_kernel
 
 __all__ = ["mix64"]
 
 
-@kernel
+@lean_kernel
 def mix64(x: np.uint64) -> np.uint64:
     """Return the mixed word (Steele, Lea and Flood 2014, with Stafford's constants "Mix13")."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

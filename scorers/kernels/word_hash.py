@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, lean_kernel
 
 __all__ = ["extend_hash", "signed", "word_hash"]
 
@@ -14,14 +14,14 @@ _WORD_FACTOR = np.uint64(17894857484156487943)
 _NODE_FACTOR = np.uint64(8978948897894561157)
 
 
-@kernel
+@helper
 def signed(value: Any) -> int:
     """Return an unsigned number as a signed one: Numba makes a float of a sum of both."""
     number: Any = np.int64(value)
     return number  # type: ignore[no-any-return]
 
 
-@kernel
+@lean_kernel
 def word_hash(data: npt.NDArray[np.uint8], start: int, end: int) -> np.uint64:
     """Return MurmurHash64A (Appleby, public domain) of `data[start:end]` with seed 0, KenLM's key of a word."""
     length = end - start
@@ -59,7 +59,7 @@ def word_hash(data: npt.NDArray[np.uint8], start: int, end: int) -> np.uint64:
     return h
 
 
-@kernel
+@helper
 def extend_hash(node: np.uint64, word: int) -> np.uint64:
     """Return the key of the n-gram with `word` in front of the n-gram (or last word) whose key is `node`."""
     return node * _NODE_FACTOR ^ (np.uint64(1) + np.uint64(word)) * _WORD_FACTOR

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, lean_kernel
 from tamis.scorers.kernels.word_hash import word_hash
 from tamis.scorers.ngram.decimal_kernels import parse_float, write_float
 
@@ -21,12 +21,12 @@ BAD_BACKOFF = 4
 _LARGEST = 3.0e38
 
 
-@kernel
+@helper
 def _is_space(byte: int) -> bool:
     return byte in (32, 9, 13)
 
 
-@kernel
+@helper
 def _field(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     """Return where the next field of the line begins and ends."""
     while at < end and _is_space(data[at]):
@@ -37,7 +37,7 @@ def _field(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     return start, at
 
 
-@kernel
+@helper
 def _tail(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[float, int, int]:
     """Read an optional back-off and the end of the line; return it, where the next line starts, and what is wrong."""
     start, stop = _field(data, at, end)
@@ -52,7 +52,7 @@ def _tail(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[float, int, i
     return backoff, min(stop + 1, end), 0
 
 
-@kernel
+@helper
 def _probability(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[float, int]:
     """Read the probability at the head of a line; return it and where it ends, -1 if it is none."""
     start, stop = _field(data, at, end)
@@ -62,7 +62,7 @@ def _probability(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[float,
     return prob, stop
 
 
-@kernel
+@lean_kernel
 def read_unigrams(
     data: npt.NDArray[np.uint8],
     at: int,
@@ -88,7 +88,7 @@ def read_unigrams(
     return at, 0, 0
 
 
-@kernel
+@lean_kernel
 def read_ngrams(
     data: npt.NDArray[np.uint8],
     at: int,
@@ -124,7 +124,7 @@ def read_ngrams(
     return at, 0, 0
 
 
-@kernel
+@lean_kernel
 def write_ngrams(
     ids: npt.NDArray[np.uint32],
     probs: npt.NDArray[np.float32],

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 from tamis.scorers.kernels.word_hash import extend_hash, signed, word_hash
 from tamis.scorers.ngram.query_kernels import BUCKETS, TABLES, UNIGRAMS, VOCABULARY
 
@@ -21,7 +21,7 @@ _SIGN = np.uint32(0x80000000)
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
 
 
-@kernel
+@helper
 def _find(cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, key: np.uint64) -> tuple[int, bool]:
     """Return the cell of the entry with `key` and True, or of the empty entry where it belongs and False."""
     bucket = signed(key % np.uint64(buckets))
@@ -37,7 +37,7 @@ def _find(cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, ke
             bucket = 0
 
 
-@kernel
+@helper
 def _free(cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, key: np.uint64) -> int:
     """Return the cell of the first empty entry for `key`, whether or not the key is there already."""
     bucket = signed(key % np.uint64(buckets))
@@ -50,13 +50,13 @@ def _free(cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, ke
             bucket = 0
 
 
-@kernel
+@helper
 def _store(cells: npt.NDArray[np.uint32], at: int, key: np.uint64) -> None:
     cells[at] = np.uint32(key & np.uint64(0xFFFFFFFF))
     cells[at + 1] = np.uint32(key >> np.uint64(32))
 
 
-@kernel
+@lean_kernel
 def insert_words(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],

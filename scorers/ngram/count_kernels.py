@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 from tamis.scorers.kernels.word_hash import signed, word_hash
 
 __all__ = ["BOS", "EOS", "add_sentences", "expand_ngrams", "number_ngrams", "rehash"]
@@ -15,13 +15,13 @@ _BLOCK = 1024
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-@kernel
+@helper
 def _is_separator(byte: int) -> bool:
     """Lmplz splits at blank, tab, carriage return and NUL; a line break can only stand inside a sentence here."""
     return byte in (32, 9, 10, 13, 0)
 
 
-@kernel
+@helper
 def _special(data: npt.NDArray[np.uint8], start: int, end: int) -> bool:
     """Tell whether a word is `<s>`, `</s>` or `<unk>`."""
     length = end - start
@@ -35,7 +35,7 @@ def _special(data: npt.NDArray[np.uint8], start: int, end: int) -> bool:
     return bool(same)
 
 
-@kernel
+@lean_kernel
 def add_sentences(
     data: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.int64],
@@ -170,7 +170,7 @@ def number_ngrams(
     return place, used
 
 
-@kernel
+@lean_kernel
 def rehash(
     table: npt.NDArray[np.int32], contexts: npt.NDArray[np.int32], words: npt.NDArray[np.uint32], used: int
 ) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import lean_kernel
 from tamis.scorers.kernels.word_hash import signed
 
 __all__ = ["parse_float", "write_float"]
@@ -12,7 +12,7 @@ _TENS = 10.0 ** np.arange(23)
 """Powers of ten that float64 holds exactly."""
 
 
-@kernel
+@lean_kernel
 def parse_float(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[float, int]:
     """Return the decimal number at `at` and where it ends; it ends at `at` if there is none.
 
@@ -76,7 +76,7 @@ def parse_float(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[float, 
     return (-value if negative else value), at
 
 
-@kernel
+@lean_kernel
 def write_float(value: np.float32, out: npt.NDArray[np.uint8], at: int) -> int:
     """Write the shortest of 6 to 9 significant digits that reads back as `value`; return where they end.
 

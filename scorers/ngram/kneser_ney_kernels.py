@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import lean_kernel
 
 __all__ = ["context_sums", "interpolate"]
 
 
-@kernel
+@lean_kernel
 def context_sums(
     counts: npt.NDArray[np.int64],
     contexts: npt.NDArray[np.int32],
@@ -29,7 +29,7 @@ def context_sums(
             weights[context] /= totals[context]
 
 
-@kernel
+@lean_kernel
 def interpolate(
     counts: npt.NDArray[np.int64],
     contexts: npt.NDArray[np.int32],

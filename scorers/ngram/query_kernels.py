@@ -6,14 +6,15 @@ cells. Entries are a 64-bit key followed by the word's number (vocabulary), by p
 the highest) or by the probability. The sign bit of a probability is set when no longer n-gram ends in this one; a
 back-off of -0.0 says that no longer n-gram begins with it.
 
-Look-ups go order by order over a block of words, and each first loads the home cells of all words still in the race:
-the processor then waits for many cache misses at once, where word by word it would wait for each in turn.
+Look-ups go order by order over a block of words, and each first has the home cells of all words still in the race
+loaded ahead: the processor then waits for many cache misses at once, where word by word it would wait for each in turn.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
+from tamis.scorers.kernels.processor import inverse, prefetch, remainder
 from tamis.scorers.kernels.whitespace import whitespace_length
 from tamis.scorers.kernels.word_hash import extend_hash, signed, word_hash
 
@@ -26,12 +27,12 @@ _BLOCK = 2048
 _NO_EXTENSION = np.uint32(0x80000000)
 
 
-@kernel
+@helper
 def _key(cells: npt.NDArray[np.uint32], at: int) -> np.uint64:
     return np.uint64(cells[at]) | np.uint64(cells[at + 1]) << np.uint64(32)
 
 
-@kernel
+@lean_kernel
 def find_word(cells: npt.NDArray[np.uint32], layout: npt.NDArray[np.int64], key: np.uint64) -> int:
     """Return the number of the word with this hash, 0 when it is unknown."""
     buckets = layout[BUCKETS]
@@ -48,7 +49,7 @@ def find_word(cells: npt.NDArray[np.uint32], layout: npt.NDArray[np.int64], key:
             bucket = 0
 
 
-@kernel
+@helper
 def _python_words(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
     """Return how many words `str.split` makes of a run without ASCII white space."""
     words = 0
@@ -88,7 +89,6 @@ def word_ids(
     """
     hashes = np.empty(_BLOCK, np.uint64)
     homes = np.empty(_BLOCK, np.int64)
-    keys = np.empty(_BLOCK, np.uint64)
     count = 0
     filled = 0
     offsets[0] = 0
@@ -118,51 +118,50 @@ def word_ids(
                 hashes[filled] = word_hash(data, start, at)
                 filled += 1
                 if filled == _BLOCK:
-                    _look_up(cells, layout, hashes, homes, keys, filled, ids, count)
+                    _look_up(cells, layout, hashes, homes, filled, ids, count)
                     count += filled
                     filled = 0
             at += step
         tokens[span] = words
         offsets[span + 1] = count + filled
         if span == last:
-            _look_up(cells, layout, hashes, homes, keys, filled, ids, count)
+            _look_up(cells, layout, hashes, homes, filled, ids, count)
             count += filled
     return count
 
 
-@kernel
+@helper
 def _look_up(
     cells: npt.NDArray[np.uint32],
     layout: npt.NDArray[np.int64],
     hashes: npt.NDArray[np.uint64],
     homes: npt.NDArray[np.int64],
-    keys: npt.NDArray[np.uint64],
     filled: int,
     ids: npt.NDArray[np.uint32],
     count: int,
 ) -> None:
     buckets = np.uint64(layout[BUCKETS])
+    inverted = inverse(buckets)
     vocabulary = layout[VOCABULARY]
     for i in range(filled):
-        home = vocabulary + 3 * signed(hashes[i] % buckets)
+        home = vocabulary + 3 * signed(remainder(hashes[i], buckets, inverted))
         homes[i] = home
-        keys[i] = _key(cells, home)
+        prefetch(cells, home)
     for i in range(filled):
-        if keys[i] == hashes[i]:
+        found = _key(cells, homes[i])
+        if found == hashes[i]:
             ids[count + i] = cells[homes[i] + 2]
-        elif keys[i] == 0:
+        elif found == 0:
             ids[count + i] = 0
         else:
             ids[count + i] = find_word(cells, layout, hashes[i])
 
 
-@kernel
-def _probe(
-    cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, home: int, first: np.uint64, key: np.uint64
-) -> int:
-    """Return the cell after the key of the entry that holds `key`, or -1; `first` is the key found at `home`."""
-    found = first
+@helper
+def _probe(cells: npt.NDArray[np.uint32], base: int, buckets: int, width: int, home: int, key: np.uint64) -> int:
+    """Return the cell after the key of the entry that holds `key`, or -1; the search begins at `home`."""
     at = home
+    found = _key(cells, at)
     end = base + buckets * width
     while found != key:
         if found == 0:
@@ -204,7 +203,6 @@ def score_ids(
     backoffs = np.zeros((size, max(order - 1, 1)), np.float32)
     active = np.zeros(size, np.int64)
     homes = np.zeros(size, np.int64)
-    keys = np.zeros(size, np.uint64)
 
     sentence = 0
     position = -1  # -1 is <s>, the length of the sentence </s>
@@ -254,17 +252,18 @@ def score_ids(
                     active[kept] = i
                     kept += 1
             modulus = np.uint64(buckets)
+            inverted = inverse(modulus)
             for a in range(kept):
                 i = active[a]
                 node = extend_hash(nodes[i], words[i - n + 1])
                 nodes[i] = node
-                home = base + width * signed(node % modulus)
+                home = base + width * signed(remainder(node, modulus, inverted))
                 homes[a] = home
-                keys[a] = _key(cells, home)
+                prefetch(cells, home)
             alive = 0
             for a in range(kept):
                 i = active[a]
-                at = _probe(cells, base, buckets, width, homes[a], keys[a], nodes[i])
+                at = _probe(cells, base, buckets, width, homes[a], nodes[i])
                 if at < 0:
                     continue
                 probs[i] = -abs(floats[at])

@@ -3,13 +3,13 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import lean_kernel
 from tamis.scorers.kernels.word_hash import word_hash
 
 __all__ = ["enter_keys", "enter_words"]
 
 
-@kernel
+@lean_kernel
 def enter_words(
     data: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.int64],
@@ -35,7 +35,7 @@ def enter_words(
     return -1
 
 
-@kernel
+@lean_kernel
 def enter_keys(
     some_keys: npt.NDArray[np.uint64],
     some_values: npt.NDArray[np.int64],

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.scorers.kernels.characters import decode
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, lean_kernel
 from tamis.scorers.kernels.whitespace import whitespace_length
 from tamis.scorers.kernels.word_hash import signed
 
@@ -20,20 +20,20 @@ SLOW = 8
 """Class bit: a mark whose place after decomposition depends on its neighbours; its text takes the slow path."""
 
 
-@kernel
+@helper
 def _row(pages: npt.NDArray[np.int32], point: int) -> int:
     """Return the row of a code point in the tables, or -1 where they leave it as it is."""
     page = pages[point >> 8]
     return -1 if page < 0 else (signed(page) << 8) | (point & 255)
 
 
-@kernel
+@helper
 def _point(data: npt.NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
     first = data[at]
     return (signed(first), 1) if first < 0x80 else decode(data, at, end)
 
 
-@kernel
+@helper
 def _before(data: npt.NDArray[np.uint8], position: int, start: int) -> int:
     """Return where the code point that ends before `position` starts."""
     position -= 1
@@ -42,7 +42,7 @@ def _before(data: npt.NDArray[np.uint8], position: int, start: int) -> int:
     return position
 
 
-@kernel
+@helper
 def _ends_word(
     data: npt.NDArray[np.uint8],
     pages: npt.NDArray[np.int32],
@@ -74,7 +74,7 @@ def _ends_word(
     return True
 
 
-@kernel
+@lean_kernel
 def map_texts(
     data: npt.NDArray[np.uint8],
     starts: npt.NDArray[np.int64],

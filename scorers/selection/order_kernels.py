@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import lean_kernel
 
 __all__ = ["at_most", "match_intervals", "order_words", "tally"]
 
 
-@kernel
+@lean_kernel
 def order_words(
     values: npt.NDArray[np.float64], bits: npt.NDArray[np.uint64], reverse: bool, out: npt.NDArray[np.uint64]
 ) -> int:
@@ -23,7 +23,7 @@ def order_words(
     return -1
 
 
-@kernel
+@lean_kernel
 def match_intervals(
     words: npt.NDArray[np.uint64],
     codes: npt.NDArray[np.int64],
@@ -52,7 +52,7 @@ def match_intervals(
                 break
 
 
-@kernel
+@lean_kernel
 def tally(
     keys: npt.NDArray[np.int64],
     base: int,
@@ -72,7 +72,7 @@ def tally(
         highest[at] = max(highest[at], words[i])
 
 
-@kernel
+@lean_kernel
 def at_most(words: npt.NDArray[np.uint64], limit: npt.NDArray[np.uint64], out: npt.NDArray[np.bool_]) -> None:
     """Say for each row of words whether it is lexicographically at most `limit`."""
     for row in range(len(words)):

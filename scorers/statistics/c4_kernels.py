@@ -17,7 +17,7 @@ from tamis.scorers.kernels.characters import (
     integer,
     without_space,
 )
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 from tamis.scorers.statistics.english_words_kernels import CHARS, EVERY, EnglishRules, new_chunk, new_words, split_words
 
 __all__ = [
@@ -35,6 +35,12 @@ __all__ = [
 C4_LOREM, C4_CURLY = 1, 2
 _JAVASCRIPT, _POLICY = 4, 8
 _ELLIPSIS = 0x2026
+
+_FIRST, _SECOND = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
+"""Bits of the phrases whose first and whose second letter a byte is, in either case."""
+for _bit, _start in enumerate((b"ja", b"lo", b"te", b"pr", b"co", b"us")):
+    for _table, _letter in zip((_FIRST, _SECOND), _start, strict=True):
+        _table[[_letter, _letter & ~0x20]] |= 1 << _bit
 
 
 class C4Options(NamedTuple):
@@ -77,7 +83,7 @@ class C4Lines(NamedTuple):
     first: npt.NDArray[np.int64]
 
 
-@kernel
+@helper
 def _begins(data: npt.NDArray[np.uint8], at: int, end: int, phrase: bytes) -> bool:
     """Tell whether the lower case of `data[at:end]` begins with `phrase` (a Kelvin sign gives a k)."""
     for letter in phrase:
@@ -95,29 +101,26 @@ def _begins(data: npt.NDArray[np.uint8], at: int, end: int, phrase: bytes) -> bo
     return True
 
 
-@kernel
+@helper
 def _phrases(data: npt.NDArray[np.uint8], at: int, end: int) -> int:
     """Return which of C4's phrases are in `data[at:end]`, as bits."""
     found = 0
     for i in range(at, end - 9):
-        first, second = data[i] | 0x20, data[i + 1] | 0x20
+        # The phrases that begin with a byte and those that go on with the next: hardly ever is one left.
+        if not _FIRST[data[i]] & _SECOND[data[i + 1]]:
+            continue
+        first = data[i] | 0x20
         if first == 0x6A:
-            if second == 0x61 and _begins(data, i, end, b"javascript"):
+            if _begins(data, i, end, b"javascript"):
                 found |= _JAVASCRIPT
         elif first == 0x6C:
-            if second == 0x6F and _begins(data, i, end, b"lorem ipsum"):
+            if _begins(data, i, end, b"lorem ipsum"):
                 found |= C4_LOREM
-        elif first == 0x74:
-            if second == 0x65 and _begins(data, i, end, b"terms of use"):
-                found |= _POLICY
-        elif first == 0x70:
-            if second == 0x72 and _begins(data, i, end, b"privacy policy"):
-                found |= _POLICY
-        elif first == 0x63:
-            if second == 0x6F and _begins(data, i, end, b"cookie policy"):
-                found |= _POLICY
-        elif (first == 0x75 and second == 0x73) and (
-            _begins(data, i, end, b"uses cookies")
+        elif (
+            _begins(data, i, end, b"terms of use")
+            or _begins(data, i, end, b"privacy policy")
+            or _begins(data, i, end, b"cookie policy")
+            or _begins(data, i, end, b"uses cookies")
             or _begins(data, i, end, b"use of cookies")
             or _begins(data, i, end, b"use cookies")
         ):
@@ -125,7 +128,7 @@ def _phrases(data: npt.NDArray[np.uint8], at: int, end: int) -> int:
     return found
 
 
-@kernel
+@lean_kernel
 def page_phrases(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], out: npt.NDArray[np.float64]) -> None:
     """Write how often each text has "lorem ipsum", in any case, and how often "{", to `out`, (2, n)."""
     for text in range(len(offsets) - 1):
@@ -141,7 +144,7 @@ def page_phrases(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], ou
         out[1, text] = curly
 
 
-@kernel
+@helper
 def _citation(data: npt.NDArray[np.uint8], at: int, end: int, table: npt.NDArray[np.uint32]) -> int:
     """Return the bytes of the citation mark at `data[at]`, a "[": [1], [edit] or [citation needed]."""
     i = at + 1
@@ -168,7 +171,7 @@ def _citation(data: npt.NDArray[np.uint8], at: int, end: int, table: npt.NDArray
     return 0
 
 
-@kernel
+@helper
 def _ends_sentence(data: npt.NDArray[np.uint8], start: int, end: int, options: C4Options) -> bool:
     """Tell whether a line ends as a sentence does."""
     if end == start:
@@ -183,7 +186,7 @@ def _ends_sentence(data: npt.NDArray[np.uint8], start: int, end: int, options: C
     return bool(end - start > 2 and last == 0x9D and data[end - 2] == 0x80 and data[end - 3] == 0xE2)
 
 
-@kernel
+@helper
 def _count_chars(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
     chars = 0
     for i in range(start, end):
@@ -191,7 +194,7 @@ def _count_chars(data: npt.NDArray[np.uint8], start: int, end: int) -> int:
     return chars
 
 
-@kernel
+@helper
 def _clean_line(
     data: npt.NDArray[np.uint8],
     at: int,
@@ -316,13 +319,14 @@ def stripped(
     size = 0
     for text in range(len(offsets) - 1):
         start, end = without_space(data, offsets[text], offsets[text + 1], table)
-        out[size : size + end - start] = data[start:end]
+        for at in range(start, end):
+            out[size + at - start] = data[at]
         size += end - start
         out_offsets[text + 1] = size
     return out[:size], out_offsets
 
 
-@kernel
+@lean_kernel
 def sentences(lines: C4Lines, table: npt.NDArray[np.uint32], out: npt.NDArray[np.float64]) -> None:
     """Write the number of sentences in each text's lines to `out`, (n,).
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.scorers.kernels.characters import ALPHA, BREAK, SPACE, SYMBOL, TERMINAL, decode, integer, without_space
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel
 from tamis.scorers.statistics.english_words_kernels import (
     CHARS,
     ENDS,
@@ -35,10 +35,10 @@ DATATROVE_LINE_ROWS = 14
 DATATROVE_WORD_ROWS = 14
 
 _WINDOW = 16
+_FIRST_ORDER = 5
 _POWERS = 1024
 _SHORT_LINE = 30
 _BASE = np.uint64(0x9E3779B97F4A7C15)
-_BASE_TO_WINDOW = np.uint64(pow(0x9E3779B97F4A7C15, _WINDOW, 1 << 64))
 _HASH, _HYPHEN, _DOT, _BULLET, _ELLIPSIS = 0x23, 0x2D, 0x2E, 0x2022, 0x2026
 
 
@@ -56,7 +56,7 @@ class GivenWords(NamedTuple):
     words: npt.NDArray[np.int64]
 
 
-@kernel
+@helper
 def _repeats_after_first(
     keys: npt.NDArray[np.uint64], chars: npt.NDArray[np.int64], size: int, repeats: Repeats
 ) -> tuple[int, int]:
@@ -71,7 +71,7 @@ def _repeats_after_first(
     return many, total
 
 
-@kernel
+@helper
 def _paragraphs(
     data: npt.NDArray[np.uint8],
     at: int,
@@ -227,7 +227,7 @@ def datatrove_lines(
         out[13, text] = feeds
 
 
-@kernel
+@helper
 def _same_bytes(data: npt.NDArray[np.uint8], first: int, second: int, length: int) -> bool:
     same = 0
     while same < length and data[first + same] == data[second + same]:
@@ -235,7 +235,16 @@ def _same_bytes(data: npt.NDArray[np.uint8], first: int, second: int, length: in
     return same == length
 
 
-@kernel
+@helper
+def _eight_bytes(data: npt.NDArray[np.uint8], at: int) -> np.uint64:
+    """Return eight bytes as one number, which the compiler makes one load of."""
+    number = np.uint64(0)
+    for i in range(8):
+        number |= np.uint64(data[at + i]) << np.uint64(8 * i)
+    return number
+
+
+@helper
 def _mark_windows(
     buffer: npt.NDArray[np.uint8],
     words: npt.NDArray[np.int64],
@@ -248,23 +257,34 @@ def _mark_windows(
     Longer runs of words can only be equal as joined strings where these are.
     """
     size = words[ENDS, count - 1]
-    key = np.uint64(0)
-    front = back = 0  # the window of which `key` is the polynomial
+    start = 0
     for i in range(count):
-        start = words[ENDS, i - 1] if i else 0
-        while front < min(start + _WINDOW, size):
-            key = key * _BASE + np.uint64(buffer[front]) + np.uint64(1)
-            front += 1
-            if front - back > _WINDOW:
-                key -= (np.uint64(buffer[back]) + np.uint64(1)) * _BASE_TO_WINDOW
-                back += 1
-        repeats.keys[i] = key if front - start == _WINDOW else np.uint64(0)
+        key = np.uint64(0)
+        if start + _WINDOW <= size:
+            key = (_eight_bytes(buffer, start) * _BASE + _eight_bytes(buffer, start + 8)) * _BASE
+        repeats.keys[i] = key
+        start = words[ENDS, i]
     intern(repeats.keys, count, repeats)
     for i in range(count):
         marks[i] = repeats.counts[repeats.ids[i]] > 1
 
 
-@kernel
+@helper
+def _prefix_sums(
+    buffer: npt.NDArray[np.uint8], words: npt.NDArray[np.int64], count: int, sums: npt.NDArray[np.uint64]
+) -> None:
+    """Write the polynomial of the bytes before each word, and of all."""
+    at = 0
+    sums[0] = np.uint64(0)
+    for i in range(count):
+        total = sums[i]
+        while at < words[ENDS, i]:
+            total = total * _BASE + np.uint64(buffer[at]) + np.uint64(1)
+            at += 1
+        sums[i + 1] = total
+
+
+@helper
 def _power(exponent: int, powers: npt.NDArray[np.uint64]) -> np.uint64:
     """Return the base of the polynomial to the power of `exponent`, from the table where it has it."""
     power = np.uint64(1)
@@ -274,7 +294,7 @@ def _power(exponent: int, powers: npt.NDArray[np.uint64]) -> np.uint64:
     return np.uint64(power * powers[exponent])
 
 
-@kernel
+@helper
 def _greedy_repeats(
     buffer: npt.NDArray[np.uint8],
     words: npt.NDArray[np.int64],
@@ -335,7 +355,7 @@ def _greedy_repeats(
     return repeated
 
 
-@kernel
+@helper
 def _ngrams(
     buffer: npt.NDArray[np.uint8],
     words: npt.NDArray[np.int64],
@@ -362,19 +382,11 @@ def _ngrams(
         if count >= order:
             out[3 + order, text] = (chars[first + order] - chars[first] + order - 1) * times
     _mark_windows(buffer, words, count, repeats, marks)
-    at = 0
-    sums[0] = np.uint64(0)
-    for i in range(count):
-        total = sums[i]
-        while at < words[ENDS, i]:
-            total = total * _BASE + np.uint64(buffer[at]) + np.uint64(1)
-            at += 1
-        sums[i + 1] = total
     candidates, keys, slots = repeats.candidates, repeats.keys, repeats.slots
     size = count
     for i in range(count):
         candidates[i] = i
-    for order in range(5, 11):
+    for order in range(_FIRST_ORDER, 11):
         kept = 0  # longer n-grams are fewer of those that can be repeated
         for c in range(size):
             i = integer(candidates[c])
@@ -385,12 +397,16 @@ def _ngrams(
                 candidates[kept] = i
                 kept += 1
         size = kept
+        if size < 2:  # nor are there longer ones
+            break
+        if order == _FIRST_ORDER:
+            _prefix_sums(buffer, words, count, sums)
         out[3 + order, text] = _greedy_repeats(
             buffer, words, chars, sums, powers, order, candidates[:size], keys, slots
         )
 
 
-@kernel
+@helper
 def _given(
     given: GivenWords,
     text: int,

@@ -28,7 +28,7 @@ from tamis.scorers.kernels.characters import (
     decode,
     integer,
 )
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 from tamis.scorers.statistics.repetition_kernels import FNV_BASIS, FNV_PRIME
 
 __all__ = [
@@ -117,13 +117,13 @@ def new_words(size: int) -> npt.NDArray[np.int64]:
     return np.empty((4, size), np.int64)
 
 
-@kernel
+@lean_kernel
 def exception_filter(first: int, last: int, length: int) -> int:
     """Return the place in the filter for exceptions and units with such ends and such a length."""
     return (first * 37 + last * 1031 + length * 389) & (FILTER_SIZE - 1)
 
 
-@kernel
+@lean_kernel
 def exception_slot(chunk: npt.NDArray[np.int64], start: int, end: int, slots: int) -> int:
     """Return where among `slots`, a power of two, the search for a part of the chunk begins."""
     key = np.uint64(end - start)
@@ -132,7 +132,7 @@ def exception_slot(chunk: npt.NDArray[np.int64], start: int, end: int, slots: in
     return integer(key >> np.uint64(40)) & (slots - 1)
 
 
-@kernel
+@helper
 def _maybe(chunk: npt.NDArray[np.int64], start: int, end: int, seen: npt.NDArray[np.uint8]) -> bool:
     """Tell whether a part of the chunk may be an exception or unit; so small that it is inlined."""
     length = end - start
@@ -141,7 +141,7 @@ def _maybe(chunk: npt.NDArray[np.int64], start: int, end: int, seen: npt.NDArray
     return bool(seen[exception_filter(chunk[POINTS, start], chunk[POINTS, end - 1], length)])
 
 
-@kernel
+@helper
 def _find(
     chunk: npt.NDArray[np.int64],
     start: int,
@@ -166,7 +166,7 @@ def _find(
     return -1
 
 
-@kernel
+@helper
 def _exception(
     chunk: npt.NDArray[np.int64],
     start: int,
@@ -182,12 +182,12 @@ def _exception(
     return row if row >= 0 and rows[row, WORDS] else -1
 
 
-@kernel
+@helper
 def _is_digit(point: int) -> bool:
     return 48 <= point <= 57
 
 
-@kernel
+@helper
 def _prefix(chunk: npt.NDArray[np.int64], start: int, end: int) -> int:
     """Return the length of the prefix of the chunk's characters from `start` to `end`, 0 if there is none."""
     if chunk[CLASSES, start] & EN_PREFIX:
@@ -208,7 +208,7 @@ def _prefix(chunk: npt.NDArray[np.int64], start: int, end: int) -> int:
     return 0
 
 
-@kernel
+@helper
 def _suffix(
     chunk: npt.NDArray[np.int64],
     start: int,
@@ -267,7 +267,7 @@ def _suffix(
     return length
 
 
-@kernel
+@helper
 def _infix(chunk: npt.NDArray[np.int64], at: int, start: int, end: int) -> int:
     """Return the length of the infix at `at` in a part of the chunk, 0 if there is none."""
     point, kind = chunk[POINTS, at], chunk[CLASSES, at]
@@ -312,12 +312,12 @@ def _infix(chunk: npt.NDArray[np.int64], at: int, start: int, end: int) -> int:
     return 0
 
 
-@kernel
+@helper
 def _is_host_letter(point: int) -> bool:
     return 48 <= point <= 57 or 65 <= point <= 90 or 97 <= point <= 122 or 0xA1 <= point <= 0xFFFF
 
 
-@kernel
+@helper
 def _url_tail(chunk: npt.NDArray[np.int64], at: int, end: int) -> bool:
     """Tell whether a port, a path, both or nothing stands between a host and the end."""
     if at < end and chunk[POINTS, at] == _COLON:
@@ -330,7 +330,7 @@ def _url_tail(chunk: npt.NDArray[np.int64], at: int, end: int) -> bool:
     return bool(at == end or chunk[POINTS, at] == _SLASH or chunk[POINTS, at] == 0x3F or chunk[POINTS, at] == 0x23)
 
 
-@kernel
+@helper
 def _is_ip_host(chunk: npt.NDArray[np.int64], at: int, end: int) -> bool:
     """Tell whether a part of the chunk is a public IPv4 address with an optional port and path."""
     first = second = 0
@@ -364,7 +364,7 @@ def _is_ip_host(chunk: npt.NDArray[np.int64], at: int, end: int) -> bool:
     return _url_tail(chunk, at, end)
 
 
-@kernel
+@helper
 def _is_named_host(chunk: npt.NDArray[np.int64], at: int, end: int) -> bool:
     """Tell whether a domain name with an optional port and path is all there is from `at` to `end`."""
     labels = 0
@@ -395,7 +395,7 @@ def _is_named_host(chunk: npt.NDArray[np.int64], at: int, end: int) -> bool:
         return 2 <= stop - at <= 63 and _url_tail(chunk, stop, end)
 
 
-@kernel
+@helper
 def _is_url(chunk: npt.NDArray[np.int64], start: int, end: int) -> bool:
     """Tell whether the chunk's characters are a web or mail address."""
     if _is_ip_host(chunk, start, end) or _is_named_host(chunk, start, end):
@@ -424,7 +424,7 @@ def _is_url(chunk: npt.NDArray[np.int64], start: int, end: int) -> bool:
     return False
 
 
-@kernel
+@helper
 def _split_core(chunk: npt.NDArray[np.int64], start: int, end: int, cuts: int) -> int:
     """Split what affixes have left at its infixes; append ends of words to the cuts, return their number.
 
@@ -458,7 +458,7 @@ def _split_core(chunk: npt.NDArray[np.int64], start: int, end: int, cuts: int) -
     return cuts
 
 
-@kernel
+@lean_kernel
 def split_chunk(
     chunk: npt.NDArray[np.int64],
     size: int,
@@ -517,7 +517,7 @@ def split_chunk(
     return cuts
 
 
-@kernel
+@helper
 def _next_span(
     chunk: npt.NDArray[np.int64],
     cuts: int,
@@ -592,7 +592,7 @@ def _join_exceptions(
     return out
 
 
-@kernel
+@helper
 def _ascii_exception(
     data: npt.NDArray[np.uint8],
     start: int,
@@ -603,16 +603,20 @@ def _ascii_exception(
     chunk: npt.NDArray[np.int64],
 ) -> int:
     """Return the row of the exception that some ASCII characters are, -1 if they are none."""
-    if length > MAX_EXCEPTION:
-        return -1
-    if seen[exception_filter(integer(data[start]), integer(data[start + length - 1]), length)] == 0:
-        return -1
     for i in range(length):
         chunk[POINTS, i] = data[start + i]
     return _exception(chunk, 0, length, seen, slots, rows)
 
 
-@kernel
+@helper
+def _maybe_ascii(data: npt.NDArray[np.uint8], start: int, length: int, seen: npt.NDArray[np.uint8]) -> bool:
+    """Tell whether some ASCII characters may be an exception; so small that it is inlined."""
+    if length <= 0 or length > MAX_EXCEPTION:
+        return False
+    return bool(seen[exception_filter(integer(data[start]), integer(data[start + length - 1]), length)])
+
+
+@helper
 def _comes_off(data: npt.NDArray[np.uint8], start: int, at: int, end: int, table: npt.NDArray[np.uint32]) -> bool:
     """Tell whether the mark at `at`, after plain ASCII characters, ends its chunk and is a suffix."""
     mark = data[at]
@@ -624,7 +628,7 @@ def _comes_off(data: npt.NDArray[np.uint8], start: int, at: int, end: int, table
     return bool(last & EN_STOP_AFTER or (at - start > 1 and last & EN_UPPER and table[data[at - 2]] & EN_UPPER))
 
 
-@kernel
+@helper
 def _skip_space(data: npt.NDArray[np.uint8], at: int, end: int, table: npt.NDArray[np.uint32]) -> int:
     while at < end:
         byte = data[at]
@@ -638,7 +642,7 @@ def _skip_space(data: npt.NDArray[np.uint8], at: int, end: int, table: npt.NDArr
     return at
 
 
-@kernel
+@helper
 def _add_space(words: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64], count: int, size: int) -> int:
     words[ENDS, count] = size
     words[CHARS, count] = 1
@@ -648,7 +652,7 @@ def _add_space(words: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64], cou
     return count + 1
 
 
-@kernel
+@lean_kernel
 def split_words(
     data: npt.NDArray[np.uint8],
     at: int,
@@ -707,8 +711,12 @@ def split_words(
         # points.
         marked = not ended and length > 0 and _comes_off(data, start, at, end, table)
         if ended or marked:
-            row = _ascii_exception(data, start, length, seen, slots, rows, chunk) if length else -1
-            if marked and (row >= 0 or _ascii_exception(data, start, length + 1, seen, slots, rows, chunk) >= 0):
+            row = -1
+            if _maybe_ascii(data, start, length, seen):
+                row = _ascii_exception(data, start, length, seen, slots, rows, chunk)
+            if marked and row < 0 and _maybe_ascii(data, start, length + 1, seen):
+                row = _ascii_exception(data, start, length + 1, seen, slots, rows, chunk)
+            if marked and row >= 0:
                 marked = False
             elif row >= 0:
                 for i in range(length):
@@ -778,7 +786,7 @@ def split_words(
     return count
 
 
-@kernel
+@helper
 def _emit(
     data: npt.NDArray[np.uint8],
     at: int,

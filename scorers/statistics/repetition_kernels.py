@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.scorers.kernels.characters import integer
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel
 
 __all__ = [
     "FNV_BASIS",
@@ -64,7 +64,7 @@ def new_repeats(size: int) -> Repeats:
     )
 
 
-@kernel
+@helper
 def intern(keys: npt.NDArray[np.uint64], size: int, repeats: Repeats) -> int:
     """Set `ids` and `counts` for the first `size` keys; return how many different ones there are."""
     capacity = 16
@@ -94,7 +94,7 @@ def intern(keys: npt.NDArray[np.uint64], size: int, repeats: Repeats) -> int:
     return different
 
 
-@kernel
+@helper
 def repeated_words(keys: npt.NDArray[np.uint64], size: int, repeats: Repeats) -> int:
     """Find the words that occur more than once, order 1; return at how many positions they stand."""
     intern(keys, size, repeats)
@@ -109,7 +109,7 @@ def repeated_words(keys: npt.NDArray[np.uint64], size: int, repeats: Repeats) ->
     return found
 
 
-@kernel
+@helper
 def next_order(found: int, repeats: Repeats) -> int:
     """Go from the repeated n-grams of one order to the next; return at how many positions they stand.
 
@@ -135,7 +135,7 @@ def next_order(found: int, repeats: Repeats) -> int:
     return found
 
 
-@kernel
+@helper
 def top_ngram(found: int, order: int, chars: npt.NDArray[np.int64], repeats: Repeats, longest: bool) -> tuple[int, int]:
     """Return where the most frequent repeated n-gram is first, and how often it is; (-1, 0) if none.
 
@@ -158,7 +158,7 @@ def top_ngram(found: int, order: int, chars: npt.NDArray[np.int64], repeats: Rep
     return best, best_times
 
 
-@kernel
+@helper
 def covered_chars(found: int, order: int, chars: npt.NDArray[np.int64], repeats: Repeats, group: int) -> int:
     """Return the characters of all words that stand in a repeated n-gram, each word counted once.
 

@@ -19,7 +19,7 @@ from tamis.scorers.kernels.characters import (
     decode,
     integer,
 )
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel
 from tamis.scorers.statistics.repetition_kernels import (
     FNV_BASIS,
     FNV_PRIME,
@@ -43,7 +43,7 @@ _SHORT_LINE = 30
 _HASH, _DOT, _ELLIPSIS = 0x23, 0x2E, 0x2026
 
 
-@kernel
+@helper
 def stop_word_bit(data: npt.NDArray[np.uint8], start: int, end: int, fold: int) -> int:
     """Return the bit of the stop word (the, be, to, of, and, that, have, with) that it is, 0 if none.
 
@@ -53,20 +53,20 @@ def stop_word_bit(data: npt.NDArray[np.uint8], start: int, end: int, fold: int) 
         end: where it ends.
         fold: 0x20 to take ASCII capitals for small letters, 0 to tell them apart.
     """
+    # Without branches: which of a text's words are that short isn't to be foretold.
     length = end - start
-    if length < 2 or length > 4:
-        return 0
+    last = len(data) - 1
     word = 0
-    for i in range(start, end):
-        word = word << 8 | (integer(data[i]) | fold)
-    if length == 2:
-        return 2 if word == 0x6265 else 4 if word == 0x746F else 8 if word == 0x6F66 else 0
-    if length == 3:
-        return 1 if word == 0x746865 else 16 if word == 0x616E64 else 0
-    return 32 if word == 0x74686174 else 64 if word == 0x68617665 else 128 if word == 0x77697468 else 0
+    for i in range(4):
+        word = word << 8 | (integer(data[min(start + i, last)]) | fold)
+    fits = 2 <= length <= 4
+    word = word >> (8 * (4 - length) if fits else 32) | (length if fits else 0) << 32
+    bits = integer(word == 0x3_00746865) | integer(word == 0x2_00006265) << 1 | integer(word == 0x2_0000746F) << 2
+    bits |= integer(word == 0x2_00006F66) << 3 | integer(word == 0x3_00616E64) << 4 | integer(word == 0x4_74686174) << 5
+    return bits | integer(word == 0x4_68617665) << 6 | integer(word == 0x4_77697468) << 7
 
 
-@kernel
+@helper
 def count_ones(value: int) -> int:
     """Return how many bits of `value` are set."""
     count = 0
@@ -76,7 +76,7 @@ def count_ones(value: int) -> int:
     return count
 
 
-@kernel
+@helper
 def _repeated_share(
     keys: npt.NDArray[np.uint64], chars: npt.NDArray[np.int64], size: int, repeats: Repeats
 ) -> tuple[float, float]:
@@ -92,7 +92,7 @@ def _repeated_share(
     return many / size, repeated / total
 
 
-@kernel
+@helper
 def _repeated_ngrams(
     words: npt.NDArray[np.uint64],
     chars: npt.NDArray[np.int64],

@@ -155,6 +155,7 @@ class TextStatistics:
         table = character_classes()
         variant: C4Variant = "datatrove" if family == "datatrove_c4" else "datatrove_fineweb"
         lines = c4_lines(buffer.data, buffer.offsets, table, _c4_options(variant))
+        lines = lines._replace(data=_frozen(lines.data))
         if self._spacy is None:
             sentences = np.empty(len(buffer))
             english_sentences(lines, table, english_rules(), sentences)

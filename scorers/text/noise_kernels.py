@@ -3,14 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 from tamis.scorers.kernels.portable_log import log1m, natural_log
 from tamis.scorers.kernels.splitmix import mix64
 
 __all__ = ["gumbels", "hashes", "parse_hex", "uniforms"]
 
 
-@kernel
+@helper
 def _uniform(digest: np.uint64) -> float:
     """Return (digest + 1/2) / 2^64, at most 1 - 2^-53: never 0 and never 1."""
     return min((np.float64(digest) + 0.5) * 2.0**-64, 1.0 - 2.0**-53)
@@ -45,7 +45,7 @@ def gumbels(digests: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
     return out
 
 
-@kernel
+@lean_kernel
 def parse_hex(text: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], out: npt.NDArray[np.uint64]) -> int:
     """Read 32 hex digits a row into two words; return the first row that isn't 32 hex digits, or -1."""
     for row in range(len(offsets) - 1):
