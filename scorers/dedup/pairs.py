@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tamis.schemas.errors import DataError
 from tamis.scorers.dedup.bands import BandRows
 from tamis.scorers.dedup.pairs_kernels import agreements, bucket_pairs, intersections
+from tamis.scorers.dedup.shared_keys import rows_of_shared_keys
 from tamis.scorers.dedup.shingles import ShingleSets
 
 __all__ = [
@@ -95,13 +96,10 @@ def candidate_pairs(rows: BandRows, *, every: bool, neighbours: int = NEIGHBOURS
     if neighbours < 1:
         msg = f"each text of a bucket is compared with at least one neighbour, not {neighbours}"
         raise DataError(msg)
-    order = np.lexsort((rows.documents, rows.digests, rows.keys))
-    keys, documents, digests = rows.keys[order], rows.documents[order], rows.digests[order]
-    # rows alone in their bucket, nearly all of them, go before the kernel looks
-    shared = np.zeros(len(keys), np.bool_)
-    np.equal(keys[1:], keys[:-1], out=shared[1:])
-    shared[:-1] |= shared[1:].copy()
-    keys, documents, digests = keys[shared], documents[shared], digests[shared]
+    shared = rows_of_shared_keys(rows.keys)
+    keys, documents, digests = (column[shared] for column in rows)
+    order = np.lexsort((documents, digests, keys))
+    keys, documents, digests = keys[order], documents[order], digests[order]
     nothing = np.empty((0, 2), np.uint64)
     bound = neighbours if every else 0
     n_equal, n_pairs, left_out = bucket_pairs(keys, digests, documents, bound, nothing, nothing)
