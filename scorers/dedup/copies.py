@@ -3,6 +3,7 @@
 Canonical order is by document id, then by place in the document; so it knows no shards.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from tamis.schemas.errors import DataError
 from tamis.scorers.dedup.bands import partition_of
 from tamis.scorers.dedup.shared_keys import rows_of_shared_keys
 
-__all__ = ["Copies", "CopyRows", "compare_copies"]
+__all__ = ["Copies", "CopyRows", "compare_copies", "copies_by_shard"]
 
 
 class CopyRows(NamedTuple):
@@ -98,3 +99,37 @@ def compare_copies(rows: CopyRows, documents: npt.NDArray[np.uint64], ids: npt.N
     distinct = np.bincount(group[pairs][new], minlength=len(begins))
     back = np.argsort(order)
     return Copies(order[back], first[back], np.repeat(sizes, sizes)[back], np.repeat(distinct, sizes)[back])
+
+
+def copies_by_shard(
+    rows: Sequence[CopyRows], ids: Sequence[npt.NDArray[np.uint64]], partitions: int = 1
+) -> list[Copies]:
+    """Compare the rows of shards in memory, a partition at a time; return each shard's copies, by its rows.
+
+    Args:
+        rows: the shards' rows, with the numbers `shard << 32 | row`.
+        ids: the ids of each shard's documents, uint64 (documents, 2).
+        partitions: parts of the hash space.
+    """
+    numbers = [np.uint64(i << 32) + np.arange(len(one), dtype=np.uint64) for i, one in enumerate(ids)]
+    documents = np.concatenate([np.zeros(0, np.uint64), *numbers])
+    names = np.concatenate([np.zeros((0, 2), np.uint64), *ids])
+    owned = [partition_of(one.keys, partitions) for one in rows]
+    found: list[list[Copies]] = [[] for _ in rows]
+    for part in range(partitions):
+        chosen = [np.flatnonzero(owner == part) for owner in owned]
+        mine = CopyRows.concatenate([one.take(at) for one, at in zip(rows, chosen, strict=True)])
+        copies = compare_copies(mine, documents, names)
+        edges = np.cumsum([0, *map(len, chosen)])
+        bounds = np.searchsorted(copies.rows, edges)
+        for i, at in enumerate(chosen):
+            of = slice(bounds[i], bounds[i + 1])
+            back = at[copies.rows[of] - edges[i]]
+            found[i].append(Copies(back, copies.first[of], copies.counts[of], copies.documents[of]))
+    return [_in_order(parts) for parts in found]
+
+
+def _in_order(parts: list[Copies]) -> Copies:
+    whole = Copies(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    order = np.argsort(whole.rows)
+    return Copies(whole.rows[order], whole.first[order], whole.counts[order], whole.documents[order])

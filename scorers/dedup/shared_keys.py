@@ -1,4 +1,4 @@
-"""Passes over keys that nothing else has, before anything is sorted: nearly all of them, in one pass over a small table."""
+"""Passes over keys that nothing else has, nearly all of them, before anything is sorted."""
 
 import numpy as np
 import numpy.typing as npt

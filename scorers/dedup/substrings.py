@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.dedup.bands import partition_of
-from tamis.scorers.dedup.copies import Copies, CopyRows, compare_copies
+from tamis.scorers.dedup.copies import Copies, CopyRows, copies_by_shard
 from tamis.scorers.dedup.cuts import Cuts
 from tamis.scorers.dedup.near_duplicates import Shard, document_numbers
 from tamis.scorers.dedup.shared_keys import rows_of_shared_keys
@@ -158,25 +158,5 @@ class RepeatedSubstrings:
         known = np.concatenate([np.zeros(0, np.uint64), *repeated])
         windows = [self.windows(shard.texts, found[i], known, i) for i, shard in enumerate(shards)]
         ids = [id_words(shard.ids) for shard in shards]
-        numbers = np.concatenate(
-            [np.zeros(0, np.uint64), *(document_numbers(i, len(one)) for i, one in enumerate(ids))]
-        )
-        names = np.concatenate([np.zeros((0, 2), np.uint64), *ids])
-        mine: list[list[Copies]] = [[] for _ in shards]
-        owned = [partition_of(rows.keys, partitions) for rows in windows]
-        for part in range(partitions):
-            chosen = [np.flatnonzero(owner == part) for owner in owned]
-            rows = [one.take(at) for one, at in zip(windows, chosen, strict=True)]
-            copies = compare_copies(CopyRows.concatenate(rows), numbers, names)
-            edges = np.cumsum([0, *map(len, chosen)])
-            for i, at in enumerate(chosen):
-                of = (copies.rows >= edges[i]) & (copies.rows < edges[i + 1])
-                back = at[copies.rows[of] - edges[i]]
-                mine[i].append(Copies(back, copies.first[of], copies.counts[of], copies.documents[of]))
-        return [self.spans(shard.texts, windows[i], _in_order(mine[i])) for i, shard in enumerate(shards)]
-
-
-def _in_order(parts: list[Copies]) -> Copies:
-    whole = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-    order = np.argsort(whole[0], kind="stable")
-    return Copies(*(column[order] for column in whole))
+        copies = copies_by_shard(windows, ids, partitions)
+        return [self.spans(shard.texts, windows[i], copies[i]) for i, shard in enumerate(shards)]
