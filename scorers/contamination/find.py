@@ -20,14 +20,16 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.contamination.index import ContaminationIndex
 from tamis.scorers.contamination.scan_kernels import find_grams, scan_documents
+from tamis.scorers.dedup.cuts import Cuts
 from tamis.scorers.dedup.words import folding_table
 from tamis.scorers.text.texts import TextBuffer, Texts, as_buffer
 
-__all__ = ["Aligned", "Hits", "NGrams", "gram_hits"]
+__all__ = ["Aligned", "Hits", "NGrams", "gram_hits", "hit_spans", "side_by_side"]
 
 _GAP = 1.0
 """Weight that a skipped word costs; a word that half of the items have weighs 0.7, a rare one 7."""
@@ -163,6 +165,48 @@ def gram_hits(
     owner = np.repeat(np.arange(count), sizes)
     begins = np.repeat(index.posting_bounds[rows[:, 1]] - np.cumsum(sizes) + sizes, sizes)
     return rows, np.stack([owner, begins + np.arange(len(owner))], axis=1)
+
+
+def hit_spans(hits: Hits) -> Cuts:
+    """Return the bytes of the documents that hits lie in, as spans to remove: those that overlap or touch are one."""
+    order = np.lexsort((hits.starts, hits.documents))
+    spans: list[list[int]] = []
+    for document, start, end in zip(
+        hits.documents[order].tolist(), hits.starts[order].tolist(), hits.ends[order].tolist(), strict=True
+    ):
+        if spans and spans[-1][0] == document and start <= spans[-1][2]:
+            spans[-1][2] = max(spans[-1][2], end)
+        else:
+            spans.append([document, start, end])
+    columns = np.array(spans, np.int64).reshape(-1, 3)
+    return Cuts(*(np.ascontiguousarray(columns[:, i]) for i in range(3)))
+
+
+def side_by_side(texts: "Texts | TextBuffer", index: ContaminationIndex, hits: Hits) -> pa.Table:
+    """Return a row for each hit: the document's row, the item, what counts, and both matches as they stand there.
+
+    Columns: `document` (int64), `item` (int64), `coverage` (float64), `whole` (bool), `document_match` and `item_match`
+    (strings).
+    """
+    documents, items = as_buffer(texts), as_buffer(index.items)
+
+    def cut(
+        buffer: TextBuffer, rows: npt.NDArray[np.int64], first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]
+    ) -> list[str]:
+        base = buffer.offsets[rows]
+        bounds = zip((base + first).tolist(), (base + last).tolist(), strict=True)
+        return [buffer.data[a:b].tobytes().decode(errors="replace") for a, b in bounds]
+
+    return pa.table(
+        {
+            "document": hits.documents,
+            "item": hits.items,
+            "coverage": hits.coverage,
+            "whole": hits.whole,
+            "document_match": pa.array(cut(documents, hits.documents, hits.starts, hits.ends), pa.large_string()),
+            "item_match": pa.array(cut(items, hits.items, hits.item_starts, hits.item_ends), pa.large_string()),
+        }
+    )
 
 
 class NGrams:

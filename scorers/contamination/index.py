@@ -1,8 +1,9 @@
 """The index of evaluation items: their words, how telling each word is, and where each n-gram of theirs stands.
 
-A word's weight is its inverse document frequency among the items, ln((items + 1) / (items with it + 1/2)). Where an
-n-gram stands in several items, or is common in the corpus, it is boilerplate (an instruction, a famous phrase): each of
-its words weighs at most half the n-gram's own inverse frequency. So a phrase that many items share counts little,
+A word's weight is its inverse document frequency among the items, ln((items + 1) / (items with it + 1/2)); fewer than a
+thousand items count as a sample of a thousand, so that the weights of a small set are of the same size. Where an
+n-gram stands in several items, or is common in the corpus, it is boilerplate (an instruction, a famous phrase): each
+of its words weighs at most half the n-gram's own inverse frequency. So a phrase that many items share counts little,
 though its words may be rare.
 
 All sets are exact, as sorted arrays of 64-bit hashes; files are memory-mapped.
@@ -32,6 +33,9 @@ SEED = 4
 
 _COMMON = 3
 """Items that share an n-gram from which on it counts as boilerplate."""
+
+_SAMPLE = 1000
+"""Items that fewer are taken for a sample of."""
 
 _LEAST_SHARE = 1e-3
 """Share of the corpus's documents with an n-gram from which on it counts as boilerplate."""
@@ -174,7 +178,7 @@ class ContaminationIndex:
         shared = np.bincount(pairs[:, 0], minlength=len(self.grams))
         most = np.full(len(self.grams), np.inf)
         boilerplate = shared >= _COMMON
-        most[boilerplate] = np.log((len(self) + 1) / (shared[boilerplate] + 0.5)) / 2
+        most[boilerplate] = _inverse_frequency(shared[boilerplate], len(self)) / 2
         if counts is not None and documents:
             common = counts > max(_COMMON, _LEAST_SHARE * documents)
             most[common] = np.minimum(most[common], np.log((documents + 1) / (counts[common] + 0.5)) / 2)
@@ -241,4 +245,11 @@ def _inverse_frequencies(
     distinct, codes = np.unique(words, return_inverse=True)
     pairs = np.unique(np.stack([codes, owners], axis=1), axis=0)
     counts = np.bincount(pairs[:, 0], minlength=len(distinct))
-    return np.asarray(np.log((items + 1) / (counts[codes] + 0.5)), np.float32)
+    return _inverse_frequency(counts, items)[codes].astype(np.float32)
+
+
+def _inverse_frequency(counts: npt.NDArray[np.int64], items: int) -> npt.NDArray[np.float64]:
+    """Return the inverse frequency of what so many items have; what one item alone has is rare in any set."""
+    of = max(items, _SAMPLE)
+    scaled = np.where(counts > 1, counts * (of / max(items, 1)), counts)
+    return np.asarray(np.log((of + 1) / (scaled + 0.5)), np.float64)

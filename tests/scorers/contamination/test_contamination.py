@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError, DataError, ModelError
 from tamis.scorers.contamination.decon import DeconScore, Item
-from tamis.scorers.contamination.find import Aligned, NGrams
+from tamis.scorers.contamination.find import Aligned, NGrams, hit_spans, side_by_side
 from tamis.scorers.contamination.index import ContaminationIndex
 from tests.scorers.dedup.shingle_twin import words
 
@@ -68,6 +68,29 @@ def test_planted_items_are_found_where_they_stand(kind):
             assert (first, last, item_first, item_last) == (start, end, 0, len(ITEMS[row]))
         if kind == "half":
             assert 0.4 <= coverage <= 0.75
+
+
+def test_spans_and_matches():
+    index = ContaminationIndex.build([*ITEMS, ITEMS[4] + " and more words here"])
+    text, start, end = planted(ITEMS[4], 1, "case")
+    texts = ["é " * 10, text]
+    hits = Aligned().find(texts, index)
+    assert set(hits.items.tolist()) == {4, len(ITEMS)}
+    cuts = hit_spans(hits)
+    assert tuples(cuts) == [(1, start, end)]
+    table = side_by_side(texts, index, hits).to_pylist()
+    assert table[0]["document_match"] == text.encode()[start:end].decode()
+    assert table[0]["item_match"] == ITEMS[4]
+    assert hit_spans(Aligned().find([], index)).texts.tolist() == []
+
+
+def test_a_small_set_of_items_is_found_too():
+    for count in (1, 2, 5):
+        items = ITEMS[:count]
+        index = ContaminationIndex.build(items)
+        text, _, _ = planted(items[-1], 3, "edit")
+        assert [hit[1] for hit in tuples(Aligned().find([text], index))] == [count - 1]
+        assert not tuples(Aligned().find([sentence(300)], index))
 
 
 def test_boilerplate_and_clean_documents_are_not_hit():
@@ -148,7 +171,8 @@ def test_equal_and_short_items():
     index = ContaminationIndex.build(["a b c d e", "A, B! c d e.", "a b c", ""])
     assert index.rows.tolist() == [0, 0, -1, -1]
     assert len(index) == 1
-    assert Aligned().left_out(index).tolist() == [0]
+    assert Aligned().left_out(index).tolist() == []
+    assert Aligned(short=40, long=50).left_out(index).tolist() == [0]
     empty = ContaminationIndex.build([])
     assert not tuples(Aligned().find(["some text is here"], empty))
 
