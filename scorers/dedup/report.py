@@ -53,8 +53,8 @@ def shares_by_source(removed: npt.NDArray[np.bool_], sources: Sequence[str]) -> 
 def share_notes(shares: Mapping[str, SourceShare], *, over: float = 0.5) -> list[str]:
     """Return a sentence for each source of which more than `over` would go."""
     return [
-        f"{removed} of {documents} documents of {source} are near-duplicates of others ({removed / documents:.0%}): look "
-        "at the largest clusters before relying on it, verify edges, or use link: kept"
+        f"{removed} of {documents} documents of {source} ({removed / documents:.0%}) are near-duplicates of others: "
+        "look at the largest clusters before relying on it, verify edges, or use link: kept"
         for source, (documents, removed) in sorted(shares.items())
         if removed > over * documents
     ]

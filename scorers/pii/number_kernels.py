@@ -107,9 +107,17 @@ def _numbering(data: npt.NDArray[np.uint8], begin: int, end: int, at: int, stop:
 
 @kernel
 def address_at(
-    data: npt.NDArray[np.uint8], begin: int, end: int, at: int, versions: npt.NDArray[np.uint64]
+    data: npt.NDArray[np.uint8],
+    begin: int,
+    end: int,
+    at: int,
+    versions: npt.NDArray[np.uint64],
+    networks: npt.NDArray[np.uint64],
 ) -> tuple[int, int]:
-    """Find a public IPv4 address: four octets without leading zeros, globally reachable, no version or heading."""
+    """Find a public IPv4 address: four octets without leading zeros, globally reachable, no version or heading.
+
+    `versions` and `networks` are sorted hashes of words behind which stands a version, or an address for certain.
+    """
     if at > begin:
         before = data[at - 1]
         if _alnum(before) or before == 46 or (before == 45 and at - 1 > begin and _alnum(data[at - 2])):
@@ -147,7 +155,8 @@ def address_at(
         return -1, -1
     if _cued(data, begin, at, versions, 2, 3):
         return -1, -1
-    if largest < 30 and not (a == b and b == c and c == d) and _numbering(data, begin, end, at, place):
+    small = largest < 30 and not (a == b and b == c and c == d)
+    if small and _numbering(data, begin, end, at, place) and not _cued(data, begin, at, networks, 1, 3):
         return -1, -1
     return at, place
 
@@ -398,6 +407,10 @@ def phone_at(
         if count > 7 and _has(data, place, place + width, 47):
             break  # a slash may follow an area code, or part two numbers
         opens = _has(data, place, place + width, 40)
+        if count > 7 and opens:
+            break  # an area code begins the next number
+        if count >= 10 and not plus and data[at] == 48 and data[place] == 32 and data[place + width] == 48:
+            break  # so does a leading 0
         closes = _has(data, place, place + width, 41)
         if (closes and not opened and not opens) or (opens and opened and not closes):
             break
@@ -448,14 +461,14 @@ def phone_at(
             one, two = data[firsts[lead + 1] - 1], data[firsts[lead + 2] - 1]
             if (one == 46) != (two == 46):
                 american = False
-            if one == 32 and two == 32 and not bracket and not opened_once:
-                american = american and _cued(data, begin, start, cues, 2, 4)
+            if one == 32 and two == 32 and not opened_once and lead == 0:
+                american = american and _cued(data, begin, start, cues, 3, 4)
             if american:
                 last = lead + 3
         if not american and bracket and groups == 2 and sizes[0] == 3 and sizes[1] == 7:
             american = bool(50 <= data[at] <= 57)
         if not american:
-            cued = _cued(data, begin, start, cues, 2, 4)
+            cued = _cued(data, begin, start, cues, 3, 4)
             if national and not cued:
                 date = groups >= 3 and sizes[0] == 2 and sizes[1] == 2 and sizes[2] == 4
                 date = date or (groups == 2 and sizes[0] == 5 and sizes[1] == 4)  # a postal code of the United States

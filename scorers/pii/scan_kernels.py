@@ -101,6 +101,7 @@ def scan(
     head_marks: npt.NDArray[np.int64],
     head_places: npt.NDArray[np.int64],
     versions: npt.NDArray[np.uint64],
+    networks: npt.NDArray[np.uint64],
     lengths: npt.NDArray[np.int64],
     cues: npt.NDArray[np.uint64],
     others: npt.NDArray[np.uint64],
@@ -119,6 +120,7 @@ def scan(
         head_marks: which byte of each is looked for first.
         head_places: the heads whose marked byte is b are `head_places[b]` to `head_places[b + 1]` (257).
         versions: see `address_at`.
+        networks: see `address_at`.
         lengths: see `account_at`.
         cues: see `phone_at`.
         others: see `phone_at`.
@@ -144,7 +146,7 @@ def scan(
                     start, stop = card_at(data, begin, end, at)
                     result = CARD
                 if start < 0 and wanted[ADDRESS]:
-                    start, stop = address_at(data, begin, end, at, versions)
+                    start, stop = address_at(data, begin, end, at, versions, networks)
                     result = ADDRESS
                 if start < 0 and wanted[PHONE]:
                     start, stop = phone_at(data, begin, end, at, cues, others, calling)

@@ -32,6 +32,13 @@ _VERSION_WORDS = (
 )
 _VERSION_WORDS += " driver patch update upgrade clause oid rfc bios article paragraph appendix figure table step"
 
+_NETWORK_WORDS = (
+    "ip address adresse addr host server client gateway router node peer proxy dns ping from to at via port"
+)
+_NETWORK_WORDS += (
+    " nameserver resolver traceroute remote source destination login visit connect blocked allow deny subnet"
+)
+
 _PHONE_WORDS = (
     "tel tél telephone telefon telefono téléphone telefone teléfono phone phones fax call calls mobile mob cell"
 )
@@ -78,6 +85,9 @@ SECRETS: dict[bytes, tuple[int, bytes]] = {
     b"ASIA": (2, rb"ASIA[A-Z0-9]{16}"),
     b"AIza": (2, rb"AIza[A-Za-z0-9_-]{35}"),
     b"eyJ": (2, rb"eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{8,8000}\.[A-Za-z0-9_-]{8,2000}"),
+    b"ya29.": (4, rb"ya29\.[A-Za-z0-9_-]{20,300}"),
+    b"shpat_": (5, rb"shpat_[a-fA-F0-9]{32}"),
+    b"dop_v1_": (3, rb"dop_v1_[a-f0-9]{64}"),
     b"SG.": (1, rb"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}"),
     **{b"gh" + letter + b"_": (3, rb"gh[pousr]_[A-Za-z0-9]{36,255}") for letter in (b"p", b"o", b"u", b"s", b"r")},
     b"github_pat_": (6, rb"github_pat_[A-Za-z0-9_]{40,255}"),
@@ -97,13 +107,13 @@ SECRETS: dict[bytes, tuple[int, bytes]] = {
     b"pypi-": (4, rb"pypi-AgEIcHlwaS5vcmc" + _TOKEN + rb"{50,1000}"),
     b"-----BEGIN ": (
         4,
-        rb"-----BEGIN (?P<kind>(?:[A-Z0-9]+ ){0,3})PRIVATE KEY(?: BLOCK)?-----[^-]{1,16000}"
+        rb"-----BEGIN (?P<kind>(?:[A-Z0-9]+ ){0,3})PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){1,16000}"
         rb"-----END (?P=kind)PRIVATE KEY(?: BLOCK)?-----",
     ),
 }
 """Known beginnings of keys and tokens: which byte of it is looked for first, and the whole shape, as their issuers
-document them: AWS, Google, JSON web tokens, SendGrid, GitHub, npm, Hugging Face, Stripe, OpenAI and Anthropic, GitLab,
-Slack, PyPI, PEM."""
+document them: AWS, Google, JSON web tokens, Shopify, DigitalOcean, SendGrid, GitHub, npm, Hugging Face, Stripe, OpenAI and
+Anthropic, GitLab, Slack, PyPI, PEM."""
 
 
 class ScanTables(NamedTuple):
@@ -115,6 +125,7 @@ class ScanTables(NamedTuple):
     head_marks: npt.NDArray[np.int64]
     head_places: npt.NDArray[np.int64]
     versions: npt.NDArray[np.uint64]
+    networks: npt.NDArray[np.uint64]
     lengths: npt.NDArray[np.int64]
     cues: npt.NDArray[np.uint64]
     others: npt.NDArray[np.uint64]
@@ -149,6 +160,7 @@ def scan_tables() -> ScanTables:
         marks,
         np.searchsorted(marked, np.arange(257)),
         _hashes(_VERSION_WORDS),
+        _hashes(_NETWORK_WORDS),
         lengths,
         _hashes(_PHONE_WORDS),
         _hashes(_OTHER_WORDS),

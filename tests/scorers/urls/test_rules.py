@@ -26,8 +26,17 @@ def test_plain_lists():
     rules = AddressRules(
         ["# remark", "bad.com", "www.worse.org  # why", "mixed.net/page/", "https://q.io/a?b=1", "", "0.0.0.0 sink.com"]
     )
-    yes = ["http://bad.com", "https://www.bad.com/x", "http://a.b.bad.com/", "worse.org", "http://mixed.net/page",
-           "http://mixed.net/page/?q=1", "http://q.io/a?b=1", "http://sink.com", "http://BAD.com."]  # fmt: skip
+    yes = [
+        "http://bad.com",
+        "https://www.bad.com/x",
+        "http://a.b.bad.com/",
+        "worse.org",
+        "http://mixed.net/page",
+        "http://mixed.net/page/?q=1",
+        "http://q.io/a?b=1",
+        "http://sink.com",
+        "http://BAD.com.",
+    ]
     no = [
         "http://notbad.com",
         "http://bad.com.evil.org",
@@ -46,20 +55,48 @@ def test_plain_lists():
 
 def test_adblock_lists():
     rules = AddressRules(
-        ["[Adblock Plus 2.0]", "! remark", "||ads.com^", "||site.org/banner/",
-                  "|https://start.net/x", "/advert/*.gif|", "^tracker^",
-         "@@||good.ads.com^", "example.com##.ad", "/ban+er/", "||script.com^$third-party",
-         "||page.com^$document", "*", "||a*.shop^"],
+        [
+            "[Adblock Plus 2.0]",
+            "! remark",
+            "||ads.com^",
+            "||site.org/banner/",
+            "|https://start.net/x",
+            "/advert/*.gif|",
+            "^tracker^",
+            "@@||good.ads.com^",
+            "example.com##.ad",
+            "/ban+er/",
+            "||script.com^$third-party",
+            "||page.com^$document",
+            "*",
+            "||a*.shop^",
+        ],
         "adblock",
-    )  # fmt: skip
-    yes = ["http://ads.com/", "https://x.ads.com/y", "http://site.org/banner/1", "http://w.site.org/banner/",
-          "https://start.net/xyz",
-           "http://z.com/advert/1.gif", "http://z.com/tracker/1", "http://z.com/tracker",
-           "http://page.com", "http://abc.shop/"]  # fmt: skip
-    no = ["http://good.ads.com/", "http://badads.com", "http://site.org/", "http://site.org/banners",
-          "http://start.net/x",
-          "http://z.com/advert/1.gif?x", "http://z.com/trackers", "http://example.com",
-          "http://script.com", "http://banner.de"]  # fmt: skip
+    )
+    yes = [
+        "http://ads.com/",
+        "https://x.ads.com/y",
+        "http://site.org/banner/1",
+        "http://w.site.org/banner/",
+        "https://start.net/xyz",
+        "http://z.com/advert/1.gif",
+        "http://z.com/tracker/1",
+        "http://z.com/tracker",
+        "http://page.com",
+        "http://abc.shop/",
+    ]
+    no = [
+        "http://good.ads.com/",
+        "http://badads.com",
+        "http://site.org/",
+        "http://site.org/banners",
+        "http://start.net/x",
+        "http://z.com/advert/1.gif?x",
+        "http://z.com/trackers",
+        "http://example.com",
+        "http://script.com",
+        "http://banner.de",
+    ]
     assert rules.matches(yes).all()
     assert not rules.matches(no).any()
     assert rules.passed_over == 4
@@ -75,7 +112,11 @@ def test_ut1_folders(tmp_path):
     (folder / "urls.gz").write_bytes(gzip.compress(b"half.com/bad\n\xe9.com\n"))
     rules = AddressRules.read(folder)
     assert rules.names(["http://bad.com/x", "http://10.1.2.3/", "https://half.com/bad/", "http://half.com"]) == [
-        "host", "host", "url", None]  # fmt: skip
+        "host",
+        "host",
+        "url",
+        None,
+    ]
     (tmp_path / "list.txt").write_text("a.com\n")
     assert AddressRules.read(tmp_path / "list.txt").names(["a.com"]) == ["host"]
     with pytest.raises(InputError, match=r"none\.txt"):
@@ -106,11 +147,28 @@ def test_automaton_finds_what_a_search_finds(patterns, texts, whole):
 
 def test_words():
     words = UrlWords(["casino"], ["free", "girls", "cam"], ["porn"])
-    urls = ["http://x.com/casino-bonus", "http://x.com/casinos", "http://free.com/girls", "http://free.com/freedom",
-            "http://x.com/po.rn",            "http://freegirls.com", None, "http://CASINO.com",
-            "http://x.com/webcam/free"]  # fmt: skip
+    urls = [
+        "http://x.com/casino-bonus",
+        "http://x.com/casinos",
+        "http://free.com/girls",
+        "http://free.com/freedom",
+        "http://x.com/po.rn",
+        "http://freegirls.com",
+        None,
+        "http://CASINO.com",
+        "http://x.com/webcam/free",
+    ]
     assert words.matches(urls) == [
-        "word:casino", None, "soft:free+girls", None, "part:porn", None, None, "word:casino", None]  # fmt: skip
+        "word:casino",
+        None,
+        "soft:free+girls",
+        None,
+        "part:porn",
+        None,
+        None,
+        "word:casino",
+        None,
+    ]
     assert UrlWords().matches(["http://a.b"]) == [None]
     with pytest.raises(ConfigError, match="a-b"):
         UrlWords(["a-b"])
