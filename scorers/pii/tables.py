@@ -112,8 +112,8 @@ SECRETS: dict[bytes, tuple[int, bytes]] = {
     ),
 }
 """Known beginnings of keys and tokens: which byte of it is looked for first, and the whole shape, as their issuers
-document them: AWS, Google, JSON web tokens, Shopify, DigitalOcean, SendGrid, GitHub, npm, Hugging Face, Stripe, OpenAI and
-Anthropic, GitLab, Slack, PyPI, PEM."""
+document them: AWS, Google, JSON web tokens, Shopify, DigitalOcean, SendGrid, GitHub, npm, Hugging Face, Stripe, OpenAI
+and Anthropic, GitLab, Slack, PyPI, PEM."""
 
 
 class ScanTables(NamedTuple):

@@ -1,5 +1,6 @@
 """Near-duplicates as a whole: against brute force, whatever the sharding; chains, survivors, earlier runs."""
 
+import dataclasses
 import random
 from collections import Counter
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError, DataError, ModelError
 from tamis.scorers.dedup.bands import BandRows, Bands
-from tamis.scorers.dedup.clusters import EARLIER_GONE, Members, resolve_clusters
+from tamis.scorers.dedup.clusters import EARLIER_GONE, EARLIER_KEPT, NEW, Members, resolve_clusters
 from tamis.scorers.dedup.keep import Keep
 from tamis.scorers.dedup.near_duplicate_index import INDEX_BIT, NearDuplicateIndex
 from tamis.scorers.dedup.near_duplicates import NearDuplicates, Shard, document_numbers
@@ -276,6 +277,28 @@ def test_two_earlier_clusters_that_a_new_document_joins_count_as_one():
     _, index = built(linked, ["a b c d e f", "g h i j k l"], ["1" * 32, "2" * 32])
     found, index = built(linked, ["a b c d e f g h i j k l"], ["0" * 32], index)
     assert index.sizes.tolist() == [2, 1, 0]
+
+
+def test_members_of_a_joined_cluster_follow_it():
+    """Also those of an earlier cluster that resemble nothing of this run."""
+    options = NearDuplicates(Shingles("words", 1, "none"), SURE)
+    _, index = built(options, ["a b c d e f", "g h i j k l", "unlike all else here"], ["1" * 32, "2" * 32, "3" * 32])
+    index = dataclasses.replace(index, kept=np.array([0, 1, 1]), sizes=np.array([1, 2, 0]))
+    found, index = built(options, ["a b c d e f g h i j k l"], ["0" * 32], index)
+    assert found.sizes[0].tolist() == [4]
+    assert index.kept.tolist() == [0, 0, 0, 0]
+    assert index.sizes.tolist() == [4, 0, 0, 0]
+
+
+def test_what_earlier_runs_kept_stays_for_itself_with_kept_links():
+    documents = np.arange(4, dtype=np.uint64)
+    ranks = np.stack([np.zeros(4, np.uint64), documents[::-1]], axis=1)
+    states = np.array([EARLIER_KEPT, EARLIER_KEPT, NEW, EARLIER_GONE], np.uint8)
+    members = Members(documents, ranks, np.array([5, 3, 1, 0]), states)
+    edges = Edges.of(np.array([[0, 1], [0, 2], [1, 3]], np.uint64), 1.0, same=True)
+    clusters = resolve_clusters(edges, members, "kept")
+    assert clusters.kept.tolist() == [0, 1, 1, 3]
+    assert clusters.sizes.tolist() == [5, 4, 4, 0]
 
 
 def test_index_files(tmp_path):
