@@ -9,6 +9,8 @@ R is feasible if general(T_max) <= epsilon, and the critical ratio is the larges
 ones. With critical ratios at four or more horizons, CMR(T) = b + a T^s says how it grows.
 """
 
+import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -21,8 +23,9 @@ from tamis.scorers.mixture.simplex import Vector
 __all__ = ["CriticalRatio", "Curve", "PowerLaw", "RatioLaw", "critical_ratio", "fit_power_law", "ratio_law"]
 
 _EXPONENTS = (-3.0, 1.0)
-_STARTS = (-0.3, -1.0, 0.1)
-_PAIRED_STARTS = ((-0.5, 0.1), (-0.3, 0.3), (-1.0, -0.2), (-0.2, 0.05), (-2.0, 0.5), (0.1, 0.9))
+_GRID = 34
+"""Exponents of first guesses and of refits, alone and in pairs; 0 is not among them."""
+
 _FIVE = 8
 """Points that a law of five parameters needs."""
 
@@ -106,7 +109,7 @@ class CriticalRatio(NamedTuple):
 
 
 def fit_power_law(tokens: Vector, change: Vector, *, terms: int = 1) -> PowerLaw:
-    """Fit `sum of a T^s + b` by variable projection from fixed starts, with s in [-3, 1] and a soft L1 loss.
+    """Fit `sum of a T^s + b` by variable projection from the best point of a grid, with s in [-3, 1] and a soft L1 loss.
 
     With fewer than eight points a law of two terms is fitted with one, and says so.
 
@@ -125,22 +128,15 @@ def fit_power_law(tokens: Vector, change: Vector, *, terms: int = 1) -> PowerLaw
     note = ""
     if terms == 2 and len(t) < _FIVE:
         terms, note = 1, f"{len(t)} points are too few for two powers: one was fitted"
-    best: PowerLaw | None = None
-    cost = math.inf
-    logs = np.log(t / np.exp(np.log(t).mean()))  # powers of centred tokens are less alike
-    for start in [(s,) for s in _STARTS] if terms == 1 else _PAIRED_STARTS:
-        found, law = _fit(logs, t, y, start)
-        if found < cost * (1 - 1e-9):
-            cost, best = found, law
-    if best is None:
-        msg = "a power law could not be fitted: the losses don't change"
-        raise DataError(msg)
-    return best._replace(note=note)
+    powers, orthogonal, _ = _grid(tuple(t.tolist()), terms)
+    start = powers[np.square(y @ orthogonal).sum(axis=1).argmax()]
+    return _fit(t, y, start)._replace(note=note)
 
 
-def _fit(logs: Vector, t: Vector, y: Vector, start: Sequence[float]) -> tuple[float, PowerLaw]:
+def _fit(t: Vector, y: Vector, start: Vector) -> PowerLaw:
     from scipy.optimize import least_squares
 
+    logs = np.log(t) - np.log(t).mean()  # powers of centred tokens are less alike
     scale = max(float(np.ptp(y)), 1e-12)
 
     def basis(s: Vector) -> Vector:
@@ -150,14 +146,13 @@ def _fit(logs: Vector, t: Vector, y: Vector, start: Sequence[float]) -> tuple[fl
         B = basis(s)
         return np.asarray((B @ np.linalg.lstsq(B, y, rcond=None)[0] - y) / scale)
 
-    result = least_squares(errors, np.array(start), bounds=_EXPONENTS, loss="soft_l1", f_scale=0.1, xtol=1e-15, ftol=1e-15,
-                           gtol=1e-15, max_nfev=2000)  # fmt: skip
+    result = least_squares(errors, start, bounds=_EXPONENTS, loss="soft_l1", f_scale=0.1, xtol=1e-15, ftol=1e-15,
+                           gtol=1e-15, max_nfev=200)  # fmt: skip
     s = np.asarray(result.x)
     weights = np.linalg.lstsq(basis(s), y, rcond=None)[0]
     factors = weights[:-1] * np.exp(-s * np.log(t).mean())
-    order = np.argsort(s, kind="stable")
-    law = PowerLaw(tuple(factors[order].tolist()), tuple(s[order].tolist()), float(weights[-1]), 0.0)
-    return float(result.cost), law._replace(rms=float(np.sqrt(np.square(law.predict(t) - y).mean())))
+    law = PowerLaw(tuple(factors.tolist()), tuple(s.tolist()), float(weights[-1]), 0.0)
+    return law._replace(rms=float(np.sqrt(np.square(law.predict(t) - y).mean())))
 
 
 def critical_ratio(
@@ -198,10 +193,12 @@ def critical_ratio(
     general = np.array([float(law.predict(tokens)) for law in laws])
     domain = [float(fit_power_law(curve.tokens, curve.domain.mean(axis=0)).predict(tokens)) for curve in kept]
     ratio, verdict = _crossing(np.array(ratios), general, epsilon, interpolation)
-    interval = _interval(kept, laws, np.array(ratios), tokens, epsilon, interpolation, draws, seed)
+    low, high = _interval(kept, laws, np.array(ratios), tokens, epsilon, interpolation, draws, seed)
+    if ratio is not None and draws:  # refits lie on a grid, which without noise can miss the fit itself
+        low, high = (None if low is None else min(low, ratio)), (None if high is None else max(high, ratio))
     return CriticalRatio(
         ratio,
-        interval,
+        (low, high),
         verdict,
         tuple(ratios),
         tuple(general.tolist()),
@@ -275,21 +272,58 @@ def _interval(
     if not draws:
         return None, None
     generator = np.random.Generator(np.random.PCG64(seed))
+    change = np.column_stack([
+        _redrawn(curve, law, tokens, draws, generator) for curve, law in zip(curves, laws, strict=True)
+    ])  # fmt: skip
     found = []
-    for _ in range(draws):
-        change = []
-        for curve, law in zip(curves, laws, strict=True):
-            seeds = curve.general[generator.integers(0, len(curve.general), len(curve.general))].mean(axis=0)
-            fitted = law.predict(curve.tokens)
-            residuals = curve.general.mean(axis=0) - fitted
-            free = len(residuals) / max(1, len(residuals) - 2 * len(law.factors) - 1)
-            base = fitted if len(curve.general) == 1 else fitted + seeds - curve.general.mean(axis=0)
-            drawn = base + math.sqrt(free) * generator.choice(residuals, len(residuals))
-            # The exponents stay: what a redrawn curve says of them is far less than what all points do.
-            B = np.column_stack([*(curve.tokens**s for s in law.exponents), np.ones(len(drawn))])
-            weights = np.linalg.lstsq(B, drawn, rcond=None)[0]
-            change.append(float(np.array([*(tokens**s for s in law.exponents), 1.0]) @ weights))
-        ratio, _ = _crossing(ratios, np.array(change), epsilon, interpolation)
-        found.append(ratio if ratio is not None else (math.inf if change[0] <= epsilon else -math.inf))
+    for row in change:
+        ratio, _ = _crossing(ratios, row, epsilon, interpolation)
+        found.append(ratio if ratio is not None else (math.inf if row[0] <= epsilon else -math.inf))
     low, high = np.sort(found)[[int(0.1 * draws), min(draws - 1, int(math.ceil(0.9 * draws)) - 1)]]
     return (float(low) if math.isfinite(low) else None, float(high) if math.isfinite(high) else None)
+
+
+def _redrawn(curve: Curve, law: PowerLaw, tokens: float, draws: int, generator: np.random.Generator) -> Vector:
+    """Return the predicted general change of refits to redrawn seeds and residuals, shape (draws,).
+
+    A refit is the least-squares one over a grid of exponents: for each pair the fit is a projection, the same for all
+    draws, so that thousands of fits are a few matrix products.
+    """
+    t, mean = curve.tokens, curve.general.mean(axis=0)
+    fitted = law.predict(t)
+    residuals = mean - fitted
+    # Residuals of a fit are smaller than the noise: it has taken parameters from them.
+    free = max(1, len(t) - 2 * len(law.factors) - 1)
+    residuals = residuals * (math.sqrt(len(t) / free) * _student(free))
+    seeds = len(curve.general)
+    rows = generator.choice(residuals, (draws, len(t)))
+    if seeds > 1:
+        picks = generator.integers(0, seeds, (draws, seeds))
+        rows = curve.general[picks].mean(axis=1) - mean
+    rows = rows + fitted
+    powers, orthogonal, triangles = _grid(tuple(t.tolist()), len(law.factors))
+    unit = np.exp(np.log(t).mean())
+    at = np.column_stack([(tokens / unit) ** powers, np.ones(len(powers))])
+    weights = np.linalg.solve(np.transpose(triangles, (0, 2, 1)), at[:, :, None])[:, :, 0]
+    parts = np.einsum("dn,pnk->dpk", rows, orthogonal)
+    best = np.square(parts).sum(axis=2).argmax(axis=1)
+    return np.asarray((parts[np.arange(draws), best] * weights[best]).sum(axis=1))
+
+
+def _student(free: int) -> float:
+    """Return how much wider an 80 % interval is with the noise's size known from few points only: t over normal."""
+    from scipy.stats import norm, t
+
+    return float(t.ppf(0.9, free) / norm.ppf(0.9))
+
+
+@functools.lru_cache(maxsize=8)
+def _grid(tokens: tuple[float, ...], terms: int) -> tuple[Vector, Vector, Vector]:
+    """Return exponents (p, terms), and the QR factors (p, points, terms + 1), (p, terms + 1, terms + 1) of their bases."""
+    t = np.array(tokens)
+    grid = np.linspace(*_EXPONENTS, _GRID)
+    powers = np.array(list(itertools.combinations(grid, terms)))
+    scaled = np.log(t) - np.log(t).mean()
+    basis = np.concatenate([np.exp(scaled[None, :, None] * powers[:, None, :]), np.ones((len(powers), len(t), 1))], 2)
+    orthogonal, triangles = np.linalg.qr(basis)
+    return powers, orthogonal, triangles
