@@ -13,6 +13,7 @@ which are JSON, say all: resumed from any state it goes on as if it had not stop
 
 import json
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
@@ -245,7 +246,7 @@ def _row(request: Request, row: Sequence[float | None]) -> list[float | None]:
         if value is None and request.measure == "excess_losses":
             result.append(None)
             continue
-        if value is None or not math.isfinite(value):
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
             msg = f"the observed value of {name!r} is {value}: {request.measure} must be finite numbers"
             raise DataError(msg)
         result.append(float(value))
