@@ -5,4 +5,3 @@ state machine without a model, `next()` says what to train and what to measure, 
 here imports Beam; what trains (`trainer`) imports torch when it is used.
 """
 
-__all__: list[str] = []

@@ -17,8 +17,8 @@ with Abar the normalised law. Three things differ from the paper where an option
 * `normalise`: `sum` as the released code (subtract the least entry if it is negative, divide by the sum of all);
   `std` takes each row's mean away and divides by m times the standard deviation of all entries; `none`.
 
-Adding a constant to a row of beta adds it to that row of A and moves no p under `std` and `none`; under `sum` it changes
-the scale of the step, never its order.
+Adding a constant to a row of beta adds it to that row of A and moves no p under `std` and `none`; under `sum` it
+changes the scale of the step, never its order.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tamis.schemas.errors import ConfigError
-from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request
+from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request, Seen
 from tamis.scorers.mixture.simplex import (
     Vector,
     cap_shares,
@@ -169,7 +169,7 @@ def mixing_law(drops: Vector, one_hot_factor: float, *, diagonal: bool = False) 
 
 
 def normalised_law(A: Vector, method: Literal["sum", "std", "none"]) -> Vector:
-    """Return the law in the scale of the step; see the module for the methods. A law without differences moves nothing."""
+    """Return the law in the scale of the step, by the module's methods; one without differences moves nothing."""
     if method == "none":
         return A
     if method == "std":
@@ -281,11 +281,11 @@ class Aioli(Controller):
         first = kind in ("prior", "evaluate") and self.state["round"] == 0 and not self.state["used"][0]
         return Request(kind, tuple(mixture.tolist()), steps, "losses", self.validation, restart=first)
 
-    def _take(self, request: Request, values: list[list[float | None]], learning_rate: float | None) -> None:
-        state, losses = self.state, values[0]
+    def _take(self, request: Request, seen: Seen) -> None:
+        state, losses = self.state, seen.values[0]
         state["used"] = (np.array(state["used"]) + request.steps * np.array(request.mixture)).tolist()
         if request.kind == "probe":
-            state["drops"].append([a - b for a, b in zip(state["previous"], losses, strict=True)])  # type: ignore[operator]
+            state["drops"].append((np.array(state["previous"]) - np.array(losses, np.float64)).tolist())
         if request.kind == "main":
             state["history"][-1]["loss_end"] = losses
             state["round"] += 1
@@ -313,7 +313,8 @@ class Aioli(Controller):
             normal = (1 - options.ema) * normal + options.ema * np.array(state["average"])
         weights = np.ones(len(self.validation))
         if options.objective == "perplexity":
-            exponents = np.exp(np.array(losses, np.float64) - max(value for value in losses if value is not None))
+            exponents = np.array(losses, np.float64)
+            exponents = np.exp(exponents - exponents.max())
             weights = len(weights) * exponents / exponents.sum()
         before = np.array(state["mixture"])
         step = options.eta * (weights @ normal)
@@ -346,7 +347,9 @@ class Aioli(Controller):
         if self.parameters.shrink == "threshold":
             return np.asarray(mean + np.where(np.abs(signal) > law.A_error, signal, 0.0))
         power = np.square(signal) + np.square(law.A_error)
-        return np.asarray(mean + signal * np.divide(np.square(signal), power, out=np.zeros_like(power), where=power > 0))
+        return np.asarray(
+            mean + signal * np.divide(np.square(signal), power, out=np.zeros_like(power), where=power > 0)
+        )
 
     def _allowed(self, mixture: Vector) -> Vector:
         """Cap shares so that what is left of each group's rows lasts for all main phases to come."""

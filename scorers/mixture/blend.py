@@ -198,7 +198,7 @@ def _budget(have: Vector, shares: Vector, budget: int | None) -> int:
     if budget is not None:
         return budget
     giving = shares > 0
-    return int(math.floor(float((have[giving] / shares[giving]).min()) + 1e-6))
+    return math.floor(float((have[giving] / shares[giving]).min()) + 1e-6)
 
 
 def _supplied(
@@ -224,17 +224,17 @@ def _supplied(
         )
         raise DataError(msg)
     if exhausted == "shrink":
-        total = int(math.floor(float((have[over] * epochs / shares[over]).min()) + 1e-6))
+        total = math.floor(float((have[over] * epochs / shares[over]).min()) + 1e-6)
         first = min(over, key=lambda j: have[j] / shares[j])
         notes.append(f"the budget shrinks from {budget:,} to {total:,} {unit}: {names[first]} runs out there")
         return shares, total
     capped = cap_shares(shares, caps)
-    for j in capped.capped:
-        notes.append(
-            f"{names[j]} is capped at {epochs:g} epochs: {capped.shares[j]:.4f} of the budget instead of {shares[j]:.4f}"
-        )
+    notes += [
+        f"{names[j]} is capped at {epochs:g} epochs: {capped.shares[j]:.4f} of the budget instead of {shares[j]:.4f}"
+        for j in capped.capped
+    ]
     total = budget
     if capped.missing:
-        total = int(math.floor(budget * (1 - capped.missing) + 1e-6))
+        total = math.floor(budget * (1 - capped.missing) + 1e-6)
         notes.append(f"the budget shrinks from {budget:,} to {total:,} {unit}: all groups are at their caps")
     return capped.shares, total

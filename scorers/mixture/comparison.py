@@ -13,19 +13,24 @@ from tamis.scorers.mixture.simplex import Vector, normalised
 
 __all__ = ["COMPARISON", "Candidate", "compare_mixtures"]
 
+
+def _column(name: str, kind: pa.DataType, description: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"description": description})
+
+
 COMPARISON = pa.schema(
     [
-        pa.field("method", pa.string(), False, {"description": "name of the mixture"}),
-        pa.field("shares", pa.list_(pa.float64()), False, {"description": "share of each group, in the groups' order"}),
-        pa.field("distance", pa.float64(), False, {"description": "half the sum of differences to the sizes' shares"}),
-        pa.field("divergence", pa.float64(), False, {"description": "KL(shares || sizes' shares), nats"}),
-        pa.field("most_repeated", pa.string(), False, {"description": "group with the most epochs"}),
-        pa.field("most_epochs", pa.float64(), False, {"description": "its epochs under the budget"}),
-        pa.field("effective_tokens", pa.float64(), False, {"description": "worth of the budget in fresh tokens"}),
-        pa.field("predicted", pa.float64(), True, {"description": "metric by the fitted law, if there is one"}),
-        pa.field("measured", pa.float64(), True, {"description": "metric that was measured, if it was"}),
-        pa.field("extra_steps", pa.int64(), True, {"description": "steps of runs that were needed beside the final one"}),
-        pa.field("note", pa.string(), False, {"description": "what a person should know"}),
+        _column("method", pa.string(), "name of the mixture"),
+        _column("shares", pa.list_(pa.float64()), "share of each group, in the groups' order"),
+        _column("distance", pa.float64(), "half the sum of differences to the sizes' shares"),
+        _column("divergence", pa.float64(), "KL(shares || sizes' shares), nats"),
+        _column("most_repeated", pa.string(), "group with the most epochs"),
+        _column("most_epochs", pa.float64(), "its epochs under the budget"),
+        _column("effective_tokens", pa.float64(), "worth of the budget in fresh tokens"),
+        _column("predicted", pa.float64(), "metric by the fitted law, if there is one", nullable=True),
+        _column("measured", pa.float64(), "metric that was measured, if it was", nullable=True),
+        _column("extra_steps", pa.int64(), "steps of runs that were needed beside the final one", nullable=True),
+        _column("note", pa.string(), "what a person should know"),
     ]
 )
 """Columns of `compare_mixtures`."""

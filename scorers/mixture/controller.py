@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 from tamis.schemas.base import Model, canonical_json, digest, validate
 from tamis.schemas.errors import DataError
 
-__all__ = ["Controller", "ControllerParameters", "Measure", "Observation", "Request", "read_state"]
+__all__ = ["Controller", "ControllerParameters", "Measure", "Observation", "Request", "Seen", "read_state"]
 
 Measure = Literal["nothing", "losses", "excess_losses", "gradient_scores", "alignments"]
 """What a trainer measures at the end of a segment:
@@ -67,6 +67,18 @@ class Request(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """Return the request as JSON values."""
         return {**self._asdict(), "mixture": list(self.mixture), "of": list(self.of)}
+
+
+class Seen(NamedTuple):
+    """An observation that fits its request.
+
+    Attributes:
+        values: `Request.repeats` lists, one value for each name of `Request.of`.
+        learning_rate: the optimiser's, if it was told.
+    """
+
+    values: list[list[float | None]]
+    learning_rate: float | None
 
 
 class ControllerParameters(Model):
@@ -135,10 +147,10 @@ class Controller(ABC):
         """Return the state at the start, JSON values only."""
 
     @abstractmethod
-    def _take(self, request: Request, values: list[list[float | None]], learning_rate: float | None) -> None:
-        """Move the state on by an observation: `request.repeats` lists, one value for each name of `request.of`."""
+    def _take(self, request: Request, seen: Seen) -> None:
+        """Move the state on by an observation."""
 
-    def _check(self) -> None:
+    def _check(self) -> None:  # noqa: B027 (most methods have nothing to refuse)
         """Refuse parameters that don't fit each other."""
 
     def observe(self, values: Observation = (), *, learning_rate: float | None = None) -> None:
@@ -155,7 +167,7 @@ class Controller(ABC):
         if request is None:
             msg = f"the mixture method {self.method} has ended: there is nothing more to observe"
             raise DataError(msg)
-        self._take(request, _rows(request, values), learning_rate)
+        self._take(request, Seen(_rows(request, values), learning_rate))
 
     def history(self) -> list[dict[str, Any]]:
         """Return what was found by round (JSON values), for the manifest and for pictures."""
@@ -237,7 +249,7 @@ def _rows(request: Request, values: Observation) -> list[list[float | None]]:
     return [_row(request, row) for row in rows]
 
 
-def _row(request: Request, row: Sequence[float | None]) -> list[float | None]:
+def _row(request: Request, row: Sequence[Any]) -> list[float | None]:
     if len(row) != len(request.of):
         msg = f"{len(row)} values were observed for {len(request.of)} names: {', '.join(request.of)}"
         raise DataError(msg)

@@ -1,7 +1,7 @@
 """Minimises a convex function over mixtures with caps, to a stated gap.
 
-A log barrier keeps the shares inside `0 < p < cap`, Newton's method solves each barrier problem on the plane of sum 1, and
-the barrier is lowered until its gap is below the tolerance (Boyd and Vandenberghe 2004, chapter 11). With a convex
+A log barrier keeps the shares inside `0 < p < cap`, Newton's method solves each barrier problem on the plane of sum 1,
+and the barrier is lowered until its gap is below the tolerance (Boyd and Vandenberghe 2004, chapter 11). With a convex
 function the value found is within the gap of the least one.
 """
 
@@ -9,11 +9,14 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.mixture.simplex import Vector, normalised
 
 __all__ = ["Function", "Minimum", "minimise_on_simplex"]
+
+Mask = npt.NDArray[np.bool_]
 
 Function: TypeAlias = Callable[[Vector], tuple[float, Vector, Vector]]
 """From a mixture with positive shares to value, gradient (groups,) and Hessian (groups, groups)."""
@@ -75,7 +78,7 @@ def minimise_on_simplex(
 
 
 def _barrier(
-    function: Function, p: Vector, upper: Vector, bounded: Vector, strength: float
+    function: Function, p: Vector, upper: Vector, bounded: Mask, strength: float
 ) -> tuple[float, Vector, Vector]:
     value, gradient, hessian = function(p)
     room = np.where(bounded, upper - p, 1.0)
@@ -85,7 +88,7 @@ def _barrier(
     return value, gradient + slope, hessian + np.diag(curve)
 
 
-def _centre(function: Function, p: Vector, upper: Vector, bounded: Vector, strength: float) -> Vector:
+def _centre(function: Function, p: Vector, upper: Vector, bounded: Mask, strength: float) -> Vector:
     """Return the minimum of function and barrier on the plane of sum 1, from `p` on."""
     for _ in range(_NEWTON_STEPS):
         value, gradient, hessian = _barrier(function, p, upper, bounded, strength)

@@ -1,12 +1,12 @@
-"""The critical mixture ratio of continued training: how much domain data before general skill is lost (arXiv:2407.17467).
+"""The critical mixture ratio of continued training: how much domain data costs no skill (arXiv:2407.17467).
 
-Runs continue a model on a mix with domain share R; their losses are taken at several token counts T. For each R the change
-of loss against the start follows
+Runs continue a model on a mix with domain share R; their losses are taken at several token counts T. For each R the
+change of loss against the start follows
 
     domain(T) = a1 T^s1 + b1,        general(T) = a2 T^s2 + a3 T^s3 + b2.
 
-R is feasible if general(T_max) <= epsilon, and the critical ratio is the largest feasible R, interpolated between measured
-ones. With critical ratios at four or more horizons, CMR(T) = b + a T^s says how it grows.
+R is feasible if general(T_max) <= epsilon, and the critical ratio is the largest feasible R, interpolated between
+measured ones. With critical ratios at four or more horizons, CMR(T) = b + a T^s says how it grows.
 """
 
 import functools
@@ -109,7 +109,7 @@ class CriticalRatio(NamedTuple):
 
 
 def fit_power_law(tokens: Vector, change: Vector, *, terms: int = 1) -> PowerLaw:
-    """Fit `sum of a T^s + b` by variable projection from the best point of a grid, with s in [-3, 1] and a soft L1 loss.
+    """Fit `sum of a T^s + b` by variable projection from the best point of a grid; s in [-3, 1], soft L1 loss.
 
     With fewer than eight points a law of two terms is fitted with one, and says so.
 
@@ -279,7 +279,7 @@ def _interval(
     for row in change:
         ratio, _ = _crossing(ratios, row, epsilon, interpolation)
         found.append(ratio if ratio is not None else (math.inf if row[0] <= epsilon else -math.inf))
-    low, high = np.sort(found)[[int(0.1 * draws), min(draws - 1, int(math.ceil(0.9 * draws)) - 1)]]
+    low, high = np.sort(found)[[int(0.1 * draws), min(draws - 1, math.ceil(0.9 * draws) - 1)]]
     return (float(low) if math.isfinite(low) else None, float(high) if math.isfinite(high) else None)
 
 
@@ -319,7 +319,7 @@ def _student(free: int) -> float:
 
 @functools.lru_cache(maxsize=8)
 def _grid(tokens: tuple[float, ...], terms: int) -> tuple[Vector, Vector, Vector]:
-    """Return exponents (p, terms), and the QR factors (p, points, terms + 1), (p, terms + 1, terms + 1) of their bases."""
+    """Return exponents (p, terms), and QR factors (p, points, terms + 1), (p, terms + 1, terms + 1) of their bases."""
     t = np.array(tokens)
     grid = np.linspace(*_EXPONENTS, _GRID)
     powers = np.array(list(itertools.combinations(grid, terms)))

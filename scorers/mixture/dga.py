@@ -3,8 +3,8 @@
     p_i  proportional to  p_i exp(eta a_i);   the model trains on  s = (1 - beta) s + beta p.
 
 `a_i` is the inner product of the gradient on a batch of group i with that on the target's, both at the current weights,
-or its cosine. With very many groups p is a mixture of a few fixed distributions q_n over them, `p = sum_n w_n q_n`; then
-alignments are those of batches drawn from q_n, and w_n moves as p_i does above.
+or its cosine. With very many groups p is a mixture of a few fixed distributions q_n over them, `p = sum_n w_n q_n`;
+then alignments are those of batches drawn from q_n, and w_n moves as p_i does above.
 
 The paper's interval, eta and beta weren't found; the defaults are ours.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tamis.schemas.errors import ConfigError
-from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request
+from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request, Seen
 from tamis.scorers.mixture.fixed import mean_mixture
 from tamis.scorers.mixture.simplex import Vector, exponentiate, normalised, raise_to_floor
 
@@ -71,7 +71,7 @@ def alignments(gradients: Vector, target: Vector, *, cosine: bool = False) -> Ve
     if not cosine:
         return np.asarray(products)
     lengths = np.linalg.norm(gradients, axis=1) * np.linalg.norm(target)
-    return np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
+    return np.asarray(np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0))
 
 
 def dga_update(
@@ -136,7 +136,9 @@ class Dga(Controller):
         done = self.history()
         if not done:
             return tuple(self.state["sampled"])
-        return tuple(mean_mixture([record["sampled"] for record in done], [record["steps"] for record in done]).tolist())
+        return tuple(
+            mean_mixture([record["sampled"] for record in done], [record["steps"] for record in done]).tolist()
+        )
 
     def _check(self) -> None:
         if self._rows is not None and not self._rows.sum(axis=0).all():
@@ -154,9 +156,9 @@ class Dga(Controller):
         shares = weights if self._rows is None else weights @ self._rows
         return {"done": 0, "weights": weights.tolist(), "sampled": shares.tolist(), "history": []}
 
-    def _take(self, request: Request, values: list[list[float | None]], learning_rate: float | None) -> None:  # noqa: ARG002
+    def _take(self, request: Request, seen: Seen) -> None:
         state, options = self.state, self.parameters
-        measured = np.array(values, np.float64)
+        measured = np.array(seen.values, np.float64)
         mean = measured.mean(axis=0)
         error = measured.std(axis=0, ddof=1) / np.sqrt(len(measured)) if len(measured) > 1 else None
         held = None if error is None else np.abs(mean) < error
@@ -177,6 +179,4 @@ class Dga(Controller):
         )
         state["done"] += request.steps
         state["weights"] = weights.tolist()
-        state["sampled"] = normalised(
-            (1 - options.beta) * np.array(request.mixture) + options.beta * shares
-        ).tolist()
+        state["sampled"] = normalised((1 - options.beta) * np.array(request.mixture) + options.beta * shares).tolist()

@@ -21,8 +21,8 @@ From another program, one JSON object a line on standard input and one answer a 
 -> {"do": "end"}
 ```
 
-What can't be done is answered with `{"error": "..."}` and changes nothing. With a state file, every observation is saved
-before it is answered, so that a program that was cut off goes on where it stopped.
+What can't be done is answered with `{"error": "..."}` and changes nothing. With a state file, every observation is
+saved before it is answered, so that a program that was cut off goes on where it stopped.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Mixtures that no training run finds: given ones, by size, equal ones, and UniMax; and the controller that trains them.
+"""Mixtures that no training run finds: given, by size, equal, UniMax; and the controller that trains them.
 
 "Stratified" is equal shares and "proportional" is shares by size; papers mix the words up.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tamis.schemas.errors import ConfigError
-from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request
+from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request, Seen
 from tamis.scorers.mixture.simplex import CappedShares, Vector, normalised
 
 __all__ = ["Fixed", "FixedParameters", "mean_mixture", "proportional", "stratified", "unimax"]
@@ -133,9 +133,11 @@ class Fixed(Controller):
     def _start(self) -> dict[str, Any]:
         return {"stage": 0, "done": 0, "history": []}
 
-    def _take(self, request: Request, values: list[list[float | None]], learning_rate: float | None) -> None:  # noqa: ARG002
+    def _take(self, request: Request, seen: Seen) -> None:
         state = self.state
         state["done"] += request.steps
-        state["history"].append({"round": len(state["history"]), "p": list(request.mixture), "loss_end": values[0]})
+        state["history"].append(
+            {"round": len(state["history"]), "p": list(request.mixture), "loss_end": seen.values[0]}
+        )
         if state["done"] == self.parameters.steps[state["stage"]]:
             state["stage"], state["done"] = state["stage"] + 1, 0

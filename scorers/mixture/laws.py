@@ -1,7 +1,7 @@
 """Regressions from a mixture to what a run on it reaches, fitted on few runs.
 
-* `log_linear`: `y(p) = c + exp(t . p)`. Since shares add to 1, a factor before the exponential is a constant added to t:
-  this is also the law `c_i + k_i exp(sum_j t_ij p_j)` of data mixing laws (DML, arXiv:2403.16952). Olmix
+* `log_linear`: `y(p) = c + exp(t . p)`. Since shares add to 1, a factor before the exponential is a constant added to
+  t: this is also the law `c_i + k_i exp(sum_j t_ij p_j)` of data mixing laws (DML, arXiv:2403.16952). Olmix
   (arXiv:2602.12237) has c > 0 and Huber's loss with delta 0.02.
 * `linear`: `y(p) = t . p` by ridge regression, as RegMix's linear variant (arXiv:2407.01492).
 """
@@ -74,8 +74,8 @@ def fit_laws(
         ridge: penalty on slopes of a linear law, times the variance of the values.
 
     Raises:
-        DataError: if there are fewer runs than groups, values aren't finite, or a value isn't above 0 where the constant
-            must be.
+        DataError: if there are fewer runs than groups, values aren't finite, or a value isn't above 0 where the
+            constant must be.
         ConfigError: if a number is out of range.
     """
     ratios, values = np.asarray(ratios, np.float64), np.asarray(values, np.float64)

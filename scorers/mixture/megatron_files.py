@@ -1,8 +1,9 @@
 r"""Megatron's indexed token files: `NAME.bin` with all tokens one after another, `NAME.idx` with where documents lie.
 
-The index, little-endian: `MMIDIDX\0\0`, version 1 (8 bytes), the code of the token's type (1 byte), the number of sequences
-and of document bounds (8 bytes each), then each sequence's length in tokens (4 bytes), each sequence's first byte
-(8 bytes), and the document bounds: positions of sequences, beginning with 0 (8 bytes each). Here a document is one sequence.
+The index, little-endian: `MMIDIDX\0\0`, version 1 (8 bytes), the code of the token's type (1 byte), the number of
+sequences and of document bounds (8 bytes each), then each sequence's length in tokens (4 bytes), each sequence's first
+byte (8 bytes), and the document bounds: positions of sequences, beginning with 0 (8 bytes each). Here a document is one
+sequence.
 """
 
 import struct
@@ -145,8 +146,8 @@ class MegatronTokens:
 def merge_megatron(prefixes: Sequence[Path], prefix: Path) -> TokenSummary:
     """Write pairs of files as one, documents in the given order.
 
-    Document bounds are moved by the sequences before them; a pair that were merged from several documents a sequence, or
-    several sequences a document, keeps them so.
+    Document bounds are moved by the sequences before them; a pair that were merged from several documents a sequence,
+    or several sequences a document, keeps them so.
 
     Raises:
         InputError: if there is none, or token types differ.

@@ -1,8 +1,9 @@
 """Ablation by merging: a candidate corpus is judged by the average of models trained on its parts (arXiv:2410.15661).
 
-From one seed model a model is trained on each *unit*, a part of about the same number of tokens; the average of the models
-of a candidate's units stands for a model trained on them. An average of n units of s steps imitates s steps on the equal
-mixture, not n s steps on the union, so it is biased high: it ranks candidates and compares them, and is never a loss.
+From one seed model a model is trained on each *unit*, a part of about the same number of tokens; the average of the
+models of a candidate's units stands for a model trained on them. An average of n units of s steps imitates s steps on
+the equal mixture, not n s steps on the union, so it is biased high: it ranks candidates and compares them, and is never
+a loss.
 
 The plain average is exact for least squares iff the units' Gram matrices agree, which is why units must be equal.
 """
@@ -14,7 +15,7 @@ import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +42,9 @@ __all__ = [
 Weights = Mapping[str, npt.NDArray[np.generic]]
 
 _WARN_RATIO = 0.2
-_DTYPES = {
-    "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4"),
+_DTYPES: Mapping[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"),
+    "I64": np.dtype("<i8"), "I32": np.dtype("<i4"),
     "I16": np.dtype("<i2"), "I8": np.dtype("i1"), "U8": np.dtype("u1"), "U16": np.dtype("<u2"), "U32": np.dtype("<u4"),
     "U64": np.dtype("<u8"), "BOOL": np.dtype("?"),
 }  # fmt: skip
@@ -125,9 +127,7 @@ def unit_sizes(tokens: int, unit: int) -> list[int]:
     return [unit] * (pieces - 1) + [tokens - unit * (pieces - 1)]
 
 
-def unit_weights(
-    units: Mapping[str, Sequence[str]], shares: Mapping[str, float] | None = None
-) -> dict[str, float]:
+def unit_weights(units: Mapping[str, Sequence[str]], shares: Mapping[str, float] | None = None) -> dict[str, float]:
     """Return the weight of each unit in the average that stands for a mixture.
 
     Args:
@@ -148,11 +148,15 @@ def unit_weights(
         msg = f"the mixture names group {unknown[0]!r}, which has no unit"
         raise ConfigError(msg)
     parts = normalised([shares.get(group, 0.0) for group in units], "shares")
-    weights = {unit: float(p) / len(members) for p, members in zip(parts, units.values(), strict=True) for unit in members}
+    weights = {
+        unit: float(p) / len(members) for p, members in zip(parts, units.values(), strict=True) for unit in members
+    }
     return {unit: weights[unit] for unit in sorted(weights) if weights[unit] > 0}
 
 
-def average_weights(models: Mapping[str, Weights], weights: Mapping[str, float] | None = None) -> dict[str, npt.NDArray[np.generic]]:
+def average_weights(
+    models: Mapping[str, Weights], weights: Mapping[str, float] | None = None
+) -> dict[str, npt.NDArray[np.generic]]:
     """Return the average of models: floating-point tensors in float64, added in the order of names; others must agree.
 
     Args:
@@ -193,7 +197,9 @@ def _average_tensor(
     first = values[names[0]]
     for name in names[1:]:
         if values[name].shape != first.shape or values[name].dtype != first.dtype:
-            msg = f"tensor {tensor!r} of {name} is {values[name].dtype}{list(values[name].shape)}, not that of {names[0]}"
+            msg = (
+                f"tensor {tensor!r} of {name} is {values[name].dtype}{list(values[name].shape)}, not that of {names[0]}"
+            )
             raise ModelError(msg)
     if not np.issubdtype(first.dtype, np.floating):
         if any(not np.array_equal(values[name], first) for name in names[1:]):
@@ -371,7 +377,11 @@ def write_weights(path: Path, weights: Weights, metadata: Mapping[str, str] | No
         if array.dtype not in kinds:
             msg = f"tensor {name!r} of type {array.dtype} can't be written"
             raise ModelError(msg)
-        header[name] = {"dtype": kinds[array.dtype], "shape": list(array.shape), "data_offsets": [at, at + array.nbytes]}
+        header[name] = {
+            "dtype": kinds[array.dtype],
+            "shape": list(array.shape),
+            "data_offsets": [at, at + array.nbytes],
+        }
         at += array.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -408,7 +418,9 @@ def merge_files(
     """
     origins = sorted({seeds.get(name, "") for name in models})
     if len(origins) != 1 or not origins[0]:
-        msg = "the units weren't trained from one seed model: their average means nothing; train them from the same seed"
+        msg = (
+            "the units weren't trained from one seed model: their average means nothing; train them from the same seed"
+        )
         raise ModelError(msg)
     tables = {name: read_weights(path) for name, path in models.items()}
     return write_weights(output, average_weights(tables, weights), {"format": "pt", "seed": origins[0]})

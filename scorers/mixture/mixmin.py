@@ -1,16 +1,16 @@
 """MixMin: the mixture whose mixed model fits a target best, by one cheap model for each group (arXiv:2502.10510).
 
-The best model of a mixture of groups is, for cross-entropy, the mixture of the groups' best models; so with a model p_j of
-each group the mixture for a target is
+The best model of a mixture of groups is, for cross-entropy, the mixture of the groups' best models; so with a model p_j
+of each group the mixture for a target is
 
     argmax over w of  mean over the target's tokens of  log sum_j w_j p_j(token | context),
 
-a concave problem whose classic solution is expectation maximisation: `w_j <- w_j * mean(p_j / sum_k w_k p_k)`. The largest
-of those means, less one, bounds what could still be gained, and is where it stops. With n-gram models it takes seconds and
-no torch.
+a concave problem whose classic solution is expectation maximisation: `w_j <- w_j * mean(p_j / sum_k w_k p_k)`. The
+largest of those means, less one, bounds what could still be gained, and is where it stops. With n-gram models it takes
+seconds and no torch.
 
-Words: all models should know the same words, or the tokens that none knows be left out (`token_probabilities` does), since
-the probability of an unknown word says nothing of the group.
+Words: all models should know the same words, or the tokens that none knows be left out (`token_probabilities` does),
+since the probability of an unknown word says nothing of the group.
 """
 
 from collections.abc import Sequence
@@ -150,4 +150,3 @@ def mixmin(
         done += 1
     alone = -(weight @ np.log(table)) / weight.sum()
     return MixMin(shares, -float(loss), alone, gap, done)
-

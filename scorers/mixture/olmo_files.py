@@ -1,8 +1,8 @@
 """OLMo's token files: `NAME.npy`, a bare array of tokens, and `NAME.csv.gz`, a row for each document.
 
 In spite of its name the `.npy` has no header: it is what `numpy.memmap` writes, uint16 or uint32. A row of the table is
-`start,end,id,source,number`: the document's first token, the one after its last, its id, where it came from, and its place
-there.
+`start,end,id,source,number`: the document's first token, the one after its last, its id, where it came from, and its
+place there.
 """
 
 import csv

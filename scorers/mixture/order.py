@@ -5,6 +5,7 @@ sharding changes. A quota takes whole passes and then the first documents of one
 own, and ends within half a document of the quota.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -84,7 +85,13 @@ def copies(ids: DocumentIds, factors: npt.ArrayLike, *, seed: int) -> Positions:
 
 
 def fill_quota(
-    ids: DocumentIds, sizes: npt.ArrayLike, quota: int, *, seed: int, quality: npt.ArrayLike | None = None, start: int = 0
+    ids: DocumentIds,
+    sizes: npt.ArrayLike,
+    quota: int,
+    *,
+    seed: int,
+    quality: npt.ArrayLike | None = None,
+    start: int = 0,
 ) -> Fill:
     """Return the documents that fill a quota, or the part of a quota that begins after `start`.
 
@@ -151,15 +158,15 @@ def fill_schedule(
     ends = [0, *np.cumsum(np.asarray(quotas, np.int64)).tolist()]
     return [
         fill_quota(ids, sizes, after, seed=seed, quality=quality, start=before)
-        for before, after in zip(ends[:-1], ends[1:], strict=True)
+        for before, after in itertools.pairwise(ends)
     ]
 
 
 def interleave(sizes: Sequence[npt.ArrayLike]) -> tuple[Positions, Positions]:
     """Return the training order of groups' documents: at every point all groups are equally far through what they give.
 
-    A document stands where its middle lies in its group's amount, as a share; equal ones in the groups' order. So at any
-    cut each group has given its share of the cut to within one document.
+    A document stands where its middle lies in its group's amount, as a share; equal ones in the groups' order. So at
+    any cut each group has given its share of the cut to within one document.
 
     Args:
         sizes: of each group's documents, in the order in which the group gives them.

@@ -1,9 +1,9 @@
 """Does one arm beat another? Differences of runs with the same seed, with intervals, and the answer in words.
 
-Runs of two arms with one seed share initial weights and the order of what they have in common, so their difference varies
-less than either. Over n seeds the mean difference has Student's interval with n - 1 degrees of freedom. Where several arms
-are compared with a baseline, p-values are adjusted by Holm's method, and a difference *survives* if its adjusted p-value is
-below 1 - confidence and its plain interval excludes 0.
+Runs of two arms with one seed share initial weights and the order of what they have in common, so their difference
+varies less than either. Over n seeds the mean difference has Student's interval with n - 1 degrees of freedom. Where
+several arms are compared with a baseline, p-values are adjusted by Holm's method, and a difference *survives* if its
+adjusted p-value is below 1 - confidence and its plain interval excludes 0.
 """
 
 import math
@@ -14,7 +14,14 @@ import numpy as np
 
 from tamis.schemas.errors import DataError
 
-__all__ = ["ROUGH_PROXY_PARAMETERS", "ArmComparison", "PairedDifference", "compare_arms", "paired_difference", "proxy_note"]
+__all__ = [
+    "ROUGH_PROXY_PARAMETERS",
+    "ArmComparison",
+    "PairedDifference",
+    "compare_arms",
+    "paired_difference",
+    "proxy_note",
+]
 
 ROUGH_PROXY_PARAMETERS = 15_000_000
 """Below this size proxies rank mixtures only roughly (Olmix, arXiv:2602.12237)."""
@@ -127,7 +134,9 @@ def compare_arms(
         for name in shared:
             difference = paired_difference(sets[name], results[baseline][name], confidence=confidence)
             both = set(sets[name]) & set(results[baseline][name])
-            found.append((arm, name, float(np.mean([results[baseline][name][seed] for seed in sorted(both)])), difference))
+            found.append(
+                (arm, name, float(np.mean([results[baseline][name][seed] for seed in sorted(both)])), difference)
+            )
     adjusted = _holm([difference.p_value for *_, difference in found])
     return [
         _judged(arm, name, mean, difference, p, baseline, confidence, lower_is_better, unit)
@@ -140,8 +149,8 @@ def proxy_note(parameters: float) -> str:
     if parameters >= ROUGH_PROXY_PARAMETERS:
         return ""
     return (
-        f"proxies of {parameters / 1e6:.3g} million parameters rank mixtures only roughly: rank correlation with 1B models "
-        "was 0.73 at 1 million and above 0.89 from 15 million on (Olmix, arXiv:2602.12237)"
+        f"proxies of {parameters / 1e6:.3g} million parameters rank mixtures only roughly: rank correlation with 1B "
+        "models was 0.73 at 1 million and above 0.89 from 15 million on (Olmix, arXiv:2602.12237)"
     )
 
 
@@ -176,8 +185,14 @@ def _judged(
         return ArmComparison(arm, evaluation, mean, d, adjusted, "same", f"{head}: the arms are the same on every seed")
     if adjusted < 1 - confidence and not d.low <= 0 <= d.high:
         better = (d.mean < 0) == lower_is_better
-        text = f"{head} ({interval}): {arm} is {'better' if better else 'worse'}, and the difference survives its interval"
+        text = (
+            f"{head} ({interval}): {arm} is {'better' if better else 'worse'}, and the difference survives its interval"
+        )
         return ArmComparison(arm, evaluation, mean, d, adjusted, "better" if better else "worse", text)
-    why = "the interval includes 0" if d.low <= 0 <= d.high else f"with {adjusted:.2g} after adjusting for all comparisons"
+    why = (
+        "the interval includes 0"
+        if d.low <= 0 <= d.high
+        else f"with {adjusted:.2g} after adjusting for all comparisons"
+    )
     text = f"{head} ({interval}): no difference can be told, {why}"
     return ArmComparison(arm, evaluation, mean, d, adjusted, "unclear", text)

@@ -25,8 +25,8 @@ def correlations(losses: npt.ArrayLike, benchmark: npt.ArrayLike, *, estimator: 
     """Return the estimate of each domain, shape (domains,): large where better models have lower losses.
 
     * `spearman`: the rank correlation of losses and benchmark errors;
-    * `sign_cdf`: the mean over pairs of models of sign(y_g - y_k) (F(x_g) - F(x_k)), F the empirical distribution of the
-      domain's losses and y the error;
+    * `sign_cdf`: the mean over pairs of models of sign(y_g - y_k) (F(x_g) - F(x_k)), F the empirical distribution of
+      the domain's losses and y the error;
     * `sign_sign`: the same with sign(x_g - x_k).
 
     Args:
@@ -44,7 +44,7 @@ def correlations(losses: npt.ArrayLike, benchmark: npt.ArrayLike, *, estimator: 
         msg = f"losses of shape {x.shape} need a finite score for each model, at least two; got shape {y.shape}"
         raise DataError(msg)
     n = len(y)
-    missing = np.isnan(x).any(axis=1)
+    missing = np.asarray(np.isnan(x).any(axis=1))
     x = np.where(missing[:, None], 0.0, x)
     if estimator == "sign_sign":
         order = np.sign(y[:, None] - y[None, :])
@@ -63,9 +63,7 @@ def correlations(losses: npt.ArrayLike, benchmark: npt.ArrayLike, *, estimator: 
     return np.where(missing, np.nan, result)
 
 
-def project(
-    estimate: npt.ArrayLike, caps: npt.ArrayLike, *, method: Literal["linear", "l2"] = "linear"
-) -> Vector:
+def project(estimate: npt.ArrayLike, caps: npt.ArrayLike, *, method: Literal["linear", "l2"] = "linear") -> Vector:
     """Return the mixture nearest to an estimate under caps.
 
     * `linear`: the largest inner product: domains in falling order, each as far as its cap goes (ties to the earlier);

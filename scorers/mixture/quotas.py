@@ -61,8 +61,8 @@ def _fill(whole: list[int], rest: list[float], total: int) -> list[int]:
 class QuotaBatches:
     """Rows of each group in each batch, so that what was given stays within one row of what was due.
 
-    A group's debt is what was due in all batches so far less what it gave; a batch gives the whole part of each debt, and
-    what is left to the largest remainders, ties to the lower position. Mixtures may change from batch to batch.
+    A group's debt is what was due in all batches so far less what it gave; a batch gives the whole part of each debt,
+    and what is left to the largest remainders, ties to the lower position. Mixtures may change from batch to batch.
 
     Attributes:
         owed: the debts after the last batch, shape (groups,).

@@ -5,9 +5,9 @@ Two figures, never one. Seen `D = U (1 + R)` times in all, U unique tokens are w
     effective(U, D) = U + U R* (1 - exp(-R / R*)),   R* = 15.387756
 
 fresh ones (Muennighoff et al. 2023, arXiv:2305.16264; R* is the e-folding number of repeats). That was fitted where
-everything is repeated equally, and never says that repetition hurts. But a small part repeated very often does: 0.1 % of
-the data a hundred times made a model of 800 million parameters as good as one of half its size (Hernandez et al. 2022,
-arXiv:2205.10487), where the formula counts a loss of a tenth. So heavy repetition is warned of beside it.
+everything is repeated equally, and never says that repetition hurts. But a small part repeated very often does: 0.1 %
+of the data a hundred times made a model of 800 million parameters as good as one of half its size (Hernandez et al.
+2022, arXiv:2205.10487), where the formula counts a loss of a tenth. So heavy repetition is warned of beside it.
 """
 
 import math
@@ -176,8 +176,8 @@ def capped_proportions(
 def repetition(classes: Sequence[SeenClass]) -> Repetition:
     """Return the histogram and worth of classes.
 
-    Times that aren't whole come from epochs that aren't: after 2.3 passes a part of 0.3 was seen three times and the rest
-    twice, and is counted so in the histogram; the worth is that of the mean times. What is seen less than once is
+    Times that aren't whole come from epochs that aren't: after 2.3 passes a part of 0.3 was seen three times and the
+    rest twice, and is counted so in the histogram; the worth is that of the mean times. What is seen less than once is
     counted for the part that is.
 
     Raises:
@@ -221,9 +221,10 @@ def repetition(classes: Sequence[SeenClass]) -> Repetition:
 def repetition_warning(classes: Sequence[SeenClass], parameters: float) -> Warned:
     """Return whether a part of the data is repeated so much that a model of this size may suffer.
 
-    A heuristic with one measured anchor (the module's). With f the share of the tokens seen that belongs to classes seen at
-    least ten times and S their unique tokens: f below 1 %: none; S above the parameters: a note, since that much can't
-    be memorised; else a warning, a severe one if also f is at least 5 % and S at least a hundredth of the parameters.
+    A heuristic with one measured anchor (the module's). With f the share of the tokens seen that belongs to classes
+    seen at least ten times and S their unique tokens: f below 1 %: none; S above the parameters: a note, since that
+    much can't be memorised; else a warning, a severe one if also f is at least 5 % and S at least a hundredth of the
+    parameters.
 
     Args:
         classes: all that is seen.

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from tamis.schemas.errors import ConfigError, DataError
-from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request
+from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request, Seen
 from tamis.scorers.mixture.simplex import Vector, exponentiate, normalised
 
 __all__ = ["DoGE", "DoGEParameters", "DoReMi", "DoReMiParameters", "doge_update", "doremi_update"]
@@ -147,12 +147,14 @@ class DoReMi(_Proxy):
     def _start(self) -> dict[str, Any]:
         return {**super()._start(), "referenced": False, "excess": [0.0] * len(self.groups)}
 
-    def _take(self, request: Request, values: list[list[float | None]], learning_rate: float | None) -> None:  # noqa: ARG002
+    def _take(self, request: Request, seen: Seen) -> None:
         state = self.state
         if request.kind == "reference":
             state["referenced"] = True
             return
-        state["excess"] = [old if new is None else new for new, old in zip(values[0], state["excess"], strict=True)]
+        state["excess"] = [
+            old if new is None else new for new, old in zip(seen.values[0], state["excess"], strict=True)
+        ]
         options = self.parameters
         self._moved(
             request, doremi_update(np.array(state["mixture"]), np.array(state["excess"]), options.mu, options.smoothing)
@@ -176,9 +178,9 @@ class DoGE(_Proxy):
             "proxy", tuple(state["mixture"]), steps, "gradient_scores", self.groups, restart=state["done"] == 0
         )
 
-    def _take(self, request: Request, values: list[list[float | None]], learning_rate: float | None) -> None:
-        if learning_rate is None or not learning_rate > 0:
+    def _take(self, request: Request, seen: Seen) -> None:
+        if seen.learning_rate is None or not seen.learning_rate > 0:
             msg = "DoGE needs the optimiser's learning rate, above 0, with each observation"
             raise DataError(msg)
         mixture = np.array(self.state["mixture"])
-        self._moved(request, doge_update(mixture, np.array(values[0]), learning_rate, self.parameters.mu))
+        self._moved(request, doge_update(mixture, np.array(seen.values[0]), seen.learning_rate, self.parameters.mu))

@@ -16,7 +16,7 @@ from tamis.scorers.mixture.order import document_order
 from tamis.scorers.text.identity import doc_id
 from tamis.scorers.text.noise import DocumentIds, id_words
 
-__all__ = ["GroupRows", "RowCursor", "pack_rows"]
+__all__ = ["GroupRows", "RowCursor", "Rows", "pack_rows"]
 
 Rows = npt.NDArray[np.int32]
 

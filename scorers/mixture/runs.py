@@ -1,8 +1,8 @@
 """Tables of runs, each trained on its own mixture: read from two CSV files, reduced, drawn.
 
-The files are those of Olmix (arXiv:2602.12237): `ratios.csv` has the share of each group in each run, `metrics.csv` what
-the runs reached (lower is better), both with the run's name in a column `run` or `run_id`. Columns `name`, `index` and
-one without a name (a row number) are left out.
+The files are those of Olmix (arXiv:2602.12237): `ratios.csv` has the share of each group in each run, `metrics.csv`
+what the runs reached (lower is better), both with the run's name in a column `run` or `run_id`. Columns `name`, `index`
+and one without a name (a row number) are left out.
 """
 
 import csv
@@ -87,8 +87,8 @@ class Runs:
 def read_runs(ratios: Path, metrics: Path, *, keep: Sequence[str] | None = None) -> Runs:
     """Read the two files, joined by the run's name, in the order of `ratios`.
 
-    A run that only one file has, or one without a value for a metric that is kept, is left out, and noted. Rows that add
-    to 1 within 0.01 are divided by their sum.
+    A run that only one file has, or one without a value for a metric that is kept, is left out, and noted. Rows that
+    add to 1 within 0.01 are divided by their sum.
 
     Args:
         ratios: shares of the groups in each run.
@@ -195,12 +195,17 @@ def expand_groups(mixture: Mapping[str, float], kept: Mapping[str, Mapping[str, 
 
 
 def draw_mixtures(
-    prior: Sequence[float], number: int, *, seed: int, strength: tuple[float, float] = (0.1, 5.0), purpose: str = "swarm"
+    prior: Sequence[float] | Vector,
+    number: int,
+    *,
+    seed: int,
+    strength: tuple[float, float] = (0.1, 5.0),
+    purpose: str = "swarm",
 ) -> Vector:
     """Draw mixtures around a prior: Dirichlet with concentration prior x groups x strength, as RegMix does.
 
-    Strengths of the draws are spaced evenly in logarithms over the given range, so that some lie near the prior and some
-    near the corners. Draw i is a function of seed, purpose and i.
+    Strengths of the draws are spaced evenly in logarithms over the given range, so that some lie near the prior and
+    some near the corners. Draw i is a function of seed, purpose and i.
 
     Args:
         prior: shares, above 0.
@@ -220,7 +225,7 @@ def draw_mixtures(
     shares = normalised(prior, "prior")
     low, high = strength
     if not (shares > 0).all() or not 0 < low <= high:
-        msg = f"mixtures are drawn around shares above 0 with strengths 0 < low <= high, got {shares.tolist()}, {strength}"
+        msg = f"mixtures need a prior above 0 and strengths 0 < low <= high, got {shares.tolist()} and {strength}"
         raise ConfigError(msg)
     rows = []
     for i in range(number):

@@ -132,6 +132,4 @@ def cap_shares(shares: Vector, caps: Vector) -> CappedShares:
         total = rest.sum()
         result = np.where(capped, caps, rest * (left / total) if total > 0 else 0.0)
     missing = max(0.0, 1 - float(result.sum())) if capped.any() else 0.0
-    return CappedShares(
-        result, missing if missing > 1e-12 else 0.0, tuple(int(i) for i in np.flatnonzero(capped))
-    )
+    return CappedShares(result, missing if missing > 1e-12 else 0.0, tuple(int(i) for i in np.flatnonzero(capped)))

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tamis.schemas.errors import DataError
-from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request
+from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request, Seen
 from tamis.scorers.mixture.fixed import mean_mixture
 from tamis.scorers.mixture.simplex import Vector, exponentiate
 
@@ -94,8 +94,8 @@ class SkillIt(Controller):
         known = None if graph is None else [list(row) for row in graph]
         return {"graph": known, "start": [], "rows": [], "losses": [], "done": 0, "history": []}
 
-    def _take(self, request: Request, values: list[list[float | None]], learning_rate: float | None) -> None:  # noqa: ARG002
-        state, losses = self.state, values[0]
+    def _take(self, request: Request, seen: Seen) -> None:
+        state, losses = self.state, seen.values[0]
         if request.kind == "evaluate":
             if any(value is None or value <= 0 for value in losses):
                 msg = f"Skill-It divides by the losses at the start, which must be above 0, got {losses}"

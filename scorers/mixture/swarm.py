@@ -2,8 +2,8 @@
 
 Laws are fitted to the runs (`tamis.scorers.mixture.laws`), and a proposer looks for the mixture that they say is best:
 
-* `exact`: the minimum of the weighted laws plus `kl` times KL(p || prior), under caps, to a gap of 1e-10. Olmix's default
-  (log-linear, kl 0.1, Huber 0.02); DML's minimum is the same without KL, Huber and the sign of the constant.
+* `exact`: the minimum of the weighted laws plus `kl` times KL(p || prior), under caps, to a gap of 1e-10. Olmix's
+  default (log-linear, kl 0.1, Huber 0.02); DML's minimum is the same without KL, Huber and the sign of the constant.
 * `simulation`: many mixtures drawn around the prior, the mean of those predicted best, as RegMix does. RegMix regresses
   by boosted trees or a line; here the law is log-linear unless the line is asked for, which can only lead to a corner.
 * `search`: the run that reached the best value, whatever a law says; a grid search is this.
@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tamis.schemas.errors import ConfigError, DataError
-from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request
+from tamis.scorers.mixture.controller import Controller, ControllerParameters, Request, Seen
 from tamis.scorers.mixture.convex import minimise_on_simplex
 from tamis.scorers.mixture.laws import Law, LawKind, fit_laws
 from tamis.scorers.mixture.runs import Runs, draw_mixtures
@@ -48,8 +48,8 @@ class Proposal(NamedTuple):
         at_prior: the same at the prior, for comparison; NaN with `search`.
         law: what was fitted; None with `search`.
         outside: groups whose share is beyond all that was tried, rising positions.
-        hull_distance: half the sum of absolute differences to the nearest mixture of the runs' mixtures; above 0 the law
-            is extrapolated.
+        hull_distance: half the sum of absolute differences to the nearest mixture of the runs' mixtures; above 0 the
+            law is extrapolated.
         notes: sentences for a person.
     """
 
@@ -168,23 +168,21 @@ def _searched(runs: Runs, ratios: Vector, values: Vector, caps: Vector | None, n
     return Proposal(ratios[at], float(values[at]), float("nan"), None, (), 0.0, tuple(notes))
 
 
-def _told(
-    runs: Runs, shares: Vector, predicted: float, at_prior: float, law: Law, notes: list[str]
-) -> Proposal:
+def _told(runs: Runs, shares: Vector, predicted: float, at_prior: float, law: Law, notes: list[str]) -> Proposal:
     low, high = runs.ratios.min(axis=0), runs.ratios.max(axis=0)
     outside = tuple(int(i) for i in np.flatnonzero((shares < low - 1e-6) | (shares > high + 1e-6)))
     distance = _hull_distance(runs.ratios, shares)
-    for i in outside:
-        notes.append(
-            f"extrapolation: {runs.groups[i]} gets {shares[i]:.4f} where runs gave it {low[i]:.4f} to {high[i]:.4f}"
-        )
+    notes += [
+        f"extrapolation: {runs.groups[i]} gets {shares[i]:.4f} where runs gave it {low[i]:.4f} to {high[i]:.4f}"
+        for i in outside
+    ]
     if distance > _HULL_TOLERANCE and not outside:
         notes.append(f"extrapolation: the mixture lies outside of what the runs span (by {distance:.4f})")
     return Proposal(shares, predicted, at_prior, law, outside, distance, tuple(notes))
 
 
 def _hull_distance(ratios: Vector, shares: Vector) -> float:
-    """Return half the least sum of absolute differences between `shares` and an average of the rows, by a linear program."""
+    """Return half the least sum of absolute differences of `shares` to an average of the rows (a linear program)."""
     from scipy.optimize import linprog
 
     n, m = ratios.shape
@@ -291,8 +289,8 @@ class Swarm(Controller):
     def _start(self) -> dict[str, Any]:
         return {"losses": [], "history": []}
 
-    def _take(self, request: Request, values: list[list[float | None]], learning_rate: float | None) -> None:  # noqa: ARG002
-        self.state["losses"].append(values[0])
+    def _take(self, request: Request, seen: Seen) -> None:
+        self.state["losses"].append(seen.values[0])
         self.state["history"].append(
-            {"round": len(self.state["history"]), "p": list(request.mixture), "loss_end": values[0]}
+            {"round": len(self.state["history"]), "p": list(request.mixture), "loss_end": seen.values[0]}
         )

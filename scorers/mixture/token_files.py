@@ -1,4 +1,4 @@
-"""What token files of any trainer share: the type of a token, the end-of-document token, files that appear when complete.
+"""What token files of any trainer share: a token's type, the end-of-document token, files that appear when complete.
 
 Each document ends with the end-of-document token: it is added where a tokenizer didn't, never doubled, and counted both
 ways. Lengths are those with it. A token's type follows from the largest id that the tokenizer can give, its added
@@ -29,7 +29,7 @@ def vocabulary_size(tokenizer: Any) -> int:
         tokenizer: one of `transformers` or `tokenizers`.
     """
     vocabulary = tokenizer.get_vocab()
-    return max(vocabulary.values()) + 1
+    return int(max(vocabulary.values())) + 1
 
 
 def token_type(vocabulary: int, wide: np.dtype[Any]) -> np.dtype[Any]:
@@ -43,7 +43,9 @@ def token_type(vocabulary: int, wide: np.dtype[Any]) -> np.dtype[Any]:
         ConfigError: if the vocabulary is empty or fits neither.
     """
     if vocabulary < 1 or vocabulary - 1 > np.iinfo(wide).max:
-        msg = f"a vocabulary of {vocabulary} ids fits no token file: it must have from 1 to {np.iinfo(wide).max + 1} ids"
+        msg = (
+            f"a vocabulary of {vocabulary} ids fits no token file: it must have from 1 to {np.iinfo(wide).max + 1} ids"
+        )
         raise ConfigError(msg)
     return np.dtype("<u2") if vocabulary <= 1 << 16 else wide
 
@@ -118,8 +120,8 @@ class Documents:
             raise DataError(msg)
         if int(ids.min()) < 0 or int(ids.max()) >= self._vocabulary:
             msg = (
-                f"document {name} has token {int(ids.min()) if int(ids.min()) < 0 else int(ids.max())}, but the vocabulary "
-                f"has {self._vocabulary} ids; count the tokenizer's added tokens too"
+                f"document {name} has token {int(ids.min()) if int(ids.min()) < 0 else int(ids.max())}, but the "
+                f"vocabulary has {self._vocabulary} ids; count the tokenizer's added tokens too"
             )
             raise DataError(msg)
         found = int(ids[-1]) == self._end

@@ -67,7 +67,7 @@ def token_scores(
                     break
                 before = position - n + 1
                 context = np.uint32(layout[BOS]) if before < 0 else ids[start + before]
-                node = extend_hash(node, context)
+                node = extend_hash(node, context)  # type: ignore[arg-type]
                 width = 3 if n == order else 4
                 at = _find(cells, layout[TABLES + 2 * (n - 2)], layout[TABLES + 2 * (n - 2) + 1], width, node)
                 if at < 0:

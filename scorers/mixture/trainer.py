@@ -1,8 +1,8 @@
 """Trains a causal language model by a controller's requests: minutes on a CPU for a small one, ready for a GPU.
 
-AdamW, a warm-up and a schedule, batches by quota (never by sampling), rows in hash order with a cursor for each group, and
-evaluation on fixed rows. After each segment model, optimiser, cursors and controller are saved together, and a run that
-was cut off goes on bit by bit as if it had not been, on one machine with the same number of threads.
+AdamW, a warm-up and a schedule, batches by quota (never by sampling), rows in hash order with a cursor for each group,
+and evaluation on fixed rows. After each segment model, optimiser, cursors and controller are saved together, and a run
+that was cut off goes on bit by bit as if it had not been, on one machine with the same number of threads.
 
 torch and transformers are imported when a trainer is made.
 """
@@ -37,7 +37,8 @@ class TrainerOptions:
     """How a model is trained.
 
     Attributes:
-        model: a configuration of transformers (`model_type` and its own options), or the folder of a model to start from.
+        model: a configuration of transformers (`model_type` and its own options), or the folder of a model to start
+            from.
         total_steps: steps of a whole run from a restart, which the schedule ends at.
         batch_rows: rows of a batch.
         learning_rate: largest.
@@ -175,6 +176,7 @@ class CausalTrainer:
         self._sets = {group.name: group.validation for group in groups} | self._extra
         self._reference: Any = None
         self.model: Any = None
+        self._cursors: list[RowCursor] = []
         self._restart()
         self.parameters = sum(p.numel() for p in self._trainable())
 
@@ -208,9 +210,7 @@ class CausalTrainer:
         rows = [self._scores(request, repeat) for repeat in range(request.repeats)]
         return rows[0] if request.repeats == 1 else rows
 
-    def train(
-        self, mixture: Sequence[float], steps: int, *, with_reference: bool = False
-    ) -> list[float | None]:
+    def train(self, mixture: Sequence[float], steps: int, *, with_reference: bool = False) -> list[float | None]:
         """Train on a mixture; return each group's mean excess loss over the reference model, None where it had no row.
 
         Args:
@@ -305,8 +305,8 @@ class CausalTrainer:
             msg = f"the checkpoint is of another model: {str(error).splitlines()[0]}; start in an empty folder"
             raise ModelError(msg) from error
         self.step = values["step"]
-        for cursor, taken in zip(self._cursors, values["taken"], strict=True):
-            cursor.taken = taken
+        for i, taken in enumerate(values["taken"]):
+            self._cursors[i].taken = taken
         self._quotas = QuotaBatches(len(self._groups), values["owed"])
 
     @property
@@ -395,7 +395,7 @@ class CausalTrainer:
         return total
 
     def _scores(self, request: Request, repeat: int) -> list[float]:
-        """Return gradient scores (DoGE) or alignments with the target set (DGA); rows ahead of the cursors, not taken."""
+        """Return gradient scores (DoGE) or alignments with the target set (DGA); rows ahead of cursors, not taken."""
         self.model.eval()
         number = self.options.gradient_rows
         if request.measure == "alignments":
@@ -447,7 +447,8 @@ def train_by_controller(
         DataError, ModelError, RunError: see `CausalTrainer`.
     """
     if [group.name for group in groups] != list(controller.groups):
-        msg = f"rows are of {', '.join(g.name for g in groups)}, but the controller's groups are {', '.join(controller.groups)}"
+        names = ", ".join(group.name for group in groups)
+        msg = f"rows are of {names}, but the controller's groups are {', '.join(controller.groups)}"
         raise ConfigError(msg)
     trainer = CausalTrainer(options, groups, extra=extra)
     boundaries: list[Boundary] = []

@@ -215,7 +215,7 @@ def test_target_sets_outside_the_groups() -> None:
 def test_refusals() -> None:
     with pytest.raises(ConfigError, match="round_steps larger"):
         Aioli(groups=["a", "b"], round_steps=10)
-    with pytest.raises(ConfigError, match="above 0.5"):
+    with pytest.raises(ConfigError, match=r"above 0\.5"):
         Aioli(groups=["a", "b"], one_hot_factor=0.5)
     with pytest.raises(ConfigError, match="named twice"):
         Aioli(groups=["a", "a"])
@@ -228,7 +228,7 @@ def test_refusals() -> None:
     aioli = Aioli(groups=["a", "b"], rounds=1, round_steps=40)
     with pytest.raises(DataError, match="'b' is nan"):
         aioli.observe([1.0, float("nan")])
-    with pytest.raises(DataError, match="'c' doesn't fit|'b' doesn't fit"):
+    with pytest.raises(DataError, match="'b' doesn't fit"):
         aioli.observe({"a": 1.0, "c": 2.0})
     with pytest.raises(DataError, match="3 values were observed for 2 names"):
         aioli.observe([1.0, 2.0, 3.0])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.scorers.mixture.dga import Dga, alignments, dga_update
-from tamis.scorers.mixture.fixed import Fixed, mean_mixture, proportional, stratified, unimax
+from tamis.scorers.mixture.fixed import mean_mixture, proportional, stratified, unimax
 from tamis.scorers.mixture.methods import CONTROLLERS, controller_from_json
 from tamis.scorers.mixture.reweighting import DoGE, DoReMi, doge_update, doremi_update
 from tamis.scorers.mixture.simplex import cap_shares, exponentiate, raise_to_floor

@@ -34,7 +34,9 @@ def test_exact_world_as_the_reference() -> None:
     assert linear.ratio == pytest.approx(CASE["cmr_interpolated"], abs=1e-6)
     assert "up to 48.1% of domain data" in found.verdict
     law = next(law for law, r in zip(found.laws, found.ratios, strict=True) if r == CASE["fit_check"]["R"])
-    assert float(law.predict(100.0)) == pytest.approx(CASE["fit_check"]["truth_at_T_max"], abs=CASE["fit_check"]["tolerance"])
+    assert float(law.predict(100.0)) == pytest.approx(
+        CASE["fit_check"]["truth_at_T_max"], abs=CASE["fit_check"]["tolerance"]
+    )
     truth = CASE["curves"][0]["truth"]
     domain = fit_power_law(T, np.array(CASE["curves"][0]["domain_change"]))
     assert domain.factors[0] == pytest.approx(truth["a1"], abs=1e-5)

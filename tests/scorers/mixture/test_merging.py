@@ -68,7 +68,9 @@ def test_gradient_world_as_the_reference() -> None:
     def trained(members: list[Any], steps: int) -> Any:
         theta = start.copy()
         for _ in range(steps):
-            gradients = [np.array(u["X"]).T @ (np.array(u["X"]) @ theta - np.array(u["y"])) / len(u["y"]) for u in members]
+            gradients = [
+                np.array(u["X"]).T @ (np.array(u["X"]) @ theta - np.array(u["y"])) / len(u["y"]) for u in members
+            ]
             theta = theta - eta * np.mean(gradients, axis=0)
         return theta
 
@@ -143,9 +145,14 @@ def test_files(tmp_path: Path) -> None:
     assert sorted(back) == ["a", "b", "steps"]
     np.testing.assert_array_equal(back["a"], model(1)["a"])
     files = {f"u{i}": tmp_path / f"u{i}.safetensors" for i in range(3)}
-    digests = {merge_files(dict(sorted(files.items(), reverse=flip)), dict.fromkeys(files, "seed"), tmp_path / "m") for flip in (False, True)}
+    digests = {
+        merge_files(dict(sorted(files.items(), reverse=flip)), dict.fromkeys(files, "seed"), tmp_path / "m")
+        for flip in (False, True)
+    }
     assert len(digests) == 1
-    np.testing.assert_array_equal(read_weights(tmp_path / "m")["a"], average_weights({f"u{i}": model(i) for i in range(3)})["a"])
+    np.testing.assert_array_equal(
+        read_weights(tmp_path / "m")["a"], average_weights({f"u{i}": model(i) for i in range(3)})["a"]
+    )
     with pytest.raises(ModelError, match="weren't trained from one seed"):
         merge_files(files, {"u0": "x", "u1": "x", "u2": "y"}, tmp_path / "m")
     data = (tmp_path / "u1.safetensors").read_bytes()
@@ -179,7 +186,9 @@ def test_what_can_not_be_averaged() -> None:
 def test_mixtures_of_units() -> None:
     units = {"web": ["w1", "w2", "w3"], "books": ["b1"]}
     assert unit_weights(units) == dict.fromkeys(["b1", "w1", "w2", "w3"], 0.25)
-    assert unit_weights(units, {"web": 1, "books": 1}) == pytest.approx({"b1": 0.5, "w1": 1 / 6, "w2": 1 / 6, "w3": 1 / 6})
+    assert unit_weights(units, {"web": 1, "books": 1}) == pytest.approx(
+        {"b1": 0.5, "w1": 1 / 6, "w2": 1 / 6, "w3": 1 / 6}
+    )
     assert unit_weights(units, {"books": 1}) == {"b1": 1.0}
     with pytest.raises(ConfigError, match="'forum'"):
         unit_weights(units, {"forum": 1})

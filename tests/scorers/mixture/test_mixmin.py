@@ -39,7 +39,13 @@ def test_token_scores_add_up_to_the_sentences(name: str, tmp_path: Path, monkeyp
     model = open_ngram_model(tmp_path / "m.arpa")
     assert isinstance(model, ProbingModel)
     text = lzma.decompress((GOLDEN / "kenlm_train.txt.xz").read_bytes()).decode().splitlines()[:300]
-    texts = [*text, "", "zzz unknown zzz", "the the the the the the the", *[" ".join(line.split()[::-1]) for line in text]]
+    texts = [
+        *text,
+        "",
+        "zzz unknown zzz",
+        "the the the the the the the",
+        *[" ".join(line.split()[::-1]) for line in text],
+    ]
     scores = score_tokens(model, text_spans(texts))
     whole = model.score(text_spans(texts), exact=True)
     sums = np.add.reduceat(scores.log10_prob, scores.offsets[:-1])

@@ -46,7 +46,12 @@ def test_verdicts_in_words() -> None:
         "same": {"wiki": dict(base)},
     }
     found = {row.arm: row for row in compare_arms(results, "random")}
-    assert [found[arm].verdict for arm in ("selected", "shuffled", "noise", "same")] == ["better", "worse", "unclear", "same"]
+    assert [found[arm].verdict for arm in ("selected", "shuffled", "noise", "same")] == [
+        "better",
+        "worse",
+        "unclear",
+        "same",
+    ]
     assert found["selected"].sentence.startswith("wiki: selected minus random is -0.1 nats (95% interval")
     assert "survives its interval" in found["shuffled"].sentence
     assert "the interval includes 0" in found["noise"].sentence
@@ -60,7 +65,7 @@ def test_verdicts_in_words() -> None:
 
 def test_many_comparisons_are_adjusted() -> None:
     generator = np.random.default_rng(1)
-    base = {i: 1.0 for i in range(4)}
+    base = dict.fromkeys(range(4), 1.0)
     results = {"base": {"x": base}}
     results |= {f"a{k}": {"x": {i: 1.0 + generator.normal(0, 0.1) for i in range(4)}} for k in range(40)}
     rows = compare_arms(results, "base")

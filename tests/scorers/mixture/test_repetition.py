@@ -92,9 +92,13 @@ def test_warnings_as_the_reference(case: dict[str, object]) -> None:
 def test_the_histogram_adds_up(classes: list[tuple[int, float]]) -> None:
     found = repetition([SeenClass(tokens, times, str(i % 2)) for i, (tokens, times) in enumerate(classes)])
     assert sum(row["tokens"] for row in found.histogram) == pytest.approx(found.tokens_seen, rel=1e-6, abs=1e-2)
-    assert sum(row["unique_tokens"] for row in found.histogram) == pytest.approx(found.unique_tokens, rel=1e-6, abs=1e-2)
+    assert sum(row["unique_tokens"] for row in found.histogram) == pytest.approx(
+        found.unique_tokens, rel=1e-6, abs=1e-2
+    )
     assert found.effective_tokens <= found.tokens_seen * (1 + 1e-12)
-    shuffled = repetition([SeenClass(tokens, times, str(i % 2)) for i, (tokens, times) in reversed(list(enumerate(classes)))])
+    shuffled = repetition(
+        [SeenClass(tokens, times, str(i % 2)) for i, (tokens, times) in reversed(list(enumerate(classes)))]
+    )
     assert shuffled.tokens_seen == pytest.approx(found.tokens_seen)
 
 

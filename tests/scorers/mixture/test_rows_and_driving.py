@@ -21,15 +21,19 @@ from tests.scorers.mixture.worlds import World
 LAW = {"kind": "linear", "L0": [4.0, 5.0], "A": [[2e-3, 1e-4], [0, 1e-3]]}
 
 
-@given(st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=30), st.integers(2, 5), st.integers(0, 2))
+@given(
+    st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=30), st.integers(2, 5), st.integers(0, 2)
+)
 def test_rows_are_the_documents_in_hash_order(documents: list[list[int]], context: int, validation: int) -> None:
     ids = [doc_id("s", str(i)) for i in range(len(documents))]
     total = sum(len(d) + 1 for d in documents if d)
-    try:
-        rows = pack_rows("g", documents, ids, context=context, end=0, validation_rows=validation)
-    except DataError as error:
-        assert "group 'g' has" in str(error)
+    spare = total - (validation + 1) * context
+    if spare < 13:  # the last document of validation may leave less than a row
+        if spare < 0:
+            with pytest.raises(DataError, match="group 'g' has"):
+                pack_rows("g", documents, ids, context=context, end=0, validation_rows=validation)
         return
+    rows = pack_rows("g", documents, ids, context=context, end=0, validation_rows=validation)
     assert rows.train.shape[1] == context
     assert rows.validation.shape == (validation, context)
     assert rows.train.size + rows.validation.size + rows.dropped_tokens == total
@@ -87,7 +91,12 @@ def test_a_trainer_is_a_callback() -> None:
 
 def converse(controller: Any, messages: list[Any], state: Path | None = None) -> list[Any]:
     out = io.StringIO()
-    serve(controller, (message if isinstance(message, str) else json.dumps(message) for message in messages), out.write, state)
+    serve(
+        controller,
+        (message if isinstance(message, str) else json.dumps(message) for message in messages),
+        out.write,
+        state,
+    )
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
 
@@ -99,7 +108,9 @@ def test_json_lines_give_the_same_run(tmp_path: Path) -> None:
         losses = world.train(request["mixture"], request["steps"]).tolist()
         # Each message to a controller that was read back: nothing lives in the process.
         controller = controller_from_json(state.read_text()) if state.exists() else controller
-        answer = converse(controller, [{"do": "observe", "values": dict(zip(request["of"], losses, strict=True))}], state)[0]
+        answer = converse(
+            controller, [{"do": "observe", "values": dict(zip(request["of"], losses, strict=True))}], state
+        )[0]
         count += 1
     twin = aioli()
     World(LAW).drive(twin)
@@ -134,7 +145,9 @@ def test_another_program_can_drive_it(tmp_path: Path) -> None:
         "def write(line):\n    sys.stdout.write(line); sys.stdout.flush()\n"
         "serve(Aioli(groups=['a', 'b'], rounds=1, round_steps=40), sys.stdin, write)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         for message, key in (({"do": "next"}, "evaluate"), ({"do": "observe", "values": [3.0, 4.0]}, "probe")):

@@ -28,7 +28,9 @@ def runs_of(law: Law, n: int, noise: float = 0.0, seed: int = 0) -> Runs:
     ratios = draw_mixtures([1.0] * m, n, seed=seed)
     values = law.predict(ratios) + noise * np.random.default_rng(seed).normal(size=(n, len(law.constant)))
     names = tuple(f"r{i}" for i in range(n))
-    return Runs(names, tuple(f"g{i}" for i in range(m)), ratios, tuple(f"t{i}" for i in range(len(law.constant))), values)
+    return Runs(
+        names, tuple(f"g{i}" for i in range(m)), ratios, tuple(f"t{i}" for i in range(len(law.constant))), values
+    )
 
 
 def grid(m: int, n: int) -> Any:
@@ -71,7 +73,9 @@ def test_the_minimum_beats_a_grid(seed: int, kl: float, capped: bool) -> None:
 def test_minimum_under_tight_caps() -> None:
     law = world(3, 2)
     objective = lambda p: law.weighted(p, np.full(2, 0.5))  # noqa: E731
-    np.testing.assert_allclose(minimise_on_simplex(objective, 3, caps=np.array([0.2, 0.3, 0.5])).shares, [0.2, 0.3, 0.5])
+    np.testing.assert_allclose(
+        minimise_on_simplex(objective, 3, caps=np.array([0.2, 0.3, 0.5])).shares, [0.2, 0.3, 0.5]
+    )
     with pytest.raises(ConfigError, match="no mixture fits"):
         minimise_on_simplex(objective, 3, caps=np.array([0.2, 0.3, 0.4]))
 
@@ -100,7 +104,9 @@ def test_law_is_no_worse_than_many_random_starts() -> None:
     found = cost(np.concatenate([np.log(fitted.constant), fitted.slopes[0]]))
     generator = np.random.default_rng(0)
     starts = [[c, *generator.uniform(-1, 0.1, 3)] for c in np.linspace(-2, 1.5, 5) for _ in range(3)]
-    twin = min(minimize(cost, start, method="Nelder-Mead", options={"maxiter": 3000, "fatol": 1e-12}).fun for start in starts)
+    twin = min(
+        minimize(cost, start, method="Nelder-Mead", options={"maxiter": 3000, "fatol": 1e-12}).fun for start in starts
+    )
     assert found <= twin * 1.02 + 1e-9
 
 
@@ -127,8 +133,8 @@ def test_proposal_of_an_exact_world() -> None:
     searched = propose(runs, proposer="search")
     assert searched.predicted == pytest.approx(runs.values.mean(axis=1).min())
     one = propose(runs, weights={"t1": 1.0}, kl=0.0)
-    assert one.predicted == pytest.approx(minimise_on_simplex(lambda p: law.weighted(p, np.array([0, 1.0, 0])), 4).value,
-                                          abs=1e-3)  # fmt: skip
+    best = minimise_on_simplex(lambda p: law.weighted(p, np.array([0, 1.0, 0])), 4).value
+    assert one.predicted == pytest.approx(best, abs=1e-3)
 
 
 def test_a_proposal_beyond_what_was_tried_is_marked() -> None:
@@ -159,7 +165,9 @@ def test_files_of_the_form_that_olmix_writes(tmp_path: Path) -> None:
     assert again.names == runs.names
     np.testing.assert_array_equal(again.values, runs.values)
     np.testing.assert_allclose(again.ratios, runs.ratios, rtol=0, atol=1e-15)
-    ratios.write_text(",run,name,index,dclm:a,wiki\n0,x1,swarm-0000,0,0.4,0.599\n1,x2,swarm-0001,1,1.0,0.0\n2,x3,,2,0,1\n")
+    ratios.write_text(
+        ",run,name,index,dclm:a,wiki\n0,x1,swarm-0000,0,0.4,0.599\n1,x2,swarm-0001,1,1.0,0.0\n2,x3,,2,0,1\n"
+    )
     metrics.write_text("\ufeffrun_id,mmlu,arc\nx2,1.5,2\nx1,1.25,3\nx3,,1\nx9,1,1\n", encoding="utf-8")
     read = read_runs(ratios, metrics)
     assert read.names == ("x1", "x2")

@@ -1,5 +1,6 @@
 import csv
 import gzip
+import itertools
 import struct
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def documents_by_hand(prefix: Path) -> list[list[int]]:
     data = prefix.with_suffix(".bin").read_bytes()
     width = np.dtype(kind).itemsize
     sequences = [np.frombuffer(data[p : p + n * width], kind).tolist() for p, n in zip(pointers, lengths, strict=True)]
-    return [sum(sequences[a:b], []) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [[token for some in sequences[a:b] for token in some] for a, b in itertools.pairwise(bounds)]
 
 
 def ended(documents: list[list[int]], end: int) -> list[list[int]]:
@@ -47,7 +48,9 @@ def ended(documents: list[list[int]], end: int) -> list[list[int]]:
 
 
 @given(DOCUMENTS, st.sampled_from([300, 65536, 65537, 100_000]))
-def test_megatron_files_are_what_the_format_says(tmp_path_factory: Any, documents: list[list[int]], vocabulary: int) -> None:
+def test_megatron_files_are_what_the_format_says(
+    tmp_path_factory: Any, documents: list[list[int]], vocabulary: int
+) -> None:
     prefix = tmp_path_factory.mktemp("m") / "data"
     summary = write_megatron(prefix, ((str(i), d) for i, d in enumerate(documents)), vocabulary=vocabulary, end=299)
     wanted = ended(documents, 299)
@@ -152,7 +155,7 @@ def test_olmo_files_are_what_the_format_says(
     tmp_path_factory: Any, documents: list[list[int]], vocabulary: int, most: int
 ) -> None:
     folder = tmp_path_factory.mktemp("o")
-    rows = [OlmoDocument(f"id{i}", "web,\"x\"", d) for i, d in enumerate(documents)]
+    rows = [OlmoDocument(f"id{i}", 'web,"x"', d) for i, d in enumerate(documents)]
     summary = write_olmo(folder, rows, vocabulary=vocabulary, end=299, max_tokens=most)
     dtype = np.uint16 if vocabulary == 300 else np.uint32
     wanted = ended(documents, 299)

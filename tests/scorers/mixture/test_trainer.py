@@ -29,7 +29,11 @@ def groups(rows: int = 30) -> list[GroupRows]:
     generator = np.random.default_rng(0)
     start = generator.integers(0, 16, (rows + 6, 1))
     steps = np.arange(12)
-    tables = {"up": (start + steps) % 16, "down": (start - steps) % 16, "noise": generator.integers(0, 2, (rows + 6, 12))}
+    tables = {
+        "up": (start + steps) % 16,
+        "down": (start - steps) % 16,
+        "noise": generator.integers(0, 2, (rows + 6, 12)),
+    }
     return [GroupRows(name, t[6:].astype(np.int32), t[:6].astype(np.int32)) for name, t in tables.items()]
 
 
@@ -60,7 +64,9 @@ def test_a_run_that_was_cut_off_goes_on_bit_by_bit(method: str, tmp_path: Path) 
     result, stops = None, 0
     while result is None:
         assert len(list((tmp_path / "parts").glob("*.pt"))) <= 1
-        result = train_by_controller(controller(method), OPTIONS, groups(), folder=tmp_path / "parts", extra=extra(), segments=1)
+        result = train_by_controller(
+            controller(method), OPTIONS, groups(), folder=tmp_path / "parts", extra=extra(), segments=1
+        )
         stops += 1
     assert stops == len(whole.boundaries)
     assert result == whole
@@ -177,8 +183,8 @@ def test_refusals(tmp_path: Path) -> None:
         train_by_controller(controller("fixed"), OPTIONS, groups(), folder=tmp_path)
     with pytest.raises(DataError, match="no validation rows of 'x'"):
         CausalTrainer(OPTIONS, groups()).evaluate(["x"])
+    trainer = CausalTrainer(OPTIONS, groups())
+    with torch.no_grad():
+        next(iter(trainer.model.parameters())).fill_(float("nan"))
     with pytest.raises(RunError, match="isn't finite at step 0"):
-        trainer = CausalTrainer(OPTIONS, groups())
-        with torch.no_grad():
-            next(iter(trainer.model.parameters())).fill_(float("nan"))
         trainer.train([1, 1, 1], 1)
