@@ -103,7 +103,7 @@ def raise_to_floor(shares: Vector, floor: float) -> Vector:
         total = rest.sum()
         if total <= 0:
             return np.full(len(shares), 1 / len(shares))
-        result = np.where(raised, floor, rest * ((1 - floor * raised.sum()) / total))
+        result = np.where(raised, floor, rest / total * (1 - floor * raised.sum()))
     return result
 
 
@@ -130,6 +130,6 @@ def cap_shares(shares: Vector, caps: Vector) -> CappedShares:
         rest = np.where(capped, 0.0, shares)
         left = 1 - caps[capped].sum()
         total = rest.sum()
-        result = np.where(capped, caps, rest * (left / total) if total > 0 else 0.0)
+        result = np.where(capped, caps, rest / total * left if total > 0 else 0.0)
     missing = max(0.0, 1 - float(result.sum())) if capped.any() else 0.0
     return CappedShares(result, missing if missing > 1e-12 else 0.0, tuple(int(i) for i in np.flatnonzero(capped)))

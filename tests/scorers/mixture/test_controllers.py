@@ -241,7 +241,7 @@ def test_capped_shares_keep_proportions(weights: list[float], caps: list[float])
     result = cap_shares(p, limit)
     assert (result.shares <= limit + 1e-12).all()
     assert result.shares.sum() + result.missing == pytest.approx(1)
-    free = [i for i in range(len(p)) if i not in result.capped and p[i] > 0]
+    free = [i for i in range(len(p)) if i not in result.capped and p[i] > 1e-12]
     if free:
         ratio = result.shares[free] / p[free]
         np.testing.assert_allclose(ratio, ratio[0], rtol=1e-9)
