@@ -135,10 +135,18 @@ def main() -> None:
     sizes = [len(group.train) for group in groups]
     budget = arguments.steps * 8
     model = {
-        "model_type": "gpt2", "vocab_size": 257, "n_positions": arguments.context, "n_embd": arguments.width,
-        "n_layer": arguments.layers, "bos_token_id": END, "eos_token_id": END, "n_head": max(1, arguments.width // 16), "resid_pdrop": 0.0, "embd_pdrop": 0.0,
+        "model_type": "gpt2",
+        "vocab_size": END + 1,
+        "bos_token_id": END,
+        "eos_token_id": END,
+        "n_positions": arguments.context,
+        "n_embd": arguments.width,
+        "n_layer": arguments.layers,
+        "n_head": max(1, arguments.width // 16),
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
         "attn_pdrop": 0.0,
-    }  # fmt: skip
+    }
 
     def options(seed: int) -> TrainerOptions:
         return TrainerOptions(model, arguments.steps, learning_rate=2e-3, final_learning_rate=2e-4, warmup_steps=20,

@@ -4,4 +4,3 @@ A *group* is what a mixture has shares of: a source, a language, a topic, a clus
 state machine without a model, `next()` says what to train and what to measure, `observe()` takes the answer. Nothing
 here imports Beam; what trains (`trainer`) imports torch when it is used.
 """
-

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.scorers.mixture.simplex import Vector
-from tamis.scorers.text.noise import DocumentIds, id_words, keyed_hash, uniform_noise
+from tamis.scorers.text.noise import DocumentIds, id_words, keyed_hash
 
-__all__ = ["Fill", "copies", "document_order", "fill_quota", "fill_schedule", "interleave"]
+__all__ = ["Fill", "document_order", "fill_quota", "fill_schedule", "interleave"]
 
 Positions = npt.NDArray[np.int64]
 
@@ -60,28 +60,6 @@ def document_order(ids: DocumentIds, *, seed: int, epoch: int = 0, quality: npt.
             raise ConfigError(msg)
         keys.append(np.where(np.isnan(values), np.inf, -values))
     return np.lexsort(keys).astype(np.int64)
-
-
-def copies(ids: DocumentIds, factors: npt.ArrayLike, *, seed: int) -> Positions:
-    """Return how often each document is to be there: the whole part of its factor, plus one by keyed noise.
-
-    One more comes with the fraction's probability, so that factors hold on average over documents.
-
-    Args:
-        ids: the documents.
-        factors: not below 0, shape (documents,), such as an upsampling curve's value at the document's quality.
-        seed: of the mixture.
-
-    Raises:
-        DataError: if a factor is negative or not finite, or numbers differ.
-    """
-    wanted = np.asarray(factors, np.float64)
-    noise = uniform_noise(seed, "mixture/copies", ids)
-    if wanted.shape != noise.shape or not np.isfinite(wanted).all() or (wanted < 0).any():
-        msg = "factors must be one finite number not below 0 for each document"
-        raise DataError(msg)
-    whole = np.floor(wanted)
-    return (whole + (noise < wanted - whole)).astype(np.int64)
 
 
 def fill_quota(

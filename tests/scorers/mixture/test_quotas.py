@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.scorers.mixture.aioli import probe_mixtures
 from tamis.scorers.mixture.blend import plan_blend
-from tamis.scorers.mixture.order import copies, document_order, fill_quota, fill_schedule, interleave
+from tamis.scorers.mixture.order import document_order, fill_quota, fill_schedule, interleave
 from tamis.scorers.mixture.quotas import QuotaBatches, largest_remainder
 from tamis.scorers.text.identity import doc_id
 
@@ -110,18 +110,6 @@ def test_passes_have_orders_of_their_own_and_quality_goes_first() -> None:
     assert order.tolist() == document_order(names, seed=1, epoch=3, quality=quality).tolist()
     with pytest.raises(ConfigError, match="3 values of quality"):
         document_order(names, seed=1, quality=[1, 2, 3])
-
-
-def test_copies_keep_the_mean() -> None:
-    names = ids(20000)
-    factors = np.tile([0.0, 0.25, 1.0, 2.75], 5000)
-    found = copies(names, factors, seed=2)
-    for value in (0.0, 0.25, 1.0, 2.75):
-        part = found[factors == value]
-        assert set(part) <= {int(value), int(value) + (value % 1 > 0)}
-        assert part.mean() == pytest.approx(value, abs=0.02)
-    with pytest.raises(DataError, match="not below 0"):
-        copies(names[:1], [-1.0], seed=2)
 
 
 @given(st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=4))
