@@ -278,7 +278,7 @@ class Aioli(Controller):
             raise ConfigError(msg)
 
     def _request(self, kind: str, mixture: Vector, steps: int) -> Request:
-        first = kind in ("prior", "evaluate") and self.state["round"] == 0 and not self.state["used"][0]
+        first = kind in ("prior", "evaluate")  # a run begins with one of the two, and has it once
         return Request(kind, tuple(mixture.tolist()), steps, "losses", self.validation, restart=first)
 
     def _take(self, request: Request, seen: Seen) -> None:

@@ -21,9 +21,10 @@ import numpy as np
 from tamis.schemas.errors import ConfigError, DataError, ModelError, RunError
 from tamis.scorers.causal.models import resolve_device
 from tamis.scorers.mixture.controller import Controller, Request
+from tamis.scorers.mixture.dga import Dga
 from tamis.scorers.mixture.driving import Measured, drive
 from tamis.scorers.mixture.methods import controller_from_json
-from tamis.scorers.mixture.quotas import QuotaBatches
+from tamis.scorers.mixture.quotas import QuotaBatches, largest_remainder
 from tamis.scorers.mixture.rows import GroupRows, RowCursor, Rows
 
 __all__ = ["Boundary", "CausalTrainer", "TrainerOptions", "TrainingResult", "learning_rate_at", "train_by_controller"]
@@ -153,7 +154,12 @@ class CausalTrainer:
     """
 
     def __init__(
-        self, options: TrainerOptions, groups: Sequence[GroupRows], *, extra: Mapping[str, Rows] | None = None
+        self,
+        options: TrainerOptions,
+        groups: Sequence[GroupRows],
+        *,
+        extra: Mapping[str, Rows] | None = None,
+        distributions: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         """Make a trainer at its start.
 
@@ -161,6 +167,7 @@ class CausalTrainer:
             options: see `TrainerOptions`.
             groups: rows of each group, in the controller's order.
             extra: validation rows of sets that aren't groups, by name; `target` is the set of alignments.
+            distributions: shares of the groups, by name, whose gradients may be asked for beside the groups' own.
 
         Raises:
             ConfigError: if torch or transformers is missing, or the model's configuration isn't known.
@@ -174,6 +181,10 @@ class CausalTrainer:
         self._extra = dict(extra or {})
         self._device = resolve_device(options.device)
         self._sets = {group.name: group.validation for group in groups} | self._extra
+        alone = np.eye(len(groups))
+        self._arms: dict[str, Sequence[float]] = {
+            group.name: row for group, row in zip(groups, alone.tolist(), strict=True)
+        } | dict(distributions or {})
         self._reference: Any = None
         self.model: Any = None
         self._cursors: list[RowCursor] = []
@@ -398,17 +409,20 @@ class CausalTrainer:
         """Return gradient scores (DoGE) or alignments with the target set (DGA); rows ahead of cursors, not taken."""
         self.model.eval()
         number = self.options.gradient_rows
+        unknown = [name for name in request.of if name not in self._arms]
+        if unknown:
+            msg = f"gradients of {unknown[0]!r} are wanted, which is neither a group nor a distribution of the trainer"
+            raise DataError(msg)
         if request.measure == "alignments":
             goal = self._gradient(self._set("target"))
         else:
             validation = [self._gradient(self._set(group.name)) for group in self._groups]
             goal = [sum(parts) / len(validation) for parts in zip(*validation, strict=True)]
         products, norms = [], []
-        if len(request.of) != len(self._groups):
-            msg = "alignments of distributions need rows drawn from them, which this trainer has not; drive it yourself"
-            raise DataError(msg)
-        for cursor in self._cursors:
-            gradient = self._gradient(cursor.peek(number, repeat * number))
+        for name in request.of:
+            counts = largest_remainder(self._arms[name], number)
+            parts = [cursor.peek(int(n), repeat * int(n)) for cursor, n in zip(self._cursors, counts, strict=True) if n]
+            gradient = self._gradient(np.concatenate(parts))
             products.append(_dot(gradient, goal))
             norms.append(math.sqrt(_dot(gradient, gradient)))
         if request.measure == "gradient_scores":
@@ -450,7 +464,10 @@ def train_by_controller(
         names = ", ".join(group.name for group in groups)
         msg = f"rows are of {names}, but the controller's groups are {', '.join(controller.groups)}"
         raise ConfigError(msg)
-    trainer = CausalTrainer(options, groups, extra=extra)
+    arms = None
+    if isinstance(controller, Dga) and controller.parameters.distributions is not None:
+        arms = dict(zip(controller.arms, controller.parameters.distributions, strict=True))
+    trainer = CausalTrainer(options, groups, extra=extra, distributions=arms)
     boundaries: list[Boundary] = []
     identity = sha256(
         json.dumps([controller.digest, asdict(options), [_rows_digest(g) for g in groups]], sort_keys=True).encode()

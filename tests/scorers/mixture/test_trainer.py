@@ -133,6 +133,21 @@ def test_alignments_are_first_order_changes_of_the_targets_loss() -> None:
     assert int(np.argmax(cosine)) == 0  # the group that the target comes from
 
 
+def test_alignments_of_distributions() -> None:
+    rows = {"one": [1.0, 0.0, 0.0], "two": [0.0, 0.5, 0.5]}
+    trainer = CausalTrainer(OPTIONS, groups(), extra=extra(), distributions=rows)
+    request = controller("dga").next()._replace(repeats=1, of=("one", "two"))
+    found = trainer._scores(request, 0)
+    assert found[0] == trainer._scores(request._replace(of=("up",)), 0)[0]
+    assert found[0] > found[1]
+    with pytest.raises(DataError, match="gradients of 'three' are wanted"):
+        trainer._scores(request._replace(of=("three",)), 0)
+    run = CONTROLLERS["dga"](groups=NAMES, steps=6, every=3, distributions=list(rows.values()), names=list(rows))
+    result = train_by_controller(run, OPTIONS, groups(), extra=extra())
+    assert result is not None
+    assert result.proportions[1] == pytest.approx(result.proportions[2])
+
+
 def test_excess_losses_compare_with_the_reference() -> None:
     still = TrainerOptions({**MODEL, "resid_pdrop": 0.0}, total_steps=40, batch_rows=5, learning_rate=1e-12)
     trainer = CausalTrainer(still, groups())
