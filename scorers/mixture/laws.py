@@ -20,6 +20,12 @@ LawKind = Literal["log_linear", "linear"]
 _STARTS = (0.02, 0.3, 0.6, 0.8, 0.95)
 """Where the constant starts, as parts of the least value."""
 
+_FREE_STARTS = (0.05, 0.5, 2.0, 10.0)
+"""Where a constant of any sign starts: below the least value, in parts of the range."""
+
+_ITERATIONS, _TRIALS, _STILL = 400, 12, 1e-9
+"""Steps at most, dampings tried for each, and the part of the loss below which a step counts as none."""
+
 
 class Law(NamedTuple):
     """Fitted laws of several metrics.
@@ -113,37 +119,64 @@ def _linear(ratios: Vector, values: Vector, ridge: float) -> Law:
 
 def _log_linear(ratios: Vector, values: Vector, huber: float | None, positive: bool) -> tuple[float, Vector]:
     """Return constant and slopes, the best of a few starts; each start's slopes are those of the logarithms."""
-    from scipy.optimize import least_squares
-
-    best: tuple[float, float, Vector] | None = None
-    least = float(values.min())
-    # Without a sign to go by, starts lie below the least value by parts of the range.
-    starts = [part * least for part in _STARTS] if positive else [least - part * np.ptp(values) - 1e-9 for part in
-                                                                  (0.05, 0.5, 2.0, 10.0)]  # fmt: skip
-
-    def unpack(theta: Vector) -> tuple[float, Vector]:
-        return (float(np.exp(min(theta[0], 50.0))) if positive else float(theta[0])), theta[1:]
-
-    def errors(theta: Vector) -> Vector:
-        c, t = unpack(theta)
-        return np.asarray(c + np.exp(np.minimum(ratios @ t, 50.0)) - values)
-
-    def jacobian(theta: Vector) -> Vector:
-        c, t = unpack(theta)
-        return np.column_stack([
-            np.full(len(ratios), c if positive else 1.0), np.exp(np.minimum(ratios @ t, 50.0))[:, None] * ratios
-        ])  # fmt: skip
-
+    least, spread = float(values.min()), float(np.ptp(values))
+    if positive:
+        starts = [part * least for part in _STARTS]
+    else:  # without a sign to go by, starts lie below the least value by parts of the range
+        starts = [least - part * spread - 1e-9 for part in _FREE_STARTS]
+    best: tuple[float, Vector] | None = None
     for start in starts:
         rest = np.log(np.maximum(values - start, 1e-9))
-        t = np.linalg.lstsq(ratios, rest, rcond=1e-10)[0]
-        theta = np.concatenate([[np.log(start) if positive else start], t])
-        options = {} if huber is None else {"loss": "huber", "f_scale": huber}
-        result = least_squares(errors, theta, jac=jacobian, x_scale="jac", max_nfev=400, ftol=1e-12, xtol=1e-12,
-                               gtol=1e-14, **options)  # fmt: skip
-        if best is None or result.cost < best[0] * (1 - 1e-9):
-            best = (float(result.cost), *unpack(result.x))
+        slopes = np.linalg.lstsq(ratios, rest, rcond=1e-10)[0]
+        theta = np.concatenate([[np.log(start) if positive else start], slopes])
+        found = _damped_newton(ratios, values, theta, huber, positive)
+        if best is None or found[0] < best[0] * (1 - 1e-9):
+            best = found
     if best is None:
         msg = "a law needs at least one start"
         raise DataError(msg)
-    return best[1], best[2]
+    return _constant(best[1], positive), best[1][1:]
+
+
+def _constant(theta: Vector, positive: bool) -> float:
+    return float(np.exp(min(theta[0], 50.0))) if positive else float(theta[0])
+
+
+def _damped_newton(
+    ratios: Vector, values: Vector, theta: Vector, huber: float | None, positive: bool
+) -> tuple[float, Vector]:
+    """Minimise the loss by Levenberg's and Marquardt's steps; return loss and parameters.
+
+    Huber's loss is that of squares with weights min(1, delta / |error|), which follow the errors.
+    """
+
+    def evaluated(at: Vector) -> tuple[float, Vector, Vector]:
+        curve = np.exp(np.minimum(ratios @ at[1:], 50.0))
+        error = _constant(at, positive) + curve - values
+        if huber is None:
+            return float(error @ error) / 2, error, curve
+        size = np.abs(error)
+        return float(np.where(size <= huber, size * size / 2, huber * (size - huber / 2)).sum()), error, curve
+
+    loss, error, curve = evaluated(theta)
+    damping, still = 1e-3, 0
+    for _ in range(_ITERATIONS):
+        weights = np.ones(len(error)) if huber is None else np.minimum(1.0, huber / np.maximum(np.abs(error), 1e-300))
+        slope = np.full(len(error), _constant(theta, positive) if positive else 1.0)
+        jacobian = np.column_stack([slope, curve[:, None] * ratios])
+        weighted = jacobian * weights[:, None]
+        normal, gradient = weighted.T @ jacobian, weighted.T @ error
+        scale = np.maximum(np.diag(normal), 1e-12 * max(float(np.diag(normal).max()), 1e-300))
+        before = loss
+        for _ in range(_TRIALS):
+            trial = theta - np.linalg.solve(normal + damping * np.diag(scale), gradient)
+            reached, new_error, new_curve = evaluated(trial)
+            if reached < loss:
+                theta, loss, error, curve = trial, reached, new_error, new_curve
+                damping = max(damping / 5, 1e-12)
+                break
+            damping *= 4
+        still = still + 1 if loss > before * (1 - _STILL) else 0
+        if still == 3 or loss == 0:
+            break
+    return loss, theta

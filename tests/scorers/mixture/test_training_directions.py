@@ -96,8 +96,8 @@ def test_what_is_trained_on_shuffled_text_is_worse() -> None:
     losses = []
     for train in (clean.train, rows):
         group = GroupRows("forum", train, clean.validation)
-        fixed = Fixed(groups=["forum"], schedule=[[1.0]], steps=[120])
-        result = train_by_controller(fixed, options(120), [group])
+        fixed = Fixed(groups=["forum"], schedule=[[1.0]], steps=[360])
+        result = train_by_controller(fixed, options(360), [group])
         assert result is not None
         losses.append(result.boundaries[-1].values[0])
     assert losses[1] > losses[0] + 0.2
