@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tamis.jobs.cli.signals import end_by_signals
 from tamis.pipeline.graph.quiet import debugging, silence_beam
 from tamis.schemas.errors import ConfigError, TamisError
 
@@ -36,7 +37,8 @@ def main() -> None:
     debug = debugging()
     silence_beam()
     try:
-        app()
+        with end_by_signals(sys.argv[1:]):
+            app()
     except ConfigError as error:
         if debug:
             raise
