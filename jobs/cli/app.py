@@ -9,6 +9,7 @@ import typer
 
 from tamis.jobs.cli.manifest import manifest_app
 from tamis.jobs.cli.options import AsJson, Output, Quiet, RunFolder, Runner, Set, Workers, examples, group
+from tamis.jobs.cli.signals import end_by_signals
 from tamis.jobs.cli.text import harmless
 from tamis.jobs.cli.train import train_app
 from tamis.pipeline.graph.quiet import debugging, silence_beam
@@ -32,7 +33,8 @@ def main() -> None:
     debug = debugging()
     silence_beam()
     try:
-        app(prog_name="tamis")
+        with end_by_signals(sys.argv[1:]):
+            app(prog_name="tamis")
     except ConfigError as error:
         if debug:
             raise

@@ -13,6 +13,7 @@ from typing import Any
 
 from tamis.jobs.manifest.file import FATES, MANIFEST, files_of, read_manifest
 from tamis.pipeline.storage import filesystem
+from tamis.pipeline.storage.temporary import process_lives, process_start, sweep_temporary
 from tamis.schemas.errors import ConfigError, RunError
 
 __all__ = ["LOCK", "MARKER", "claim", "owned", "remove_others", "sweep"]
@@ -21,6 +22,8 @@ MARKER = "tamis-run"
 """In a work folder: it is ours."""
 LOCK = "lock.json"
 """In a work folder: who works in it."""
+TAKING_OVER = 0.5
+"""Seconds until who takes over a dead owner's lock looks whether another did the same; only on object stores."""
 SHARD = re.compile(r"(selected/source=[^/]+|rejected|errors)/part-\d{5,}\.parquet")
 
 
@@ -34,6 +37,9 @@ def claim(output: str) -> None:
     marker = filesystem.join(work, MARKER)
     if filesystem.exists(marker):
         return
+    if filesystem.exists(filesystem.join(work, LOCK)):  # the marker was lost
+        _mark(marker)
+        return
     taken = [name for name in (MANIFEST, *FATES, "work") if filesystem.exists(filesystem.join(output, name))]
     if MANIFEST in taken:
         try:
@@ -45,12 +51,17 @@ def claim(output: str) -> None:
     if taken:
         msg = f"{output} holds {', '.join(taken)}, not made by tamis: give another folder with --output"
         raise ConfigError(msg)
+    _mark(marker)
+
+
+def _mark(marker: str) -> None:
     with filesystem.write_atomically(marker) as stream:
         stream.write(b"This folder belongs to a run of tamis, which may delete what is in it.\n")
 
 
 def sweep(output: str) -> None:
-    """Delete half-written files of a run that was killed; they never had a name that anyone reads."""
+    """Delete what a run that was killed left: half-written files, which never had a name that anyone reads."""
+    sweep_temporary()
     if not filesystem.is_local(output):
         return
     root = Path(filesystem.local_path(output))
@@ -88,6 +99,7 @@ def owned(output: str) -> Iterator[None]:
     me = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        "start": process_start(os.getpid()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
     }
     if filesystem.is_local(output):
@@ -96,12 +108,17 @@ def owned(output: str) -> Iterator[None]:
         return
     if not filesystem.create(path, json.dumps(me).encode()):
         with filesystem.open_binary(path) as stream:
-            owner = json.loads(stream.read())
+            owner = _owner(stream.read())
         if not _ended(owner):
             msg = f"{_told(output, owner)}; if that run is dead, delete {path}"
             raise RunError(msg)
         with filesystem.write_atomically(path) as stream:
             stream.write(json.dumps(me).encode())
+        time.sleep(TAKING_OVER)
+        with filesystem.open_binary(path) as stream:
+            owner = _owner(stream.read())
+        if owner != me:
+            raise RunError(_told(output, owner))
     try:
         yield
     finally:
@@ -116,9 +133,7 @@ def _locked_file(path: Path, output: str, me: dict[str, Any]) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            stream.seek(0)
-            owner = json.loads(stream.read() or "{}")
-            raise RunError(_told(output, owner)) from None
+            raise RunError(_told(output, _owner(path.read_bytes()))) from None
         stream.truncate(0)
         stream.write(json.dumps(me))
         stream.flush()
@@ -126,6 +141,15 @@ def _locked_file(path: Path, output: str, me: dict[str, Any]) -> Iterator[None]:
             yield
         finally:
             stream.truncate(0)
+
+
+def _owner(content: bytes) -> dict[str, Any]:
+    """Return what a lock says; nothing if it is damaged."""
+    try:
+        owner = json.loads(content)
+    except ValueError:
+        return {}
+    return owner if isinstance(owner, dict) else {}
 
 
 def _told(output: str, owner: dict[str, Any]) -> str:
@@ -137,10 +161,4 @@ def _ended(owner: dict[str, Any]) -> bool:
     """Return whether an owner is known to be dead: only of this machine anybody knows."""
     if owner.get("host") != socket.gethostname():
         return False
-    try:
-        os.kill(int(owner["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return not process_lives(int(owner["pid"]), str(owner.get("start", "0")))

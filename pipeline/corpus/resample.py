@@ -3,11 +3,9 @@
 import io
 import json
 import math
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,11 +22,13 @@ from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
 from tamis.pipeline.passes.stage import READ, Stage, StoredShards, stored_shards
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import intact_note, writer
+from tamis.pipeline.storage.damage import found_damage
 from tamis.pipeline.storage.folders import local_folder
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
+from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.pipeline.storage.value_file import read_value, write_value
-from tamis.schemas.errors import ConfigError, DataError
+from tamis.schemas.errors import ConfigError, DamagedError, DataError
 from tamis.schemas.tables import described
 from tamis.scorers.dsir.divergence import kl_reduction
 from tamis.scorers.dsir.features import NgramCounter, NgramFeatures
@@ -38,7 +38,7 @@ from tamis.scorers.selection.order_statistics import Partial
 from tamis.scorers.selection.selection import Rule, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import id_words
 
-__all__ = ["TARGET_FIELD", "CountFile", "CountShard", "Resampling", "fit_ratio", "resample"]
+__all__ = ["TARGET_FIELD", "CountFile", "CountShard", "Resampling", "fit_ratio", "fitted_model", "resample"]
 
 SPLIT_BYTES = 128 << 20
 DRAW_PASSES = 6
@@ -214,9 +214,9 @@ class _FitModel:
 def _keep_model(model: DsirModel, folder: str) -> dict[str, str]:
     """Save a model where the run keeps its files; return these with their digests."""
     files = {}
-    with tempfile.TemporaryDirectory(prefix="tamis-") as scratch:
+    with temporary_folder() as scratch:
         model.save(scratch)
-        for file in sorted(Path(scratch).iterdir()):
+        for file in sorted(scratch.iterdir()):
             with filesystem.write_atomically(filesystem.join(folder, file.name)) as stream:
                 stream.write(file.read_bytes())
             path = filesystem.join(folder, file.name)
@@ -229,9 +229,34 @@ def _fitted(note: str) -> bytes | None:
     known = read_value(note, [])
     if known is None:
         return None
+    try:
+        _check_model(known)
+    except DamagedError as error:
+        found_damage(str(error))
+        return None
+    return known
+
+
+def _check_model(known: bytes) -> None:
     files: dict[str, str] = json.loads(known)["files"]
-    whole = all(filesystem.exists(path) and filesystem.sha256(path) == sha256 for path, sha256 in files.items())
-    return known if whole else None
+    for path, sha256 in files.items():
+        if not filesystem.exists(path):
+            raise DamagedError(path, "it is missing")
+        if filesystem.sha256(path) != sha256:
+            raise DamagedError(path, "its bytes don't agree with its digest")
+
+
+def fitted_model(folder: str) -> DsirModel:
+    """Load a model that the run fitted.
+
+    Raises:
+        DamagedError: if it isn't what was written.
+    """
+    known = read_value(f"{folder}.value", [])
+    if known is None:
+        raise DamagedError(f"{folder}.value", "it is missing")
+    _check_model(known)
+    return DsirModel.load(local_folder(folder))
 
 
 @dataclass(frozen=True)
@@ -288,7 +313,8 @@ class _Fitted:
 
 
 def _model_of(stage: Stage, corpus: str) -> DsirModel:
-    return DsirModel.load(local_folder(stage.model_paths(corpus)["model"]))
+    path = stage.model_paths(corpus)["model"]
+    return fitted_model(path) if stage.step.fits else DsirModel.load(local_folder(path))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tamis.pipeline.graph.pool import LocalPool
 from tamis.pipeline.graph.progress import Progress
 from tamis.pipeline.graph.quiet import silence_beam
 from tamis.pipeline.storage import filesystem
+from tamis.pipeline.storage.temporary import make_temporary
 from tamis.schemas.errors import ConfigError, RunError, TamisError
 
 __all__ = ["Engine"]
@@ -136,6 +137,8 @@ class Engine:
             self.counters = _counters(result)
             return {name: unpack_value(run.values[name]) for name in wanted}
         except Exception as error:
+            if run.interrupted:
+                raise KeyboardInterrupt from None
             raise run.error or self._told(error) from error
         finally:
             run.forget(job)
@@ -181,6 +184,9 @@ class Engine:
         if self.runner == "DataflowRunner":
             arguments += [f"--labels={key}={value}" for key, value in (labels or {}).items()]
         pipeline = beam.Pipeline(options=PipelineOptions(arguments))
+        # Beam deletes its folder in the end; if this process is killed, a later run knows by the name that it may.
+        Path(pipeline.local_tempdir).rmdir()
+        pipeline.local_tempdir = str(make_temporary())
         build(pipeline)
         result = pipeline.run()
         result.wait_until_finish()
@@ -203,9 +209,7 @@ class Engine:
 
 
 def _own_folder() -> Path:
-    import tempfile
-
-    return Path(tempfile.mkdtemp(prefix="tamis-pool-"))
+    return make_temporary()
 
 
 def _counters(result: Any) -> dict[str, int]:

@@ -9,7 +9,8 @@ from typing import Any
 from tamis.pipeline.graph.passes import Node, Pass, Values, join_values, pack_value, unpack_value
 from tamis.pipeline.graph.pool import LocalPool
 from tamis.pipeline.graph.progress import Progress
-from tamis.pipeline.graph.work import do_task, failed
+from tamis.pipeline.graph.stall import watched
+from tamis.pipeline.graph.work import do_task, failed, shown_task
 from tamis.schemas.errors import RunError, TamisError
 
 __all__ = ["LocalRun", "local_run", "values_of"]
@@ -33,13 +34,16 @@ class LocalRun:
         self._progress = progress
         self.values: dict[str, bytes] = {}
         self.error: TamisError | None = None
+        self.interrupted = False
+        self._over = False
 
     def register(self, key: str) -> None:
         """Make the run known to transforms by a key."""
         _runs[key] = self
 
     def forget(self, key: str) -> None:
-        """End what `register` began."""
+        """End what `register` began; a pass that is at work in another thread begins no other task."""
+        self._over = True
         _runs.pop(key, None)
 
     def run(self, pass_: Pass, count: Callable[[str, int], None] | None = None) -> None:
@@ -51,11 +55,15 @@ class LocalRun:
 
         Raises:
             TamisError: what a task raised, as the sentence that it raised; `error` keeps it.
+            KeyboardInterrupt: if a person stops the run; `interrupted` keeps it.
         """
         try:
             self.values[pass_.name] = self._run(pass_, values_of(pass_, self.values), count)
         except TamisError as error:
             self.error = error
+            raise
+        except KeyboardInterrupt:  # Beam would tell it as one more failure of a worker
+            self.interrupted = True
             raise
 
     def _run(self, pass_: Pass, values: Values, count: Callable[[str, int], None] | None) -> bytes:
@@ -72,19 +80,30 @@ class LocalRun:
                 if count is not None:
                     count(name, number)
             reused += result.reused
+            for sentence in result.damaged:
+                self._note(f"{sentence}: it is made again")
             if self._progress is not None:
                 self._progress.update(done)
         if self._progress is not None and tasks:
             self._progress.finish(reused)
         return join_values(pass_.combine, held)
 
+    def _note(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.note(text)
+
     def _results(self, pass_: Pass, tasks: Sequence[Any], values: Values) -> Any:
         if self._pool is not None and len(tasks) > 1 and not pass_.small:
             yield from self._pool.run(pass_.name, pass_.process, tasks, values)
             return
         for task in tasks:
+            if self._over:
+                msg = f"{pass_.name}: the run was stopped"
+                raise RunError(msg)
             try:
-                yield do_task(pass_.process, task, values)
+                with watched(pass_.name, shown_task(task), self._note):
+                    done = do_task(pass_.process, task, values)
+                yield done
             except (TamisError, KeyboardInterrupt):
                 raise
             except Exception as error:

@@ -72,11 +72,13 @@ class Done(NamedTuple):
         value: joined with those of the other tasks.
         counters: for the engine's own console: `step: event` to number.
         reused: whether an earlier run had done it.
+        damaged: sentences about damaged files that were made again; engines fill them in.
     """
 
     value: bytes = b""
     counters: Mapping[str, int] = {}
     reused: bool = False
+    damaged: tuple[str, ...] = ()
 
 
 class Process(Protocol):

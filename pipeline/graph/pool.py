@@ -1,18 +1,26 @@
 """Local worker processes that live as long as a run: no open ports, and a lost one is replaced.
 
 A pass's work and inputs are written to a file once, which each worker reads once. A worker notes the task that it has
-in hand, so that a death names its task: what was in hand is tried again one by one, and a task that kills its worker
-twice is told with its file and place.
+in hand, so that a death names its task: that one is tried again alone, and a task whose worker dies again is told with
+its file and place. All workers go when one is lost, since what they share may be locked for good; those that didn't die
+by themselves aren't to blame.
+
+Signals are the driver's: workers have a process group of their own, which ends with the driver, however that ends.
 """
 
 import contextlib
 import hashlib
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
 import time
+import uuid
+import warnings
+import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -22,14 +30,28 @@ from typing import Any
 import cloudpickle
 
 from tamis.pipeline.graph.passes import Done, Process, Spent, Values
+from tamis.pipeline.graph.stall import nothing_finished, stall_seconds
 from tamis.pipeline.graph.work import do_task, failed, shown_task
-from tamis.schemas.errors import RunError, TamisError
+from tamis.pipeline.storage.temporary import make_temporary
+from tamis.schemas.errors import DamagedError, RunError, TamisError
 
-__all__ = ["LocalPool"]
+__all__ = ["LocalPool", "end_pools"]
 
-STALL_SECONDS = 600.0
-"""After so long without a finished task the tasks in hand are told, again and again."""
 LOST_TWICE = 2
+NEVER_BEGAN = 3
+"""So often in a row workers may die without a task in hand: more say that they can't live here."""
+IN_PIPE = 4096
+"""Larger results go through files: a worker killed while it writes to a pipe would leave the driver waiting."""
+ENDING_SECONDS = 10.0
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_pools: "weakref.WeakSet[LocalPool]" = weakref.WeakSet()
+
+
+def end_pools() -> None:
+    """Kill the workers of all pools of this process, which is about to end: nothing is told or waited for."""
+    for pool in list(_pools):
+        pool.stop()
 
 
 class LocalPool:
@@ -46,13 +68,17 @@ class LocalPool:
         self._scratch = scratch
         self._warn = warn or (lambda _: None)
         self._executor: Any = None
+        self._ended: set[int] = set()
+        self._mark: Path | None = None
+        self._stopped = False
         self._count = 0
+        _pools.add(self)
 
     def run(self, label: str, process: Process, tasks: Sequence[Any], values: Values) -> Iterator[tuple[Done, Spent]]:
         """Process all tasks, the largest first, and yield what each gave as it is done.
 
         Raises:
-            RunError: if a task ends its worker twice.
+            RunError: if a task ends its worker twice, or workers can't live here.
             Exception: what a task raised.
         """
         self._scratch.mkdir(parents=True, exist_ok=True)
@@ -63,34 +89,39 @@ class LocalPool:
         digest = hashlib.blake2b(data, digest_size=16).hexdigest()
         waiting = sorted(enumerate(tasks), key=lambda pair: (-getattr(pair[1], "size", 0), pair[0]))
         suspects: list[tuple[int, Any]] = []
-        lost: dict[int, int] = {}
+        lost: Counter[int] = Counter()
+        never_began = 0
         try:
             while waiting or suspects:
-                # What was in hand when a worker died goes alone: a second death has one culprit.
+                # What a worker died of goes alone: with less in memory beside it, it may well pass.
                 batch, width = (suspects[:1], 1) if suspects else (waiting, self.workers * 2)
                 done: set[int] = set()
                 try:
                     for number, result in self._submit(label, str(work), digest, batch, width):
                         done.add(number)
+                        never_began = 0
                         yield result
                 except BrokenProcessPool:
-                    held = self._in_hand()
-                    self._drop()
-                    left = [(n, task) for n, task in batch if n not in done]
-                    taken = [(n, task) for n, task in left if n in held] or left[: self.workers]
+                    guilty = self._lost_tasks()
+                    left = [(number, task) for number, task in batch if number not in done]
+                    taken = [(number, task) for number, task in left if number in guilty]
+                    lost.update(number for number, _ in taken)
                     for number, task in taken:
-                        lost[number] = lost.get(number, 0) + 1
-                        if suspects and lost[number] >= LOST_TWICE:
+                        if lost[number] >= LOST_TWICE:
                             msg = (
                                 f"{label}: a worker ended twice while it worked on {shown_task(task)}: it ran out of "
                                 "memory, or was killed; take fewer workers, or leave that part of the input out"
                             )
                             raise RunError(msg) from None
+                    never_began = 0 if taken else never_began + 1
+                    if never_began >= NEVER_BEGAN:
+                        msg = f"{label}: workers end before they take up work: there may be too little memory for them"
+                        raise RunError(msg) from None
                     self._warn(f"{label}: a worker was lost; what it had in hand is done again")
                     if not suspects:
                         numbers = {number for number, _ in taken}
                         suspects = taken
-                        waiting = [(n, task) for n, task in left if n not in numbers]
+                        waiting = [(number, task) for number, task in left if number not in numbers]
                     continue
                 if suspects:
                     suspects = suspects[1:]
@@ -107,54 +138,84 @@ class LocalPool:
         known = dict(batch)
         rest = iter(batch)
         running: dict[Future[Any], int] = {}
-        told = time.monotonic()
         while True:
             for number, task in rest:
-                future = executor.submit(_work, work, digest, number, cloudpickle.dumps(task), str(self._scratch))
-                running[future] = number
+                arguments = (_work, work, digest, number, cloudpickle.dumps(task), str(self._scratch))
+                running[self._submitted(executor, *arguments)] = number
                 if len(running) >= width:
                     break
             if not running:
                 return
-            finished, _ = wait(running, timeout=STALL_SECONDS, return_when=FIRST_COMPLETED)
-            if not finished and time.monotonic() - told >= STALL_SECONDS:
-                told = time.monotonic()
-                held = ", ".join(shown_task(task) for number, task in batch if number in self._in_hand())
-                self._warn(
-                    f"{label}: nothing finished for {STALL_SECONDS / 60:.0f} minutes; in hand: {held or 'nothing'}"
-                )
+            seconds = stall_seconds()
+            finished, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
+            if not finished:
+                held = set(self._in_hand().values())
+                self._warn(nothing_finished(label, seconds, [shown_task(known[n]) for n in sorted(held & {*known})]))
             for future in finished:
-                told = time.monotonic()
                 number = running.pop(future)
                 try:
-                    result = pickle.loads(future.result())  # noqa: S301  (what our own worker packed)
+                    result = _unpacked(future.result())
                 except (BrokenProcessPool, TamisError):
                     raise
                 except Exception as error:
+                    self._go_on()
                     raise failed(label, known[number], error) from error
                 yield number, result
 
+    def _submitted(self, executor: Any, *arguments: Any) -> Future[Any]:
+        self._go_on()
+        # Workers are started here. One that a signal to the driver's group hits on its way would show a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+        try:
+            future: Future[Any] = executor.submit(*arguments)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        manager = executor._executor_manager_thread
+        if manager is not None and not isinstance(manager.kill_workers, _KillWorkers):
+            manager.kill_workers = _KillWorkers(manager, self._ended)
+        return future
+
+    def _go_on(self) -> None:
+        if self._stopped:
+            msg = "the run was stopped"
+            raise RunError(msg)
+
     def _started(self) -> Any:
+        self._go_on()
         if self._executor is None:
             from loky import ProcessPoolExecutor
 
+            self._ended = set()
+            if self._mark is None:
+                self._mark = make_temporary()  # says that a pool of this process may have left something
+            _start_tracker()
             self._executor = ProcessPoolExecutor(
                 self.workers, timeout=None, initializer=_begin, initargs=(os.getpid(), [p for p in sys.path if p])
             )
         return self._executor
 
-    def _in_hand(self) -> set[int]:
-        """Return the numbers of the tasks that workers had begun and not finished."""
-        held = set()
+    def _lost_tasks(self) -> set[int]:
+        """End all workers; return the numbers of the tasks that those had in hand which died by themselves."""
+        held = self._in_hand()
+        self._drop()
+        died = self._ended & {*held} or {*held}
+        return {held[pid] for pid in died}
+
+    def _in_hand(self) -> dict[int, int]:
+        """Return process ids of workers to the numbers of the tasks that they had begun and not finished."""
+        held = {}
         for path in self._scratch.glob("holding-*"):
             with contextlib.suppress(OSError, ValueError):
-                held.add(int(path.read_text()))
+                held[int(path.name.rpartition("-")[2])] = int(path.read_text())
         return held
 
     def _drop(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, kill_workers=True)
-            self._executor = None
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            manager = executor._executor_manager_thread
+            executor.shutdown(wait=False, kill_workers=True)
+            if manager is not None:  # so that no worker of old is at work beside the new ones
+                manager.join(ENDING_SECONDS)
         for path in self._scratch.glob("holding-*"):
             path.unlink(missing_ok=True)
 
@@ -162,23 +223,83 @@ class LocalPool:
         """Return the process ids of the workers that there are."""
         return [] if self._executor is None else list(self._executor._processes)
 
+    def stop(self) -> None:
+        """Kill the workers at once; nothing is told of it, and the pool does nothing any more."""
+        self._stopped = True
+        self._warn = lambda _: None
+        for pid in self.pids():
+            _kill(pid)
+        if self._mark is not None:
+            shutil.rmtree(self._mark, ignore_errors=True)
+            self._mark = None
+
     def close(self) -> None:
-        """End the workers."""
+        """End the workers; a pass that is at work in another thread ends with a `RunError`."""
+        self.stop()
         self._drop()
+        for path in self._scratch.glob("result-*"):
+            path.unlink(missing_ok=True)
+
+
+class _KillWorkers:
+    """What the pool's manager calls to end workers: notes which had ended by themselves, and kills the others.
+
+    The library's own asks another program for children of the workers; these are in the worker's process group.
+    """
+
+    def __init__(self, manager: Any, ended: set[int]):
+        self._manager = manager
+        self._ended = ended
+
+    def __call__(self, reason: str = "") -> None:
+        del reason
+        processes = dict(self._manager.processes)
+        self._ended.update(pid for pid, process in processes.items() if process.exitcode is not None)
+        self._manager.processes.clear()
+        for pid, process in processes.items():
+            _kill(pid)
+            process.join()
+
+
+def _kill(pid: int) -> None:
+    """Kill a worker and what it started."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # it hasn't come so far as to have a group of its own
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _start_tracker() -> None:
+    """Start the process that deletes semaphores when this one ends, and keep it from telling a terminal that it did."""
+    from loky.backend import resource_tracker
+
+    quiet = "ignore:resource_tracker"
+    sys.warnoptions.append(quiet)  # handed on to the processes that this one starts
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
 
 
 def _begin(driver: int, path: list[str]) -> None:
     """Prepare a worker: it can import what the driver can, leaves signals to the driver, and ends with it."""
-    sys.path[:] = list(dict.fromkeys([*path, *sys.path]))
+    os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
     threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
+    sys.path[:] = list(dict.fromkeys([*path, *sys.path]))
+    warnings.filterwarnings("ignore", module="loky")
+    from loky import process_executor
+
+    process_executor._USE_PSUTIL = False  # a worker that has loaded models is no leak that it should end for
 
 
 def _end_with(driver: int) -> None:
     # Linux can signal a parent's death, but means the death of the thread that started the child.
     while os.getppid() == driver:
-        time.sleep(1.0)
-    os._exit(1)
+        time.sleep(0.5)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 _loaded: tuple[str, Any] = ("", None)
@@ -187,11 +308,47 @@ _loaded: tuple[str, Any] = ("", None)
 def _work(work: str, digest: str, number: int, task: bytes, scratch: str) -> bytes:
     global _loaded  # noqa: PLW0603  (the one pass at hand of this worker process)
     if _loaded[0] != digest:
-        _loaded = (digest, pickle.loads(Path(work).read_bytes()))  # noqa: S301  (what the driver packed)
+        _loaded = (digest, _pass(work, digest))
     process, values = _loaded[1]
+    result: bytes
     holding = Path(scratch) / f"holding-{os.getpid()}"
     holding.write_text(str(number))
     try:
-        return cloudpickle.dumps(do_task(process, pickle.loads(task), values))  # type: ignore[no-any-return]  # noqa: S301
+        result = cloudpickle.dumps(do_task(process, pickle.loads(task), values))  # noqa: S301
     finally:
         holding.unlink(missing_ok=True)
+    if len(result) <= IN_PIPE:
+        return b"=" + result
+    path = Path(scratch) / f"result-{os.getpid()}-{uuid.uuid4().hex}"
+    path.write_bytes(result)
+    return b"@" + hashlib.blake2b(result, digest_size=16).digest() + os.fsencode(path)
+
+
+def _pass(work: str, digest: str) -> Any:
+    """Return what the driver wrote of a pass.
+
+    Raises:
+        DamagedError: if it isn't that.
+    """
+    try:
+        data = Path(work).read_bytes()
+    except FileNotFoundError:
+        raise DamagedError(work, "it is missing") from None
+    if hashlib.blake2b(data, digest_size=16).hexdigest() != digest:
+        raise DamagedError(work, "its bytes don't agree with its digest")
+    return pickle.loads(data)  # noqa: S301  (what the driver packed)
+
+
+def _unpacked(told: bytes) -> Any:
+    """Return a worker's result, from what it told or from the file that it named."""
+    if told[:1] == b"=":
+        return pickle.loads(told[1:])  # noqa: S301  (what our own worker packed)
+    digest, path = told[1:17], Path(os.fsdecode(told[17:]))
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DamagedError(str(path), "it is missing") from None
+    path.unlink(missing_ok=True)
+    if hashlib.blake2b(data, digest_size=16).digest() != digest:
+        raise DamagedError(str(path), "its bytes don't agree with its digest")
+    return pickle.loads(data)  # noqa: S301

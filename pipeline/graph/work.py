@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from tamis.pipeline.graph.passes import Done, Process, Spent, Values
+from tamis.pipeline.storage.damage import take_damage
 from tamis.schemas.errors import RunError, TamisError
 
 __all__ = ["do_task", "failed", "shown_task"]
@@ -17,8 +18,10 @@ def do_task(process: Process, task: Any, values: Values) -> tuple[Done, Spent]:
     """Process a task; passing faults of file systems are tried again.
 
     Returns:
-        What it returned, and its CPU-seconds: those of this process and of children that ended meanwhile.
+        What it returned, with the damage that it found, and its CPU-seconds: those of this process and of children
+        that ended meanwhile.
     """
+    take_damage()  # that of a task that failed is told by its error
     before = _cpu_seconds()
     for attempt in range(1, TRIES + 1):
         try:
@@ -30,7 +33,7 @@ def do_task(process: Process, task: Any, values: Values) -> tuple[Done, Spent]:
         else:
             break
     done = Done(result) if isinstance(result, bytes) else result
-    return done, Spent(1, _cpu_seconds() - before)
+    return done._replace(damaged=take_damage()), Spent(1, _cpu_seconds() - before)
 
 
 def _cpu_seconds() -> float:

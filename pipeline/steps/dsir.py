@@ -115,7 +115,12 @@ class DsirStep(Step):
         if "model" not in models:
             msg = f"step {self.label}: the target distribution isn't fitted yet; a run does it, or `tamis train dsir`"
             raise ModelError(msg)
-        model = DsirModel.load(local_folder(models["model"]))
+        if self.fits:
+            from tamis.pipeline.corpus.resample import fitted_model
+
+            model = fitted_model(models["model"])
+        else:
+            model = DsirModel.load(local_folder(models["model"]))
         return OverText(DsirScorer(model, normalise=self.normalise, chunk_tokens=self.chunk_tokens))
 
     def columns(self, models: Mapping[str, str]) -> pa.Schema:

@@ -7,6 +7,7 @@ A file is an Arrow IPC file followed by a trailer: a note (JSON), its length, th
 magic word. The digest is checked whenever a file is opened: a flipped bit is an error, never another result.
 """
 
+import errno
 import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ import pyarrow as pa
 import xxhash
 
 from tamis.pipeline.storage import filesystem
+from tamis.pipeline.storage.damage import found_damage
 from tamis.schemas.errors import DamagedError, InputError
 
 __all__ = [
@@ -34,6 +36,8 @@ __all__ = [
 OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 MAGIC = b"TAMISCF1"
 TRAILER = struct.Struct("<I16s8s")
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM})
+"""Errors that say nothing about a file's bytes: what can't be opened now isn't damaged, and must not be deleted."""
 
 
 class _Digesting:
@@ -118,6 +122,8 @@ def _content(path: str, stack: ExitStack) -> pa.Buffer:
     except (FileNotFoundError, InputError) as error:
         raise DamagedError(path, "it is missing") from error
     except (pa.ArrowInvalid, OSError) as error:  # an empty file can't be mapped
+        if getattr(error, "errno", None) in _OURS:
+            raise
         raise DamagedError(path, str(error)) from error
 
 
@@ -202,6 +208,7 @@ def intact_note(path: str, damaged: list[str]) -> dict[str, Any] | None:
             return file.note
     except DamagedError as error:
         damaged.append(str(error))
+        found_damage(str(error))
         filesystem.remove(path)
         return None
 

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import time
 import uuid
 from collections import Counter
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
+from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.schemas.errors import InputError
 
 __all__ = [
@@ -559,8 +559,8 @@ def write_atomically(path: str) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
         return
     fs, inner = _remote(path)
-    with tempfile.TemporaryDirectory(prefix="tamis-") as folder:
-        spooled = Path(folder) / "spooled"
+    with temporary_folder() as folder:
+        spooled = folder / "spooled"
         with spooled.open("wb") as stream:
             yield stream
         if _scheme(path) in _OBJECT_STORES:

@@ -2,10 +2,10 @@
 
 import atexit
 import shutil
-import tempfile
 from pathlib import Path
 
 from tamis.pipeline.storage import filesystem
+from tamis.pipeline.storage.temporary import make_temporary
 
 __all__ = ["local_folder"]
 
@@ -17,7 +17,7 @@ def local_folder(folder: str) -> Path:
     if filesystem.is_local(folder):
         return Path(filesystem.local_path(folder))
     if folder not in _fetched:
-        scratch = Path(tempfile.mkdtemp(prefix="tamis-"))
+        scratch = make_temporary()
         atexit.register(shutil.rmtree, scratch, ignore_errors=True)
         for file in filesystem.expand(folder):
             with filesystem.open_binary(file.path) as stream:

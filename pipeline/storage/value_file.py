@@ -3,7 +3,8 @@
 import xxhash
 
 from tamis.pipeline.storage import filesystem
-from tamis.schemas.errors import DamagedError
+from tamis.pipeline.storage.damage import found_damage
+from tamis.schemas.errors import DamagedError, InputError
 
 __all__ = ["read_value", "write_value"]
 
@@ -26,12 +27,19 @@ def read_value(path: str, damaged: list[str]) -> bytes | None:
     """
     if not filesystem.exists(path):
         return None
-    with filesystem.open_binary(path) as stream:
-        data = stream.read()
+    try:
+        with filesystem.open_binary(path) as stream:
+            data = stream.read()
+    except InputError:
+        if filesystem.exists(path):
+            raise
+        return None  # another task that found it damaged was faster
     head = len(MAGIC) + DIGEST_BYTES
     value = data[head:]
     if data[: len(MAGIC)] == MAGIC and xxhash.xxh3_128_digest(value) == data[len(MAGIC) : head]:
         return value
-    damaged.append(str(DamagedError(path, "its bytes don't agree with its digest")))
+    error = DamagedError(path, "its bytes don't agree with its digest")
+    damaged.append(str(error))
+    found_damage(str(error))
     filesystem.remove(path)
     return None

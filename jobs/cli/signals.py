@@ -1,0 +1,72 @@
+"""Ends a command that was told to stop: at once, with one sentence and the status that shells expect, and no orphans.
+
+Every file of a run appears whole or not at all, so nothing has to be waited for. A thread of its own does it: the main
+thread may be inside a kernel for long, and looks at signals only when that is over.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+
+__all__ = ["RESUMABLE", "SENTENCE", "end_by_signals"]
+
+RESUMABLE = ("run", "demo", "manifest rerun", "train preselect")
+"""Commands that go on from where they were."""
+SENTENCE = "stopped; what is finished is kept, and the same command goes on from there"
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SHOW_CURSOR = b"\x1b[?25h"
+
+
+@contextlib.contextmanager
+def end_by_signals(arguments: Sequence[str]) -> Iterator[None]:
+    """While the block runs, end this process by SIGINT, SIGTERM and SIGHUP if it carries out a resumable command.
+
+    Worker processes are killed, one sentence is told on stderr, and the exit status is 128 and the signal's number.
+    What was ignored when the process began, as under `nohup`, stays so.
+
+    Args:
+        arguments: of the command line, without the program's name.
+    """
+    words = " ".join([word for word in arguments if not word.startswith("-")][:2]) + " "
+    if not any(words.startswith(f"{command} ") for command in RESUMABLE):
+        yield
+        return
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    threading.Thread(target=_wait, args=(told,), daemon=True).start()
+    wakeup = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    before = {
+        number: signal.signal(number, _nothing) for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+        os.close(tell)
+
+
+def _nothing(number: int, frame: object) -> None:
+    """The thread that waits does all; without a handler the signal would end the process in its own way."""
+
+
+def _wait(told: int) -> None:
+    while number := os.read(told, 1):
+        if number[0] in _SIGNALS:
+            _end(number[0])
+    os.close(told)
+
+
+def _end(number: int) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be what went away
+        os.write(2, (b"\n" + _SHOW_CURSOR if os.isatty(2) else b"") + f"tamis: {SENTENCE}\n".encode())
+    # Whoever has made some has loaded these modules; loading them here would take seconds.
+    for name, what in (("graph.pool", "end_pools"), ("storage.temporary", "forget_temporary")):
+        module = sys.modules.get(f"tamis.pipeline.{name}")
+        if module is not None:
+            getattr(module, what)()
+    os._exit(128 + number)

@@ -1,0 +1,67 @@
+"""Disks that are full and folders that can't be written: one sentence, exit 1, and the run goes on later."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIMITED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def last_line(process, told):
+    assert process.returncode == 1, told
+    assert "Traceback" not in told
+    last = told.splitlines()[-1]
+    assert last.startswith("tamis: ")
+    return last
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_file_that_cannot_grow_is_one_sentence_and_the_run_goes_on(trial, workers):
+    trial.open()
+    process = trial.start("run", workers, under=(sys.executable, "-c", LIMITED.format(6000)))
+    told = trial.ended(process)
+    assert "File too large" in last_line(process, told)
+    assert not list((trial.folder / "run").rglob(".*.tmp"))
+    assert trial.run("run", workers)[0] == 0
+    assert trial.run("plain")[0] == 0
+    assert trial.digests("run") == trial.digests("plain")
+
+
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on(trial):
+    disk = trial.folder / "disk"
+    disk.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        trial.open()
+        process = trial.start("disk/run", 2)
+        told = trial.ended(process)
+        last = last_line(process, told)
+        assert "No space left on device" in last
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        status, told = trial.run("disk/run", 2)
+        assert status == 0, told
+        assert trial.run("plain")[0] == 0
+        assert trial.digests("disk/run") == trial.digests("plain")
+    finally:
+        trial.end()
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(trial):
+    trial.open()
+    place = Path("/proc/tamis/run")  # where not even the superuser can make folders
+    if os.name != "posix" or not place.parent.parent.exists():
+        pytest.skip("needs a /proc")
+    process = trial.start(place, 1)
+    assert "/proc/tamis" in last_line(process, trial.ended(process))
