@@ -11,6 +11,7 @@ from typing import Any
 from tamis.pipeline.graph.exchange import through_files
 from tamis.pipeline.graph.failures import Failures
 from tamis.pipeline.graph.local import LocalRun
+from tamis.pipeline.graph.options import check_options
 from tamis.pipeline.graph.passes import Exchange, Graph, Pass, Spent, Values, unpack_value
 from tamis.pipeline.graph.pool import LocalPool
 from tamis.pipeline.graph.progress import Progress
@@ -63,6 +64,7 @@ class Engine:
         if self.workers < 1:
             msg = f"--workers must be at least 1, got {self.workers}"
             raise ConfigError(msg)
+        check_options(self.runner, self.options)
 
     def __enter__(self) -> "Engine":
         return self
