@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from tamis.pipeline.graph.exchange import through_files
-from tamis.pipeline.graph.failures import Failures
+from tamis.pipeline.graph.failures import Failures, cause
 from tamis.pipeline.graph.local import LocalRun
 from tamis.pipeline.graph.options import check_options
 from tamis.pipeline.graph.passes import Exchange, Graph, Pass, Spent, Values, unpack_value
 from tamis.pipeline.graph.pool import LocalPool
 from tamis.pipeline.graph.progress import Progress
-from tamis.pipeline.graph.quiet import silence_beam
+from tamis.pipeline.graph.quiet import silence_beam, silence_workers
+from tamis.pipeline.graph.servers import watched_servers
 from tamis.pipeline.storage import filesystem
-from tamis.schemas.errors import ConfigError, RunError, TamisError
+from tamis.schemas.errors import ConfigError, TamisError
 
 __all__ = ["Engine"]
 
@@ -103,7 +104,7 @@ class Engine:
 
         Raises:
             TamisError: what a worker raised, as the sentence that it raised.
-            RunError: any other failure, with the last line of the cause.
+            RunError: any other failure, with its cause in a sentence.
         """
         self._count += 1
         job = f"tamis-{_slug(name)}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid():x}-{self._count}"
@@ -177,6 +178,7 @@ class Engine:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
+        silence_workers()
         arguments = [f"--runner={self.runner}", f"--job_name={job}", *self.options]
         if self.local:
             arguments += ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
@@ -184,8 +186,9 @@ class Engine:
             arguments += [f"--labels={key}={value}" for key, value in (labels or {}).items()]
         pipeline = beam.Pipeline(options=PipelineOptions(arguments))
         build(pipeline)
-        result = pipeline.run()
-        result.wait_until_finish()
+        with watched_servers(self.runner):
+            result = pipeline.run()
+            result.wait_until_finish()
         return result
 
     def _workers(self) -> LocalPool | None:
@@ -200,8 +203,7 @@ class Engine:
     def _told(self, error: Exception) -> TamisError:
         if isinstance(error, TamisError):
             return error
-        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        return RunError(f"the runner {self.runner} failed: {last[0]}")
+        return cause(self.runner, error)
 
 
 def _own_folder() -> Path:

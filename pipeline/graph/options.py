@@ -29,7 +29,7 @@ def check_options(runner: str, options: Sequence[str]) -> None:
         return
     from apache_beam.options import pipeline_options
 
-    class Parser(pipeline_options._BeamArgumentParser):  # type: ignore[misc]
+    class Parser(pipeline_options._BeamArgumentParser):
         def error(self, message: str) -> NoReturn:
             """Raise what would be printed together with hundreds of lines of usage."""
             msg = f"Beam options: {message}"
