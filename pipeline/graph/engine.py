@@ -1,8 +1,10 @@
 """Runs a graph of passes as one Beam pipeline, on the runner that the user named."""
 
 import json
-import os
+import re
+import secrets
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +55,6 @@ class Engine:
     progress: Progress | None = None
     counters: dict[str, int] = field(default_factory=dict, init=False)
     _pool: LocalPool | None = field(default=None, init=False)
-    _count: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         if self.runner in REFUSED:
@@ -106,8 +107,8 @@ class Engine:
             TamisError: what a worker raised, as the sentence that it raised.
             RunError: any other failure, with its cause in a sentence.
         """
-        self._count += 1
-        job = f"tamis-{_slug(name)}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid():x}-{self._count}"
+        # A process id isn't unique: in containers each driver is process 1. Services refuse a second job of one name.
+        job = f"tamis-{_slug(name)}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
         filesystem.make_dirs(self.scratch)
         return self._locally(graph, wanted, job) if self.local else self._elsewhere(graph, wanted, job, labels or {})
 
@@ -248,4 +249,5 @@ class _JsonLine:
 
 
 def _slug(label: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in label.lower()).strip("-")[:24].strip("-") or "run"
+    plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode().lower()
+    return re.sub("[^a-z0-9]+", "-", plain).strip("-")[:24].strip("-") or "run"

@@ -15,10 +15,13 @@ from tamis.schemas.errors import DamagedError, RunError, TamisError
 __all__ = ["Failures", "cause"]
 
 GO_ON = "run again to go on"
-LOST_WORKER = re.compile(r"SDK (?:worker|harness) (?:\S+ )?disconnected|Channel closed prematurely")
+# Prism panics when it has more work for a worker whose channel it closed.
+LOST_WORKER = re.compile(
+    r"SDK (?:worker|harness) (?:\S+ )?disconnected|Channel closed prematurely|panic[^\n]*send on closed channel"
+)
 LATE_WORKER = re.compile(r"didn't get control connection|timed out waiting for .*control", re.IGNORECASE)
-GONE = re.compile(r"StatusCode\.(?:UNAVAILABLE|CANCELLED)|Connection refused|Socket closed")
-PANIC = re.compile(r"^(?:panic|fatal error): (.*)$", re.MULTILINE)
+GONE = re.compile(r"FutureTimeoutError|StatusCode\.(?:UNAVAILABLE|CANCELLED)|Connection refused|Socket closed")
+PANIC = re.compile(r"\b(?:panic|fatal error)(?: in [^:\n]*)?: ([^\n]*?)(?:, stage: [^\n]*)?$", re.MULTILINE)
 RAISED = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Warning|Exit)(?:: .*)?)$", re.MULTILINE)
 
 
@@ -84,7 +87,7 @@ def cause(runner: str, error: Exception) -> RunError:
     elif GONE.search(text):
         told = f"can't be reached: it has ended, or its address is wrong; {GO_ON} when it is there"
     elif raised and "\n" in text:
-        told = f"failed: {raised[-1]}"
+        told = f"failed: {raised[-1].partition(' [while running ')[0]}"
     else:
         told = f"failed: {next((line.strip() for line in text.splitlines() if line.strip(' >')), type(error).__name__)}"
     return RunError(f"the runner {runner} {told}")

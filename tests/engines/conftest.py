@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tests.engines.carriers import EMBEDDED, ROOT, external, prism_arguments, worker_pool
+from tests.engines.carriers import EMBEDDED, ROOT, external, prism_arguments, tamis, worker_pool
 
 WORDS = ["the", "of", "and", "to", "in", "that", "river", "stone", "bright", "window", "letter", "garden", "winter"]
 
@@ -126,11 +126,10 @@ class Letters:
 """A user's scorer, which goes wrong as a file beside it says; the config, and so the run, stays the same."""
 
 
-@pytest.fixture
-def config(corpus, tmp_path) -> Path:
+@pytest.fixture(scope="session")
+def session_config(corpus, tmp_path_factory) -> Path:
     """A config over the corpus: an exchange, rules, a user's scorer, and two decisions over the corpus."""
-    folder = tmp_path / "config"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("config")
     (folder / "scorer.py").write_text(SCORER)
     plain = {
         "name": "small",
@@ -149,3 +148,21 @@ def config(corpus, tmp_path) -> Path:
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(plain))
     return path
+
+
+@pytest.fixture
+def config(session_config) -> Path:
+    """The config, with a scorer that works until a file `fault` beside it says otherwise."""
+    for path in (session_config.with_name("fault"), *session_config.parent.glob("waiting-*")):
+        path.unlink(missing_ok=True)
+    return session_config
+
+
+@pytest.fixture(scope="session")
+def local(session_config, tmp_path_factory):
+    """The run that all others are compared with: (its folder, how it ended)."""
+    folder = tmp_path_factory.mktemp("local")
+    session_config.with_name("fault").unlink(missing_ok=True)
+    ended = tamis(folder / "told", "run", str(session_config), "-o", str(folder / "run"))
+    assert ended.status == 0, ended.err
+    return folder / "run", ended
