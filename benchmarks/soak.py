@@ -63,12 +63,14 @@ class Soak:
             self.expected[share] = self.trial.digests(f"plain{share}")
 
     def set(self, share: float) -> tuple[str, str]:
+        """Return the override of the share kept."""
         steps = self.trial.plain()["steps"]
         steps[1]["score"]["keep"] = {"fraction": share}
         return "--set", f"steps={json.dumps(steps)}"
 
     @property
     def output(self) -> str:
+        """The run's folder."""
         return f"run{self.number}"
 
     def one(self) -> str:
@@ -108,6 +110,7 @@ class Soak:
         return what + result
 
     def strike(self, fault: str, process, work: Path) -> None:
+        """Do to a running process, or to its files, what the fault is."""
         draw = self.draw
         try:
             if fault == "kill driver":
@@ -129,6 +132,7 @@ class Soak:
             pass  # the run was faster
 
     def judge(self, fault: str, process, told: str) -> str:
+        """Say what is wrong with how a struck process ended; nothing if all is well."""
         status = process.returncode
         problems = []
         if not gone(process.pid):

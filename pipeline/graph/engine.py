@@ -1,23 +1,27 @@
 """Runs a graph of passes as one Beam pipeline, on the runner that the user named."""
 
 import json
-import os
+import re
+import secrets
 import time
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tamis.pipeline.graph.exchange import through_files
-from tamis.pipeline.graph.failures import Failures
+from tamis.pipeline.graph.failures import Failures, cause
 from tamis.pipeline.graph.local import LocalRun
+from tamis.pipeline.graph.options import check_options
 from tamis.pipeline.graph.passes import Exchange, Graph, Pass, Spent, Values, unpack_value
 from tamis.pipeline.graph.pool import LocalPool
 from tamis.pipeline.graph.progress import Progress
-from tamis.pipeline.graph.quiet import silence_beam
+from tamis.pipeline.graph.quiet import silence_beam, silence_workers
+from tamis.pipeline.graph.servers import watched_servers
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.temporary import make_temporary
-from tamis.schemas.errors import ConfigError, RunError, TamisError
+from tamis.schemas.errors import ConfigError, TamisError
 
 __all__ = ["Engine"]
 
@@ -52,7 +56,6 @@ class Engine:
     progress: Progress | None = None
     counters: dict[str, int] = field(default_factory=dict, init=False)
     _pool: LocalPool | None = field(default=None, init=False)
-    _count: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         if self.runner in REFUSED:
@@ -64,6 +67,7 @@ class Engine:
         if self.workers < 1:
             msg = f"--workers must be at least 1, got {self.workers}"
             raise ConfigError(msg)
+        check_options(self.runner, self.options)
 
     def __enter__(self) -> "Engine":
         return self
@@ -102,10 +106,10 @@ class Engine:
 
         Raises:
             TamisError: what a worker raised, as the sentence that it raised.
-            RunError: any other failure, with the last line of the cause.
+            RunError: any other failure, with its cause in a sentence.
         """
-        self._count += 1
-        job = f"tamis-{_slug(name)}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid():x}-{self._count}"
+        # A process id isn't unique: in containers each driver is process 1. Services refuse a second job of one name.
+        job = f"tamis-{_slug(name)}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
         filesystem.make_dirs(self.scratch)
         return self._locally(graph, wanted, job) if self.local else self._elsewhere(graph, wanted, job, labels or {})
 
@@ -178,6 +182,7 @@ class Engine:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
+        silence_workers()
         arguments = [f"--runner={self.runner}", f"--job_name={job}", *self.options]
         if self.local:
             arguments += ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
@@ -188,15 +193,16 @@ class Engine:
         Path(pipeline.local_tempdir).rmdir()
         pipeline.local_tempdir = str(make_temporary())
         build(pipeline)
-        result = pipeline.run()
-        result.wait_until_finish()
+        with watched_servers(self.runner):
+            result = pipeline.run()
+            result.wait_until_finish()
         return result
 
     def _workers(self) -> LocalPool | None:
         if self.workers == 1:
             return None
         if self._pool is None:
-            folder = Path(filesystem.local_path(self.scratch)) if filesystem.is_local(self.scratch) else _own_folder()
+            folder = Path(filesystem.local_path(self.scratch)) if filesystem.is_local(self.scratch) else make_temporary()
             note = self.progress.note if self.progress is not None else None
             self._pool = LocalPool(self.workers, folder, note)
         return self._pool
@@ -204,12 +210,7 @@ class Engine:
     def _told(self, error: Exception) -> TamisError:
         if isinstance(error, TamisError):
             return error
-        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-        return RunError(f"the runner {self.runner} failed: {last[0]}")
-
-
-def _own_folder() -> Path:
-    return make_temporary()
+        return cause(self.runner, error)
 
 
 def _counters(result: Any) -> dict[str, int]:
@@ -248,4 +249,5 @@ class _JsonLine:
 
 
 def _slug(label: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in label.lower()).strip("-")[:24].strip("-") or "run"
+    plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode().lower()
+    return re.sub("[^a-z0-9]+", "-", plain).strip("-")[:24].strip("-") or "run"

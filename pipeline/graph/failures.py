@@ -1,6 +1,7 @@
 """How a worker elsewhere tells the driver what went wrong: by a small file, as runners report tracebacks at best."""
 
 import json
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,17 @@ from tamis.pipeline.graph.work import shown_task
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import DamagedError, RunError, TamisError
 
-__all__ = ["Failures"]
+__all__ = ["Failures", "cause"]
+
+GO_ON = "run again to go on"
+# Prism panics when it has more work for a worker whose channel it closed.
+LOST_WORKER = re.compile(
+    r"SDK (?:worker|harness) (?:\S+ )?disconnected|Channel closed prematurely|panic[^\n]*send on closed channel"
+)
+LATE_WORKER = re.compile(r"didn't get control connection|timed out waiting for .*control", re.IGNORECASE)
+GONE = re.compile(r"FutureTimeoutError|StatusCode\.(?:UNAVAILABLE|CANCELLED)|Connection refused|Socket closed")
+PANIC = re.compile(r"\b(?:panic|fatal error)(?: in [^:\n]*)?: ([^\n]*?)(?:, stage: [^\n]*)?$", re.MULTILINE)
+RAISED = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Warning|Exit)(?:: .*)?)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,30 @@ class Failures:
     def clear(self) -> None:
         """Forget it."""
         filesystem.remove(self.path)
+
+
+def cause(runner: str, error: Exception) -> RunError:
+    """Return in one sentence what a runner's error is about.
+
+    Args:
+        runner: its name.
+        error: what it raised: a message, a Python traceback, a Go panic, or a broken connection.
+    """
+    text = str(error).strip() or type(error).__name__
+    panic, raised = PANIC.search(text), RAISED.findall(text)
+    if LOST_WORKER.search(text):
+        told = f"lost a worker process, which was killed or ran out of memory; {GO_ON}"
+    elif LATE_WORKER.search(text):
+        told = "waited in vain for a worker to connect: look at the worker pool, and whether it can start `python`"
+    elif panic is not None:
+        told = f"failed by an error of its own: {panic[1].strip()}; {GO_ON}"
+    elif GONE.search(text):
+        told = f"can't be reached: it has ended, or its address is wrong; {GO_ON} when it is there"
+    elif raised and "\n" in text:
+        told = f"failed: {raised[-1].partition(' [while running ')[0]}"
+    else:
+        told = f"failed: {next((line.strip() for line in text.splitlines() if line.strip(' >')), type(error).__name__)}"
+    return RunError(f"the runner {runner} {told}")
 
 
 def _subclasses(kind: type[TamisError]) -> list[type[TamisError]]:

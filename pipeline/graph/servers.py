@@ -1,0 +1,83 @@
+"""Watches the job servers that Beam starts on this machine: where one ends early, Beam may wait for ever."""
+
+import _thread
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from subprocess import TimeoutExpired
+
+from tamis.schemas.errors import RunError
+
+__all__ = ["watched_servers"]
+
+EVERY = 0.5
+GRACE = 4.0
+"""Seconds in which Beam usually notices by itself."""
+
+
+@contextmanager
+def watched_servers(runner: str) -> Iterator[None]:
+    """Interrupt the block when a job server that it started has ended and the block goes on all the same.
+
+    Args:
+        runner: its name.
+
+    Raises:
+        RunError: if so.
+    """
+    watch = _Watch()
+    # Only the main thread can be interrupted.
+    if threading.current_thread() is threading.main_thread():
+        threading.Thread(target=watch.loop, daemon=True, name="job server watch").start()
+    try:
+        yield
+    except BaseException as error:
+        # Ctrl-C ends job servers too, and stays what it is.
+        if watch.end() or (isinstance(error, Exception) and _ended(EVERY)):
+            raise RunError(_told(runner)) from error
+        raise
+    if watch.end():
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait(GRACE)  # for the interruption, which is on its way
+        raise RunError(_told(runner))
+
+
+def _told(runner: str) -> str:
+    return f"the process of the runner {runner} ended before the run did, killed or out of memory; run again to go on"
+
+
+class _Watch:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._interrupted = False
+
+    def loop(self) -> None:
+        gone = 0.0
+        while not self._over.wait(EVERY):
+            gone = gone + EVERY if _ended() else 0.0
+            if gone >= GRACE:
+                with self._lock:
+                    if not self._over.is_set():
+                        self._interrupted = True
+                        _thread.interrupt_main()
+                return
+
+    def end(self) -> bool:
+        """End it; return whether it interrupted."""
+        with self._lock:
+            self._over.set()
+            return self._interrupted
+
+
+def _ended(patience: float = 0.0) -> bool:
+    """Return whether a job server has ended that Beam started and didn't stop; its connections can end first."""
+    from apache_beam.utils.subprocess_server import SubprocessServer
+
+    entries = list(getattr(getattr(SubprocessServer, "_cache", None), "_cache", {}).values())
+    found = [getattr(entry, "obj", None) for entry in entries]
+    for server in [pair[0] for pair in found if isinstance(pair, tuple) and hasattr(pair[0], "wait")]:
+        with suppress(TimeoutExpired):
+            server.wait(patience)
+            return True
+    return False
