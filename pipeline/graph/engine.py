@@ -202,7 +202,8 @@ class Engine:
         if self.workers == 1:
             return None
         if self._pool is None:
-            folder = Path(filesystem.local_path(self.scratch)) if filesystem.is_local(self.scratch) else make_temporary()
+            local = filesystem.is_local(self.scratch)
+            folder = Path(filesystem.local_path(self.scratch)) if local else make_temporary()
             note = self.progress.note if self.progress is not None else None
             self._pool = LocalPool(self.workers, folder, note)
         return self._pool
