@@ -153,7 +153,8 @@ def run(
 
     Raises:
         TamisError: whatever stopped it, in a sentence: `ConfigError`, `InputError`, `ModelError`, `DataError`,
-            `BalanceError`, `RunError`.
+            `BalanceError`, `RunError`. A run of which too much became errors, or that read or selected nothing, is
+            whole and can be opened, but raises a `RunError` unless the config allows it.
     """
     from tamis.jobs.config_file import load_config
     from tamis.jobs.run.execute import execute
@@ -162,6 +163,7 @@ def run(
     from tamis.pipeline.graph.quiet import silence_beam
     from tamis.pipeline.steps.registry import parse_config
     from tamis.pipeline.storage import filesystem
+    from tamis.schemas.errors import RunError
 
     silence_beam()
     if isinstance(config, Mapping):
@@ -173,6 +175,8 @@ def run(
     scratch = filesystem.join(folder, "work", "passes")
     with Engine(scratch, workers=workers, runner=runner, options=options, progress=progress) as engine:
         finished = execute(make_plan(parsed, plain), folder, engine, fresh=fresh)
+    if finished.problems:
+        raise RunError("; ".join(finished.problems))
     return Run(folder, finished.nothing_to_do)
 
 

@@ -103,6 +103,10 @@ class Config(Model):
     )
     score: Literal["alive", "all"] = Field(default="alive", description="all: score rejected rows too")
     output: OutputConfig = OutputConfig()
+    max_errors: float = Field(
+        default=0.01, ge=0, le=1, description="share of a step's documents: with more errors a run fails, though whole"
+    )
+    allow_empty: bool = Field(default=False, description="a run that reads no record or selects none is no failure")
 
     @field_validator("inputs")
     @classmethod
@@ -156,7 +160,8 @@ class Config(Model):
 def significant(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can change a result of a resolved config, as `Config.resolved` gives it and a manifest records it.
 
-    Left out are the run's name, its folder, and the place of models whose digests are there.
+    Left out are the run's name, its folder, what only its exit status follows from, and the place of models whose
+    digests are there.
     """
     output = {key: value for key, value in config.get("output", {}).items() if key != "path"}
     steps = []
@@ -166,5 +171,5 @@ def significant(config: Mapping[str, Any]) -> dict[str, Any]:
             digested = {key.split(".")[0] for key in options.get("sha256", {})}
             kept[verb] = {k: v for k, v in options.items() if k not in digested}
         steps.append(kept)
-    plain = {key: value for key, value in config.items() if key != "name"}
+    plain = {key: value for key, value in config.items() if key not in ("name", "max_errors", "allow_empty")}
     return plain | {"output": output, "steps": steps}

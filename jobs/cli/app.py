@@ -188,6 +188,34 @@ def plan(
     show_plan(loaded, plain, as_json=as_json)
 
 
+@app.command(short_help="Say how a run stands.", epilog=examples("tamis status runs/demo"))
+def status(run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, finished or not.")]) -> None:
+    """Say how a run stands, from another terminal too: the pass at hand, tasks done, who works in the folder."""
+    from tamis.jobs.cli.run_folder import show_status
+
+    show_status(run_folder)
+
+
+@app.command(short_help="Delete what a run keeps for resuming.", epilog=examples("tamis clean runs/demo"))
+def clean(run_folder: RunFolder) -> None:
+    """Delete a run's work folder; shards and manifest stay."""
+    from tamis.jobs.cli.run_folder import clean as carry_out
+
+    carry_out(run_folder)
+
+
+@app.command(short_help="Compile all kernels beforehand.", epilog=examples("tamis warm", "tamis warm corpus.yaml"))
+def warm(
+    config: Annotated[
+        str | None, typer.Argument(metavar="CONFIG", help="Only what a run of this config needs.")
+    ] = None,
+) -> None:
+    """Compile the kernels now, as when an image is built, so that no run waits for them."""
+    from tamis.jobs.cli.run_folder import show_warm
+
+    show_warm(config)
+
+
 @app.command(
     short_help="Score local files and print or write the columns.",
     epilog=examples(

@@ -57,14 +57,19 @@ def run_config(
     """
     from tamis.jobs.run.execute import execute
     from tamis.jobs.run.plan import make_plan
+    from tamis.jobs.run.status import PROGRESS
     from tamis.pipeline.graph.engine import Engine
+    from tamis.pipeline.graph.progress import Progress, ProgressFile
 
     folder = output or config.output.path
     if filesystem.is_local(folder) and Path(folder).is_file():
         msg = f"{folder} is a file; a run needs a folder: give --output"
         raise ConfigError(msg)
     scratch = filesystem.join(folder, "work", "passes")
-    engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=RunProgress(quiet=quiet))
+    shown: Progress = RunProgress(quiet=quiet)
+    if filesystem.is_local(folder):
+        shown = ProgressFile(Path(filesystem.local_path(folder)) / "work" / PROGRESS, shown)
+    engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=shown)
     try:
         finished = execute(make_plan(config, plain), folder, engine, fresh=fresh)
     except KeyboardInterrupt:
@@ -80,6 +85,10 @@ def run_config(
         if finished.nothing_to_do:
             say("nothing to do: the run is finished, and its config, inputs, models and program are as they were")
         print_summary(manifest, folder)
+    if finished.problems:
+        for problem in finished.problems:
+            say(harmless(f"tamis: {problem}"), error_console())
+        raise typer.Exit(1)
     return manifest
 
 
@@ -135,7 +144,8 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
         "inputs": [{"source": f.source, "path": f.path, "bytes": f.size} for f in made.files],
         "steps": steps,
         "columns": schema.names,
-        "memory": need,
+        "memory": {"worker": need.worker, "shared": need.shared, "disk": need.disk},
+        "documents": need.documents,
     }
     if as_json:
         _json(told, indent=1)

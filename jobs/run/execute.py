@@ -8,6 +8,8 @@ from tamis.jobs.manifest.file import MANIFEST, read_manifest, shard_path
 from tamis.jobs.run.build import FINISH, build_graph, file_list
 from tamis.jobs.run.check import check_steps
 from tamis.jobs.run.folder import claim, owned, sweep
+from tamis.jobs.run.memory import estimate, refuse_what_does_not_fit
+from tamis.jobs.run.outcome import problems
 from tamis.jobs.run.plan import Plan
 from tamis.jobs.run.stages import place_stages
 from tamis.pipeline.graph.engine import Engine
@@ -31,10 +33,12 @@ class Finished:
     Attributes:
         manifest: as written.
         nothing_to_do: whether it had been finished before, so that nothing was computed or written.
+        problems: why it counts as failed, though it is whole: too many errors, nothing read, nothing selected.
     """
 
     manifest: Manifest
     nothing_to_do: bool = False
+    problems: tuple[str, ...] = ()
 
 
 def graph_of(plan: Plan, output: str, schema: pa.Schema | None = None) -> Graph:
@@ -82,8 +86,10 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False) -> 
     """
     known = None if fresh else finished_run(plan, output)
     if known is not None:
-        return Finished(known, nothing_to_do=True)
+        return Finished(known, nothing_to_do=True, problems=problems(known, plan.config))
     graph = graph_of(plan, output)
+    if engine.local:
+        refuse_what_does_not_fit(estimate(plan), engine.workers)
     claim(output)
     work = filesystem.join(output, "work")
     with owned(output):
@@ -94,7 +100,8 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False) -> 
         filesystem.remove(filesystem.join(output, MANIFEST))
         write_file_list(file_list(work, plan), plan.inputs, plan.files)
         try:
-            return Finished(_carried_out(graph, engine, plan))
+            manifest = _carried_out(graph, engine, plan)
+            return Finished(manifest, problems=problems(manifest, plan.config))
         finally:
             engine.close()
             forget_annotators()

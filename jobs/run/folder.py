@@ -16,7 +16,7 @@ from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.temporary import process_lives, process_start, sweep_temporary
 from tamis.schemas.errors import ConfigError, RunError
 
-__all__ = ["LOCK", "MARKER", "claim", "owned", "remove_others", "sweep"]
+__all__ = ["LOCK", "MARKER", "claim", "owned", "owner_of", "remove_others", "sweep"]
 
 MARKER = "tamis-run"
 """In a work folder: it is ours."""
@@ -143,6 +143,24 @@ def _locked_file(path: Path, output: str, me: dict[str, Any]) -> Iterator[None]:
             stream.truncate(0)
 
 
+def owner_of(output: str) -> str | None:
+    """Return who works in a folder, as a sentence's part; None if nobody does."""
+    path = filesystem.join(output, "work", LOCK)
+    if not filesystem.exists(path):
+        return None
+    if filesystem.is_local(output):
+        with Path(filesystem.local_path(path)).open("a+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                pass
+            else:
+                return None
+    with filesystem.open_binary(path) as stream:
+        owner = _owner(stream.read())
+    return None if not owner or _ended(owner) else _who(owner)
+
+
 def _owner(content: bytes) -> dict[str, Any]:
     """Return what a lock says; nothing if it is damaged."""
     try:
@@ -153,8 +171,11 @@ def _owner(content: bytes) -> dict[str, Any]:
 
 
 def _told(output: str, owner: dict[str, Any]) -> str:
-    who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}, since {owner.get('since', '?')}"
-    return f"another run works in {output} ({who}): wait for it, stop it, or give another folder with --output"
+    return f"another run works in {output} ({_who(owner)}): wait for it, stop it, or give another folder with --output"
+
+
+def _who(owner: dict[str, Any]) -> str:
+    return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}, since {owner.get('since', '?')}"
 
 
 def _ended(owner: dict[str, Any]) -> bool:

@@ -1,29 +1,77 @@
-"""Estimates what a plan needs in memory and on disk, from its files and models alone."""
+"""Estimates what a plan needs in memory and on disk, from its files, steps and models alone."""
+
+import os
+from dataclasses import dataclass
 
 from tamis.jobs.run.plan import Plan
+from tamis.pipeline.formats.options import format_of
+from tamis.pipeline.formats.reader import EXPANSION
+from tamis.schemas.errors import InputError, RunError
 
-__all__ = ["estimate"]
+__all__ = ["Need", "estimate", "refuse_what_does_not_fit"]
 
 BASE = 350 << 20
 """Bytes of a worker process with its libraries and compiled kernels."""
 BATCHES = 200 << 20
 """Bytes of the batches that a worker holds at once, with what is computed from them."""
-EXPANSION = {"gz": 4.0, "zst": 4.0, "bz2": 5.0, "xz": 5.0}
-"""Text bytes a compressed byte, for web text."""
+DOCUMENT_BYTES = 2000
+"""Text of a document, about, for estimates alone."""
 
 
-def estimate(plan: Plan) -> dict[str, int]:
-    """Return bytes: `worker` (private memory of each), `shared` (models, mapped once for all workers), `disk`.
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a run takes.
 
-    A worker also holds one output shard while it is written.
+    Attributes:
+        worker: private memory of each worker.
+        shared: models, mapped once for all workers of a machine.
+        disk: of the work folder.
+        documents: about how many there are.
+        largest: the step that takes most of a worker's memory, and how much of it; None if none takes any.
     """
-    shard = int(plan.config.output.shard_mb * 1e6)
+
+    worker: int
+    shared: int
+    disk: int
+    documents: int
+    largest: tuple[str, int] | None = None
+
+
+def estimate(plan: Plan) -> Need:
+    """Return what a plan needs; a worker's batches and the texts of a row group or two are bounded by construction."""
     text = 0.0
     for file in plan.files:
-        text += (file.size or 0) * EXPANSION.get(file.path.rsplit(".", 1)[-1].lower(), 1.0)
-    models = sum(model.bytes for found in plan.models.values() for model in found.values())
-    return {
-        "worker": BASE + BATCHES + min(shard, int(text)) * 2,
-        "shared": models,
-        "disk": int(text * 0.6),
-    }
+        try:
+            _, codec = format_of(file.path, plan.inputs[file.input].options)
+        except InputError:  # said when the file is looked at
+            codec = None
+        text += (file.size or 0) * EXPANSION[codec]
+    documents = int(text / DOCUMENT_BYTES)
+    needs = {step.label: step.memory(documents, plan.models.get(step.label, {})) for step in plan.steps}
+    shard = min(plan.config.output.shard_mb * 1e6, text, 128 << 20)
+    most = max(needs, key=lambda label: needs[label].worker)
+    return Need(
+        worker=BASE + BATCHES + int(shard) + needs[most].worker,
+        shared=sum(need.shared for need in needs.values()),
+        disk=int(text * 0.6),
+        documents=documents,
+        largest=(most, needs[most].worker) if needs[most].worker else None,
+    )
+
+
+def refuse_what_does_not_fit(need: Need, workers: int) -> None:
+    """Refuse a local run that this machine's memory can't hold.
+
+    Raises:
+        RunError: naming the step that takes most, and what would help.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    total = need.worker * workers + need.shared
+    if total <= memory:
+        return
+    step = f"step {need.largest[0]} takes {need.largest[1] / 1e9:.1f} GB of it" if need.largest else "models take most"
+    msg = (
+        f"the run needs about {total / 1e9:.1f} GB of memory with {workers} workers, and this machine has "
+        f"{memory / 1e9:.1f} GB: {step}; take fewer workers, or a machine or an engine with more"
+    )
+    raise RunError(msg)

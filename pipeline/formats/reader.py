@@ -22,10 +22,10 @@ from tamis.pipeline.storage.filesystem import FileInfo
 from tamis.schemas.errors import InputError
 from tamis.scorers.extraction.html import check_engine
 
-__all__ = ["plan_splits", "read_split"]
+__all__ = ["EXPANSION", "plan_splits", "read_split"]
 
 # What a byte of a compressed file holds, about; for estimates alone.
-_EXPANSION: dict[Codec | None, float] = {None: 1.0, "gz": 4.0, "zst": 4.0, "bz2": 5.0, "xz": 6.0, "lz4": 3.0}
+EXPANSION: dict[Codec | None, float] = {None: 1.0, "gz": 4.0, "zst": 4.0, "bz2": 5.0, "xz": 6.0, "lz4": 3.0}
 _UNPACKED = frozenset({"parquet", "arrow"})  # compressed inside, if at all
 _OF_PAGES = frozenset({"warc", "arc", "html"})
 _LOOKED_AT = 100  # lines of a JSONL file that are looked at before work begins
@@ -71,7 +71,7 @@ def plan_splits(file: FileInfo, options: ReadOptions, target_bytes: int = 128 <<
     if form == "arrow":
         return plan_arrow(file.path, options, file.size)
     codec = _codec(file.path, form, codec)
-    estimate = int((file.size or 0) * _EXPANSION[codec])
+    estimate = int((file.size or 0) * EXPANSION[codec])
     whole = Split(file.path, form, codec, estimated_bytes=estimate)
     _check(whole, options)
     if form != "jsonl" or codec is not None or file.size is None:

@@ -38,6 +38,8 @@ from tamis.schemas.errors import DamagedError, RunError, TamisError
 __all__ = ["LocalPool", "end_pools"]
 
 LOST_TWICE = 2
+LOOK_SECONDS = 5.0
+"""So often it is looked whether the workers are there, while nothing finishes."""
 NEVER_BEGAN = 3
 """So often in a row workers may die without a task in hand: more say that they can't live here."""
 IN_PIPE = 4096
@@ -138,6 +140,8 @@ class LocalPool:
         known = dict(batch)
         rest = iter(batch)
         running: dict[Future[Any], int] = {}
+        told = time.monotonic()
+        gone = 0
         while True:
             for number, task in rest:
                 arguments = (_work, work, digest, number, cloudpickle.dumps(task), str(self._scratch))
@@ -147,8 +151,16 @@ class LocalPool:
             if not running:
                 return
             seconds = stall_seconds()
-            finished, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
-            if not finished:
+            finished, _ = wait(running, timeout=min(seconds, LOOK_SECONDS), return_when=FIRST_COMPLETED)
+            # The executor tells of a lost worker; should it ever miss one, this does.
+            gone = 0 if finished or _all_live(executor) else gone + 1
+            if gone >= LOST_TWICE:
+                msg = "workers are gone, and nobody said so"
+                raise BrokenProcessPool(msg)
+            if finished:
+                told = time.monotonic()
+            elif time.monotonic() - told >= seconds:
+                told = time.monotonic()
                 held = set(self._in_hand().values())
                 self._warn(nothing_finished(label, seconds, [shown_task(known[n]) for n in sorted(held & {*known})]))
             for future in finished:
@@ -280,6 +292,12 @@ def _start_tracker() -> None:
         resource_tracker.ensure_running()
     finally:
         sys.warnoptions.remove(quiet)
+
+
+def _all_live(executor: Any) -> bool:
+    """Return whether an executor has its workers, as far as one can see from outside."""
+    processes = list(executor._processes.values())
+    return bool(processes) and all(process.is_alive() for process in processes)
 
 
 def _begin(driver: int, path: list[str]) -> None:

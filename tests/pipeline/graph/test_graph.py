@@ -4,14 +4,17 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pytest
 
 from tamis.pipeline.graph.engine import Engine
-from tamis.pipeline.graph.passes import Done, Exchange, Graph, Pass
+from tamis.pipeline.graph.passes import Done, Exchange, Graph, Pass, Values
+from tamis.pipeline.graph.pool import LocalPool
 from tamis.schemas.errors import ConfigError, DamagedError, InputError, RunError
 
 EMBEDDED = ("--job_endpoint=embed", "--environment_type=LOOPBACK")
@@ -261,3 +264,24 @@ def test_workers_end_with_the_engine(tmp_path):
             break
         time.sleep(0.05)
     assert not [pid for pid in pids if Path(f"/proc/{pid}/status").exists()]
+
+
+class Deserted:
+    """An executor whose workers are gone without its having noticed."""
+
+    _processes: ClassVar[dict] = {}
+    _executor_manager_thread = None
+
+    def submit(self, *_):
+        return Future()
+
+    def shutdown(self, **_):
+        pass
+
+
+def test_workers_that_are_gone_without_a_word_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr("tamis.pipeline.graph.pool.LOOK_SECONDS", 0.01)
+    pool = LocalPool(2, tmp_path / "scratch")
+    monkeypatch.setattr(pool, "_started", Deserted)
+    with pytest.raises(RunError, match="workers end before they take up work"):
+        list(pool.run("squares", Say(), [Task(0), Task(1)], Values()))

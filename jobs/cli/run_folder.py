@@ -1,0 +1,61 @@
+"""Carries out `tamis status`, `tamis clean` and `tamis warm`."""
+
+from tamis.jobs.cli.console import out_console, say
+from tamis.jobs.cli.layout import print_pairs
+from tamis.jobs.cli.text import counted, duration, file_size, harmless
+
+__all__ = ["clean", "show_status", "show_warm"]
+
+
+def show_status(run: str) -> None:
+    """Print how a run stands.
+
+    Raises:
+        RunError: if the folder holds none.
+    """
+    from tamis.jobs.run.status import run_status
+
+    status = run_status(run)
+    pairs = [("run:", run), ("state:", status.state)]
+    if status.owner is not None:
+        pairs.append(("by:", status.owner))
+    if status.state != "finished" and status.label:
+        pairs.append(("pass:", f"{status.number} of {status.passes}, {status.label}"))
+        pairs.append(("tasks:", f"{status.done:,} of {status.tasks:,} of that pass are done"))
+    pairs.append(("time:", duration(status.seconds)))
+    if status.work_bytes is not None:
+        pairs.append(("work folder:", file_size(status.work_bytes)))
+    print_pairs(out_console(), pairs)
+    if status.state == "stopped":
+        say("The command that started it goes on from there.")
+
+
+def clean(run: str) -> None:
+    """Delete a run's work folder, and say what that freed.
+
+    Raises:
+        RunError: if there is none, or somebody works in it.
+    """
+    from tamis.jobs.run.status import clean_run
+
+    freed = clean_run(run)
+    say(harmless(f"{run}: the work folder is gone, {file_size(freed)}; shards and manifest are as they were"))
+
+
+def show_warm(config: str | None) -> None:
+    """Compile kernels beforehand, and say what there was to compile.
+
+    Raises:
+        TamisError: if the config or a model of it is wrong.
+    """
+    from tamis.jobs.config_file import load_config
+    from tamis.jobs.warm import warm
+
+    report = warm(load_config(config)[0] if config is not None else None)
+    compiled = counted(len(report.compiled), "kernel")
+    ready = sum(1 for state in report.kernels if state.signatures)
+    say(f"{compiled} compiled in {duration(report.seconds)}, {ready:,} of {len(report.kernels):,} ready")
+    if report.folder is None:
+        say("no folder for machine code can be written to: each process will compile for itself (set TAMIS_CACHE)")
+    else:
+        say(harmless(f"machine code: {report.folder}"))

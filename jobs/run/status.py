@@ -1,0 +1,103 @@
+"""How a run stands, as another terminal can see it; and what of its folder may go."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tamis.jobs.manifest.file import MANIFEST, read_manifest
+from tamis.jobs.run.folder import MARKER, owned, owner_of
+from tamis.pipeline.storage import filesystem
+from tamis.schemas.errors import RunError
+
+__all__ = ["PROGRESS", "RunStatus", "clean_run", "run_status"]
+
+PROGRESS = "progress.json"
+"""In a work folder: how far the run at work is."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How a run stands.
+
+    Attributes:
+        state: `finished`, `running`, or `stopped` on its way.
+        owner: who works in the folder, if somebody does.
+        label: the pass at hand, or the last one that was.
+        number: of the pass, from 1.
+        passes: of the run.
+        done: tasks of the pass that are done.
+        tasks: of the pass.
+        seconds: since the run began; of a stopped one, until it last told anything.
+        work_bytes: of the work folder; None where that isn't told cheaply.
+    """
+
+    state: Literal["finished", "running", "stopped"]
+    owner: str | None = None
+    label: str = ""
+    number: int = 0
+    passes: int = 0
+    done: int = 0
+    tasks: int = 0
+    seconds: float = 0.0
+    work_bytes: int | None = None
+
+
+def run_status(output: str) -> RunStatus:
+    """Return how the run in a folder stands.
+
+    Raises:
+        RunError: if there is none.
+    """
+    work = filesystem.join(output, "work")
+    owner = owner_of(output)
+    size = _size(work)
+    if owner is None and filesystem.exists(filesystem.join(output, MANIFEST)):
+        return RunStatus("finished", seconds=read_manifest(output).seconds, work_bytes=size)
+    if not filesystem.exists(filesystem.join(work, MARKER)):
+        msg = f"{output} holds no run of tamis"
+        raise RunError(msg)
+    path = filesystem.join(work, PROGRESS)
+    told: dict[str, Any] = {}
+    if filesystem.exists(path):
+        with filesystem.open_binary(path) as stream:
+            told = json.loads(stream.read())
+    ended = time.time() if owner is not None else told.get("updated", 0.0)
+    return RunStatus(
+        "running" if owner is not None else "stopped",
+        owner,
+        told.get("label", ""),
+        told.get("pass", 0),
+        told.get("passes", 0),
+        told.get("done", 0),
+        told.get("tasks", 0),
+        max(0.0, ended - told.get("began", ended)),
+        size,
+    )
+
+
+def clean_run(output: str) -> int:
+    """Delete the work folder of a run: what it keeps for resuming and for other thresholds.
+
+    Returns:
+        The bytes that it took; 0 where that isn't told cheaply.
+
+    Raises:
+        RunError: if the folder holds no run, or one that is at work.
+    """
+    work = filesystem.join(output, "work")
+    if not filesystem.exists(filesystem.join(work, MARKER)):
+        msg = f"{output} holds no work folder of a run: there is nothing to clean"
+        raise RunError(msg)
+    size = _size(work) or 0
+    with owned(output):
+        filesystem.remove_below(work, keep=(MARKER,))
+    filesystem.remove_tree(work)
+    return size
+
+
+def _size(work: str) -> int | None:
+    if not filesystem.is_local(work):
+        return None
+    return sum(path.stat().st_size for path in Path(filesystem.local_path(work)).rglob("*") if path.is_file())
