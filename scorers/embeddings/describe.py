@@ -73,8 +73,8 @@ class ClusterWords:
     def distinctive(self, cluster: int, count: int = 5) -> list[str]:
         """Return the most distinctive words of a cluster, best first, ties in alphabetical order.
 
-        Only words that are clearly commoner in the cluster than elsewhere; the cluster's commonest words where all documents
-        are in it.
+        Only words that are clearly commoner in the cluster than elsewhere; the cluster's commonest words where all
+        documents are in it.
         """
         own = self.words.get(cluster, Counter())
         pool: Counter[str] = Counter()

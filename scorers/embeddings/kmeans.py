@@ -6,10 +6,10 @@ numbers (vectors in units of 2^-52), so that merging is exact, and distances are
 For large pools each round can take a part of the pool, drawn by document id (`minibatch`): centroids then move to the
 mean of all that they were given so far (Sculley 2010, *Web-scale k-means clustering*).
 
-Vectors are divided by their lengths, so that Euclidean distance sorts as the angle does; centroids are plain means. Ties
-go to the lower cluster. A vector of zeros (a text without a word) has no direction: it is in no cluster (-1). A cluster
-without vectors keeps its centroid, or (`empty="farthest"`) takes the vector farthest from its centroid: several empty
-ones take different vectors, in the order of their numbers.
+Vectors are divided by their lengths, so that Euclidean distance sorts as the angle does; centroids are plain means.
+Ties go to the lower cluster. A vector of zeros (a text without a word) has no direction: it is in no cluster (-1). A
+cluster without vectors keeps its centroid, or (`empty="farthest"`) takes the vector farthest from its centroid: several
+empty ones take different vectors, in the order of their numbers.
 """
 
 import base64

@@ -28,7 +28,8 @@ def start_at_rows(vectors: Vectors, rows: Sequence[int], *, normalise: bool = Tr
     matrix = as_matrix(vectors)
     bad = [row for row in rows if not 0 <= row < len(matrix)]
     if bad or not rows:
-        msg = f"k-means can't begin at row {bad[0]}: there are {len(matrix)}" if bad else "k-means needs a row to begin at"
+        shown = f"row {bad[0]}" if bad else "no row"
+        msg = f"k-means can't begin at {shown}: there are {len(matrix)} rows, name some of them"
         raise DataError(msg)
     chosen = matrix[list(rows)].astype(np.float64)
     return Clustering(unit_rows(chosen) if normalise else chosen, normalise=normalise)

@@ -5,7 +5,7 @@ A folder is read as these libraries write it:
 | layout | vectors | tokenizer |
 | --- | --- | --- |
 | model2vec | `model.safetensors`: `embeddings`, and maybe `weights` and `mapping` | `tokenizer.json` |
-| sentence-transformers | `0_StaticEmbedding/model.safetensors`: `embedding.weight` | `0_StaticEmbedding/tokenizer.json` |
+| sentence-transformers | `0_StaticEmbedding/model.safetensors`: `embedding.weight` | `tokenizer.json` beside it |
 | wordllama | `weights/*.safetensors`: `embedding.weight` | `tokenizers/*.json` |
 
 wordllama's may also lie flat in one folder. Unknown tokens are left out, as model2vec does, and special tokens aren't
@@ -70,7 +70,7 @@ class StaticEmbeddings:
         self._weights = np.ones(len(rows)) if weights is None else weights.astype(np.float64)
         fits = len(rows) >= tokens and len(self._weights) >= tokens and rows.min(initial=0) >= 0
         if not fits or rows.max(initial=-1) >= len(self._table):
-            msg = f"{files.vectors} has vectors for {len(rows)} tokens and {files.tokenizer} has {tokens}: they don't fit"
+            msg = f"{files.vectors} has vectors for {len(rows)} tokens and {files.tokenizer} has {tokens}: no pair"
             raise ModelError(msg)
         if not np.isfinite(self._table).all() or not np.isfinite(self._weights).all():
             msg = f"{files.vectors} holds a number that isn't finite"
