@@ -79,9 +79,11 @@ def parameter_direction(
             raise ModelError(msg)
         for part, weight, bias in block.parameters(matrix):
             rows = np.arange(part.outputs) if part.rows is None else np.array(part.rows)
-            pairs = [(part.weight, weight)] if part.bias is None or bias is None else [
-                (part.weight, weight), (part.bias, bias)
-            ]
+            pairs = (
+                [(part.weight, weight)]
+                if part.bias is None or bias is None
+                else [(part.weight, weight), (part.bias, bias)]
+            )
             for name, values in pairs:
                 place = whole.setdefault(name, np.zeros((sizes[part.module], *values.shape[1:])))
                 place[rows] += values
@@ -352,9 +354,7 @@ class InfluenceScorer:
         """
         chunks = cut_chunks(self._tokenizer, texts, context=self._context, most=self._chunks)
         batches = chunk_batches(chunks, self._batch_tokens, self._model.device)
-        found = sample_scores(
-            self._model, self._blocks, self._direction, batches, method=self._method, step=self._step
-        )
+        found = sample_scores(self._model, self._blocks, self._direction, batches, method=self._method, step=self._step)
         scores = found.scores
         if self._cosine:
             lengths = found.norms * self._length

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from tests.scorers.influence.tiny_models import ARCHITECTURES, CONTEXT, TEXTS, make_model, make_tokenizer, torch
 
 from tamis.schemas.errors import ConfigError, DataError, ModelError
 from tamis.scorers.base import Scorer
@@ -17,6 +16,7 @@ from tamis.scorers.influence.gradients import flows, reference_gradient, sample_
 from tamis.scorers.influence.layers import find_blocks, influence_memory
 from tamis.scorers.influence.samples import chunk_batches, chunk_losses, cut_chunks, influence_context
 from tamis.scorers.influence.scores import InfluenceScorer, parameter_direction, sample_scores
+from tests.scorers.influence.tiny_models import ARCHITECTURES, CONTEXT, TEXTS, make_model, make_tokenizer, torch
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -168,9 +168,7 @@ def test_single_precision_is_close(tokenizer, architecture):
         found = sample_scores(model, blocks, direction, batches_of(tokenizer, TEXTS), method=method).scores
         np.testing.assert_allclose(found, exact, rtol=0, atol=3e-3 * np.abs(exact).max())
     sums = collect_curvature(model, blocks, batches_of(tokenizer, POOL))
-    own = inverse_product(
-        reference_gradient(model, blocks, batches_of(tokenizer, REFERENCE)).mean, factorise(sums)
-    )
+    own = inverse_product(reference_gradient(model, blocks, batches_of(tokenizer, REFERENCE)).mean, factorise(sums))
     for name, matrix in own.items():
         assert matrix.dtype == np.float64
         np.testing.assert_allclose(matrix, direction[name], atol=1e-3 * np.abs(direction[name]).max())

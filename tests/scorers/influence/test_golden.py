@@ -75,7 +75,9 @@ def batches(tokens, size=7):
     for first in range(0, len(tokens), size):
         part = torch.tensor(tokens[first : first + size])
         weights = torch.full((len(part),), part.shape[1] - 1, dtype=torch.float64)
-        out.append(Batch(part, torch.ones_like(part, dtype=torch.bool), weights, tuple(range(first, first + len(part)))))
+        out.append(
+            Batch(part, torch.ones_like(part, dtype=torch.bool), weights, tuple(range(first, first + len(part))))
+        )
     return out
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import scipy.stats
-from tests.scorers.influence.tiny_models import CONTEXT, make_model, make_tokenizer, torch
 
 from tamis.scorers.influence.curvature import (
     Damping,
@@ -16,6 +15,7 @@ from tamis.scorers.influence.gradients import reference_gradient
 from tamis.scorers.influence.layers import find_blocks
 from tamis.scorers.influence.samples import Batch, chunk_batches, chunk_losses, cut_chunks
 from tamis.scorers.influence.scores import parameter_direction, sample_scores
+from tests.scorers.influence.tiny_models import CONTEXT, make_model, make_tokenizer, torch
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -89,9 +89,7 @@ def test_leave_one_out_retraining(kind, seed):
     eigenvalues = None
     if kind == "ekfac":
         eigenvalues = collect_eigenvalues(model, blocks, [pool], curvature, logistic_losses)
-    direction = inverse_product(
-        gradient, curvature, eigenvalues=eigenvalues, damping=Damping(ridge, relative=False)
-    )
+    direction = inverse_product(gradient, curvature, eigenvalues=eigenvalues, damping=Damping(ridge, relative=False))
     before = mean_loss(reference, wanted, theta)
     rises = []
     for i in range(rows):
