@@ -164,6 +164,39 @@ class Scale:
             raise DataError(msg)
         return cls(mean, deviation)
 
+    @classmethod
+    def of_first_probes(cls, table: "ScoreTable", options: BanditOptions) -> "Scale":
+        """Return the scale by each cluster's first probe, a cluster weighing as much as it has documents.
+
+        A cluster's order is random, so this is a stratified sample of the pool, and costs nothing beyond the first pass.
+        Later scores don't change it.
+
+        Raises:
+            DataError: if a first probe isn't scored, or all scores are equal.
+        """
+        parts: list[tuple[float, list[float]]] = []
+        for cluster, size in enumerate(table.sizes):
+            ranks = range(min(size, options.probe))
+            known = table.scores.get(cluster, {})
+            absent = [rank for rank in ranks if rank not in known]
+            if absent:
+                msg = f"document {absent[0]} of cluster {cluster} isn't scored: score each cluster's first probe"
+                raise DataError(msg)
+            if size:
+                parts.append((float(size), [known[rank] for rank in ranks]))
+        whole = math.fsum(size for size, _ in parts)
+        if not parts:
+            msg = "there are no documents to take the scale of influence from"
+            raise DataError(msg)
+        mean = math.fsum(size / whole * math.fsum(own) / len(own) for size, own in parts)
+        spread = math.fsum(
+            size / whole * math.fsum((value - mean) ** 2 for value in own) / len(own) for size, own in parts
+        )
+        if spread == 0:
+            msg = "all first probes have the same influence: train the proxy model, or give another reference"
+            raise DataError(msg)
+        return cls(mean, math.sqrt(spread))
+
 
 @dataclass(frozen=True)
 class ScoreTable:

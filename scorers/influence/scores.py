@@ -97,7 +97,7 @@ def step_size(model: Any, direction: Mapping[str, npt.NDArray[np.float64]], shar
     0 for a direction of zeros.
     """
     parameters = dict(model.named_parameters())
-    size = math.sqrt(sum(float(parameters[name].double().pow(2).sum()) for name in direction))
+    size = math.sqrt(sum(float(parameters[name].detach().double().pow(2).sum()) for name in direction))
     length = math.sqrt(sum(float((matrix**2).sum()) for matrix in direction.values()))
     return share * size / length if length else 0.0
 

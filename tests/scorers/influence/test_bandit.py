@@ -282,6 +282,24 @@ def test_scale():
             Scale.of(wrong)
 
 
+def test_scale_of_first_probes():
+    rng = np.random.default_rng(1)
+    influence = [(rng.normal(size=size) + 3 * (size == 100)).tolist() for size in (700, 200, 100)]
+    options = BanditOptions(budget=1, probe=60)
+    scale = Scale.of_first_probes(full_table(influence), options)
+    pool = np.concatenate(influence)
+    assert scale.mean == pytest.approx(pool.mean(), abs=0.2)
+    assert scale.deviation == pytest.approx(pool.std(), abs=0.2)
+    first = {i: dict(enumerate(own[:60])) for i, own in enumerate(influence)}
+    assert Scale.of_first_probes(ScoreTable([700, 200, 100], first), options) == scale
+    del first[1][7]
+    with pytest.raises(DataError, match="document 7 of cluster 1 isn't scored"):
+        Scale.of_first_probes(ScoreTable([700, 200, 100], first), options)
+    for table in (ScoreTable([]), ScoreTable([0]), full_table([[1.0, 1.0], [1.0]])):
+        with pytest.raises(DataError):
+            Scale.of_first_probes(table, options)
+
+
 def test_order_of_drawing_is_by_id():
     ids = row_ids(100)
     keys = order_keys(0, ids)
