@@ -6,14 +6,18 @@ Two tasks. `group`: a pool of documents (512 bytes) from ten sources, one of the
 `clean`: the target is the clean half of a source whose other half has its words shuffled, which no label tells and
 word counts can't. Held out from the pool: 128 documents of the target as reference set, 256 to measure the loss on.
 
-All methods select a tenth of the pool; the same small language model is trained on each selection from scratch and its
-loss on the held-out documents reported (nats a token, of a vocabulary of 1,024 pieces learned from the pool). `scored`
-is the share of the pool whose influence was computed, `cpu` what the selection cost in CPU-seconds, for Quad with
-training its proxy. `--topk` adds the documents of highest influence when the whole pool is scored. Each seed has another pool,
-proxy, clusters and training.
+All methods select a tenth of the pool; the same small language model is trained on each selection from scratch and
+its loss on the held-out documents reported (nats a token, of a vocabulary of 1,024 pieces learned from the pool).
+`scored` is the share of the pool whose influence was computed, `cpu` what the selection cost in CPU-seconds, for Quad
+with training its proxy. `--topk` adds the documents of highest influence when the whole pool is scored. Each seed has
+another pool, proxy, clusters and training.
 
-`--short` is a small pool from the sample corpus with one seed, for continuous integration: about a minute. Otherwise the
-development corpora are read (`--data`, default: the environment variable TAMIS_DEV_DATA, else ../shared/data).
+    python benchmarks/quad.py --model SmolLM2-135M-Instruct.Q4_1.gguf --context 256 --chunks 200
+
+measures instead what it costs to score chunks of the sample corpus with a model from local files.
+
+`--short` is a small pool from the sample corpus with one seed, for continuous integration: some two minutes. Otherwise
+the development corpora are read (`--data`, default: the environment variable TAMIS_DEV_DATA, else ../shared/data).
 """
 
 import argparse
@@ -41,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
 
 from tamis.scorers.causal.bits_per_character import measure_losses
-from tamis.scorers.causal.models import CausalModel
+from tamis.scorers.causal.models import CausalModel, load_causal_model, resolve_device
 from tamis.scorers.causal.training import TrainingOptions, byte_tokenizer, train_causal_model
 from tamis.scorers.dsir.features import NgramFeatures
 from tamis.scorers.dsir.model import DsirModel, ngram_counts
@@ -64,6 +68,7 @@ from tamis.scorers.influence.bandit import (
     selected,
 )
 from tamis.scorers.influence.fit import InfluenceOptions, fit_direction
+from tamis.scorers.influence.layers import influence_memory
 from tamis.scorers.selection.selection import TopDocuments
 
 SOURCES = {
@@ -360,9 +365,8 @@ def run(name: str, groups: dict[str, list[str]], size: Size, seed: int, options:
         f"\n{name}, seed {seed}: pool {len(task.texts)} documents, target {task.target.mean():.1%} of it; selected "
         f"{budget}; proxy at {target_loss(proxy, task.test)[0]:.3f} nats"
     )
-    print(
-        f"  {'method':14} {'target':>7} {'of it':>7} {'scored':>7} {'cpu s':>7} {'loss':>7} {'to random':>10} {'a byte':>8}"
-    )
+    heads = ("target", "of it", "scored", "cpu s", "loss")
+    print(f"  {'method':14} {' '.join(f'{head:>7}' for head in heads)}  to random   a byte")
     rows: dict[str, Any] = {}
     for method, arm in arms.items():
         hit = task.target[arm.rows]
@@ -393,6 +397,47 @@ def run(name: str, groups: dict[str, list[str]], size: Size, seed: int, options:
     return rows
 
 
+def real_model(path: str, count: int, context: int, curvature: str, device: str) -> None:
+    """Print what it costs to score chunks of English text with a model from local files."""
+    loaded = load_causal_model(path, device=resolve_device(device))
+    groups = sample(("encyclopedia", "speech", "novel"))
+    random.Random(0).shuffle(groups["encyclopedia"])
+    texts = [text for name in ("encyclopedia", "novel") for text in groups[name]]
+    reference, pool = groups["speech"][:4], texts[:16]
+    size = sum(parameter.numel() for parameter in loaded.model.parameters())
+    print(f"{path}: {size / 1e6:.0f} M parameters, chunks of {context} tokens, curvature {curvature}")
+    options = InfluenceOptions(curvature=curvature, context=context, batch_tokens=4 * context)  # type: ignore[arg-type]
+    need = influence_memory(loaded.model, options.blocks(loaded.model), curvature)
+    print(
+        f"memory beside activations: fitting {need['curvature'] / 1e9:.1f} GB, scoring {need['scoring'] / 1e9:.1f} GB"
+    )
+    clock = time.monotonic if device.startswith("cuda") else time.process_time
+    begun = clock()
+    direction = fit_direction(
+        loaded.model, loaded.tokenizer, [text[: 4 * context] for text in reference],
+        [text[: 4 * context] for text in pool], options,
+    )  # fmt: skip
+    print(
+        f"direction: {clock() - begun:.0f} s, {direction.reference_tokens} and {direction.pool_tokens} tokens",
+        flush=True,
+    )
+    cut = [text[: 8 * context] for text in [*texts, *groups["speech"][4:]]]
+    chunks = [text for text in cut if len(loaded.tokenizer(text)["input_ids"]) >= context]
+    random.Random(1).shuffle(chunks)
+    scorer = direction.scorer(loaded.model, loaded.tokenizer, chunks=1)
+    begun = clock()
+    found = scorer.score(chunks[:count])
+    seconds = clock() - begun
+    speech = set(groups["speech"])
+    scores = np.array(found.column(0).to_pylist(), float)
+    same = np.array([any(whole.startswith(text) for whole in speech) for text in chunks[:count]])
+    print(
+        f"scored {len(scores)} chunks, {sum(found.column(1).to_pylist())} tokens: {seconds:.0f} s, "
+        f"{len(scores) / seconds:.2f} chunks/s; mean influence of the reference's kind {scores[same].mean():.3g}, "
+        f"of others {scores[~same].mean():.3g}"
+    )
+
+
 def main() -> None:
     """Print a table for each task and seed, and the means."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -404,10 +449,19 @@ def main() -> None:
     parser.add_argument("--curvature", default="kfac", choices=["none", "kfac", "ekfac"])
     parser.add_argument("--topk", action="store_true")
     parser.add_argument("--json", type=Path)
+    parser.add_argument(
+        "--model", help="a folder or GGUF file: measure the scoring of chunks with it, and nothing else"
+    )
+    parser.add_argument("--chunks", type=int, default=200)
+    parser.add_argument("--context", type=int, default=256)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     import torch
 
     torch.set_num_threads(1)
+    if options.model is not None:
+        real_model(options.model, options.chunks, options.context, options.curvature, options.device)
+        return
     size = SMALL if options.short else FULL
     out: dict[str, Any] = {"size": asdict(size)}
     for name in options.tasks:

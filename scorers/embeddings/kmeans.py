@@ -255,6 +255,15 @@ class Clustering:
             centroids[bare] = sums.far[: len(bare)]
         return Clustering(centroids, weights, self.rounds + 1, sums.inertia / LOW, self.normalise)
 
+    def cosine_distances(self) -> npt.NDArray[np.float64]:
+        """Return one minus the cosine between each two centroids, (clusters, clusters); one for a centroid of zeros."""
+        units = unit_rows(self.centroids)
+        cosines = np.zeros((len(units), len(units)))
+        for column in units.T:  # summed in a fixed order, as products of matrices are not
+            cosines += column[:, None] * column[None, :]
+        distances: npt.NDArray[np.float64] = 1.0 - cosines
+        return distances
+
     def to_json(self) -> dict[str, Any]:
         """Return the clustering as JSON values; the centroids keep every bit."""
         return {

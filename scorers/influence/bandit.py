@@ -168,8 +168,8 @@ class Scale:
     def of_first_probes(cls, table: "ScoreTable", options: BanditOptions) -> "Scale":
         """Return the scale by each cluster's first probe, a cluster weighing as much as it has documents.
 
-        A cluster's order is random, so this is a stratified sample of the pool, and costs nothing beyond the first pass.
-        Later scores don't change it.
+        A cluster's order is random, so this is a stratified sample of the pool, and costs nothing beyond the first
+        pass. Later scores don't change it.
 
         Raises:
             DataError: if a first probe isn't scored, or all scores are equal.
