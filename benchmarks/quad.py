@@ -445,6 +445,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("TAMIS_DEV_DATA", beside)))
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--tasks", nargs="+", default=["group", "clean"], choices=["group", "clean"])
     parser.add_argument("--curvature", default="kfac", choices=["none", "kfac", "ekfac"])
     parser.add_argument("--topk", action="store_true")
@@ -467,7 +468,8 @@ def main() -> None:
     for name in options.tasks:
         names = (SHORT if options.short else SOURCES)[name]
         groups = sample(names) if options.short else development(options.data, names)
-        found = [run(name, groups, size, seed, options) for seed in range(1 if options.short else options.seeds)]
+        seeds = range(options.first_seed, options.first_seed + (1 if options.short else options.seeds))
+        found = [run(name, groups, size, seed, options) for seed in seeds]
         out[name] = found
         if len(found) > 1:
             print(f"\n{name}, mean of {len(found)} seeds")

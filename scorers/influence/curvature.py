@@ -252,19 +252,27 @@ def collect_curvature(
     )
 
 
-def factorise(sums: CurvatureSums) -> dict[str, BlockCurvature]:
+def factorise(sums: CurvatureSums, *, consume: bool = False) -> dict[str, BlockCurvature]:
     """Return each block's K-FAC curvature.
+
+    Args:
+        sums: of both factors.
+        consume: take the factors out of `sums` one by one, so that they needn't be held together with what is made of
+            them.
 
     Raises:
         ModelError: if a sum isn't finite.
     """
     found = {}
-    for name, taken in sums.inputs.items():
-        if not (np.isfinite(taken).all() and np.isfinite(sums.outputs[name]).all()):
+    for name in list(sums.inputs):
+        taken, given = sums.inputs[name], sums.outputs[name]
+        if not (np.isfinite(taken).all() and np.isfinite(given).all()):
             msg = f"the curvature of the layer {name} isn't finite: load the proxy model with dtype float32"
             raise ModelError(msg)
+        if consume:
+            del sums.inputs[name], sums.outputs[name]
         la, qa = np.linalg.eigh(_symmetric(taken / sums.positions[name]))
-        ls, qs = np.linalg.eigh(_symmetric(sums.outputs[name] / sums.weight))
+        ls, qs = np.linalg.eigh(_symmetric(given / sums.weight))
         eigenvalues = np.outer(np.maximum(ls, 0.0), np.maximum(la, 0.0))
         found[name] = BlockCurvature(qa, qs, eigenvalues)
     return found

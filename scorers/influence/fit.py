@@ -187,7 +187,8 @@ def fit_direction(
     curvature = eigenvalues = None
     sample = cut_chunks(tokenizer, pool, context=context) if chosen.curvature != "none" else []
     if chosen.curvature != "none":
-        curvature = factorise(collect_curvature(model, blocks, chunk_batches(sample, chosen.batch_tokens, device)))
+        sums = collect_curvature(model, blocks, chunk_batches(sample, chosen.batch_tokens, device))
+        curvature = factorise(sums, consume=True)
     if chosen.curvature == "ekfac" and curvature is not None:
         batches = chunk_batches(sample, chosen.batch_tokens, device)
         eigenvalues = collect_eigenvalues(model, blocks, batches, curvature)

@@ -216,11 +216,12 @@ def influence_memory(model: Any, blocks: list[Block], curvature: str = "ekfac") 
         curvature: `none`, `kfac` or `ekfac`.
 
     Returns:
-        `curvature` (model, sums of both factors, eigenvectors and eigenvalues) and `scoring` (model, saved copy and
-        direction).
+        `curvature` (model, gradient, factors or their eigenvectors, eigenvalues and result) and `scoring` (model,
+        saved copy and direction).
     """
     own = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     wide = sum(outputs * inputs for outputs, inputs in (block.shape for block in blocks))
     factors = sum(outputs**2 + inputs**2 for outputs, inputs in (block.shape for block in blocks))
-    floats = {"none": wide, "kfac": 2 * factors + 2 * wide, "ekfac": 2 * factors + 3 * wide}[curvature]
+    # The factors' sums are given up one by one as their eigenvectors come.
+    floats = {"none": wide, "kfac": factors + 3 * wide, "ekfac": factors + 4 * wide}[curvature]
     return {"curvature": own + 8 * floats, "scoring": own + 2 * 4 * wide}
