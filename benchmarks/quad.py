@@ -9,8 +9,9 @@ word counts can't. Held out from the pool: 128 documents of the target as refere
 All methods select a tenth of the pool; the same small language model is trained on each selection from scratch and
 its loss on the held-out documents reported (nats a token, of a vocabulary of 1,024 pieces learned from the pool).
 `scored` is the share of the pool whose influence was computed, `cpu` what the selection cost in CPU-seconds, for Quad
-with training its proxy. `--topk` adds the documents of highest influence when the whole pool is scored. Each seed has
-another pool, proxy, clusters and training.
+with training its proxy. For `clean` there is also Quad with each cluster cut in two by the proxy's loss (a pass over
+the pool), since clusters made of words hold clean and shuffled together. `--topk` adds the documents of highest
+influence when the whole pool is scored. Each seed has another pool, proxy, clusters and training.
 
     python benchmarks/quad.py --model SmolLM2-135M-Instruct.Q4_1.gguf --context 256 --chunks 200
 
@@ -56,6 +57,7 @@ from tamis.scorers.embeddings.kmeans import fit_clusters
 from tamis.scorers.embeddings.kmeans_start import start_spread
 from tamis.scorers.fasttext.label_score import LabelScorer
 from tamis.scorers.fasttext.training import FastTextOptions, train_classifier
+from tamis.scorers.influence.arms import arm_cuts, split_arms
 from tamis.scorers.influence.bandit import (
     BanditOptions,
     Scale,
@@ -250,23 +252,34 @@ def target_loss(trained: CausalModel, texts: list[str]) -> tuple[float, float]:
     return nats / float(losses.tokens.sum()), nats / sum(len(text.encode()) for text in texts)
 
 
+def proxy_sample(task: Task, seed: int) -> list[int]:
+    """Return the half of the pool that the proxy is trained on."""
+    return random.Random(seed).sample(range(len(task.texts)), len(task.texts) // 2)
+
+
 def quad(
-    task: Task, tokenizer: Any, size: Size, seed: int, *, curvature: str, topk: bool
-) -> tuple[Arm, Arm | None, CausalModel]:
+    task: Task, proxy: CausalModel, size: Size, seed: int, *, curvature: str, topk: bool, parts: int
+) -> tuple[Arm, Arm | None]:
     """Select with Quad; also the documents of highest influence, if wanted."""
     budget = len(task.texts) // 10
     with cpu() as spent:
-        some = random.Random(seed).sample(range(len(task.texts)), len(task.texts) // 2)
-        proxy = train([task.texts[i] for i in some], tokenizer, size.proxy_steps, seed + 1000)
+        some = proxy_sample(task, seed)
         with cpu() as embedding:
             vectors = HashedEmbeddings(256, ngrams=2, seed=seed).vectors(task.texts)
-            start = start_spread(vectors, size.clusters, ids=task.ids, seed=seed)
+            start = start_spread(vectors, size.clusters // parts, ids=task.ids, seed=seed)
             clustering = fit_clusters(vectors, start, ids=task.ids, rounds=15, empty="farthest")
             clusters = clustering.assign(vectors).clusters
+            if parts > 1:
+                losses = measure_losses(proxy.model, task.texts, tokenizer=proxy.tokenizer)
+                values = losses.nats / np.maximum(losses.tokens, 1)
+                clusters = split_arms(
+                    clusters, values, arm_cuts(clusters, values, count=clustering.clusters, parts=parts)
+                )
+        arms = clustering.clusters * parts
         keys = order_keys(seed, task.ids)
         members = [
             sorted(np.flatnonzero(clusters == number).tolist(), key=lambda row: (keys[row], task.ids[row]))
-            for number in range(clustering.clusters)
+            for number in range(arms)
         ]
         with cpu() as fitting:
             options = InfluenceOptions(curvature=curvature)  # type: ignore[arg-type]
@@ -302,7 +315,7 @@ def quad(
     ]
     words = ClusterWords()
     words.add(clusters.tolist(), task.texts)
-    titles = [words.title(number) for number in range(clustering.clusters)]
+    titles = [words.title(number) for number in range(arms)]
     view = clusters_view(table, bandit, state, titles).to_pylist()
     best = sorted((row for row in view if row["mean_influence"] is not None), key=lambda row: -row["mean_influence"])
     more = {
@@ -319,11 +332,11 @@ def quad(
     }
     arm = Arm(chosen, table.scored / len(task.texts), spent[0], more)
     if not topk:
-        return arm, None, proxy
+        return arm, None
     with cpu() as whole:
         every = np.array(scorer.score(task.texts).column(0).to_pylist(), float)
     rows = np.argsort(-every, kind="stable")[:budget].tolist()
-    return arm, Arm(rows, 1.0, whole[0]), proxy
+    return arm, Arm(rows, 1.0, whole[0])
 
 
 def dsir(task: Task, seed: int) -> Arm:
@@ -357,9 +370,16 @@ def run(name: str, groups: dict[str, list[str]], size: Size, seed: int, options:
     tokenizer = byte_tokenizer(task.texts, 1024)
     budget = len(task.texts) // 10
     arms = {"random": Arm(random.Random(seed + 1).sample(range(len(task.texts)), budget), 0.0, 0.0)}
-    arms["quad"], best, proxy = quad(task, tokenizer, size, seed, curvature=options.curvature, topk=options.topk)
-    if best is not None:
-        arms["top influence"] = best
+    with cpu() as training:
+        some = [task.texts[i] for i in proxy_sample(task, seed)]
+        proxy = train(some, tokenizer, size.proxy_steps, seed + 1000)
+    for method, parts in (("quad", 1), ("quad by loss", 2)):
+        if method == "quad" or name == "clean":
+            topk = options.topk and method == "quad"
+            arms[method], best = quad(task, proxy, size, seed, curvature=options.curvature, topk=topk, parts=parts)
+            arms[method].seconds += training[0]
+            if best is not None:
+                arms["top influence"] = best
     arms["dsir"], arms["fasttext"] = dsir(task, seed), fasttext(task, seed)
     print(
         f"\n{name}, seed {seed}: pool {len(task.texts)} documents, target {task.target.mean():.1%} of it; selected "
@@ -388,13 +408,19 @@ def run(name: str, groups: dict[str, list[str]], size: Size, seed: int, options:
             f"{row['loss']:7.3f} {row['difference']:+10.3f} {row['loss_a_byte']:7.3f}",
             flush=True,
         )
-    own = rows["quad"]
+    for method in ("quad", "quad by loss"):
+        if method in rows:
+            tell(method, rows[method])
+    return rows
+
+
+def tell(method: str, own: dict[str, Any]) -> None:
+    """Print how a selection by Quad went."""
     print(
-        f"  quad stopped by {own['stop']} after {own['passes']} passes; CPU-s: embedding and clusters "
+        f"  {method} stopped by {own['stop']} after {own['passes']} passes; CPU-s: embedding and clusters "
         f"{own['embedding_cpu']:.1f}, direction {own['fitting_cpu']:.1f}, scores {own['scoring_cpu']:.1f} "
         f"({own['chunks_a_second']:.0f} chunks of 128 tokens/s); best clusters: {'; '.join(own['best_clusters'])}"
     )
-    return rows
 
 
 def real_model(path: str, count: int, context: int, curvature: str, device: str) -> None:
