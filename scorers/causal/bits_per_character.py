@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, ModelError
-from tamis.scorers.causal.models import context_limit, load_causal_model, load_tokenizer, start_token
+from tamis.scorers.causal.models import context_limit, load_causal_model, load_tokenizer, start_token, text_tokens
 from tamis.scorers.text.texts import Texts, as_list
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def measure_losses(
     windows: list[_Window] = []
     for i, text in enumerate(documents):
         if text:
-            tokens = _tokens(tokenizer, text)
+            tokens = text_tokens(tokenizer, text)
             counts[i] = len(tokens)
             windows.extend(_windows(i, [start, *tokens], context, stride))
     windows.sort(key=lambda window: -len(window.tokens))  # equal lengths need no padding; the largest batch comes first
@@ -182,13 +182,6 @@ def _sizes(model: Any, context: int | None, stride: int | None) -> tuple[int, in
         msg = f"stride is {stride}: it must be from 1 to {context - 1}, one less than the context"
         raise ConfigError(msg)
     return context, stride
-
-
-def _tokens(tokenizer: Any, text: str) -> list[int]:
-    tokens: list[int] = tokenizer(
-        text, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
-    )["input_ids"]
-    return tokens
 
 
 def _windows(text: int, tokens: list[int], context: int, stride: int) -> Iterator[_Window]:

@@ -1,4 +1,4 @@
-"""Causal language models of transformers from local files: folders as the hub has them, and single GGUF files.
+"""Models of transformers from local files: folders as the hub has them, and single GGUF files.
 
 Nothing is downloaded and no code from a model's folder is run.
 """
@@ -17,9 +17,11 @@ __all__ = [
     "check_causal_model",
     "context_limit",
     "load_causal_model",
+    "load_encoder",
     "load_tokenizer",
     "resolve_device",
     "start_token",
+    "text_tokens",
 ]
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -55,20 +57,18 @@ def load_causal_model(
         ConfigError: if torch or transformers is missing, or device or dtype isn't known.
         ModelError: if the files can't be loaded; the message names them.
     """
-    transformers = _transformers()
-    where = resolve_device(device)
-    if dtype not in DTYPES:
-        msg = f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}"
-        raise ConfigError(msg)
-    import torch
-
-    folder, options = _located(path, gguf_file)
-    with _quiet(transformers), _faults(path, gguf_file):
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, **{_dtype_option(transformers): getattr(torch, dtype)}, **options
-        )
-        model = model.to(where).eval()
+    model = _load("AutoModelForCausalLM", path, gguf_file, device, dtype)
     return CausalModel(model, load_tokenizer(path, gguf_file=gguf_file))
+
+
+def load_encoder(path: str | Path, *, device: str = "cpu", dtype: str = "float32") -> tuple[Any, Any]:
+    """Load a model without its head, such as a BERT, and its tokenizer; the arguments are `load_causal_model`'s.
+
+    Raises:
+        ConfigError: if torch or transformers is missing, or device or dtype isn't known.
+        ModelError: if the files can't be loaded; the message names them.
+    """
+    return _load("AutoModel", path, None, device, dtype), load_tokenizer(path)
 
 
 def load_tokenizer(path: str | Path, *, gguf_file: str | None = None) -> Any:
@@ -150,6 +150,31 @@ def resolve_device(device: str) -> str:
         msg = f"the device {device!r} can't be used here ({str(error).splitlines()[0]}): try auto or cpu"
         raise ConfigError(msg) from error
     return device
+
+
+def text_tokens(tokenizer: Any, text: str) -> list[int]:
+    """Return the tokens of a text: special tokens aren't added, nor is a special token's name in it read as one."""
+    tokens: list[int] = tokenizer(
+        text, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
+    )["input_ids"]
+    return tokens
+
+
+def _load(kind: str, path: str | Path, gguf_file: str | None, device: str, dtype: str) -> Any:
+    """Return a model that is ready to score, by the class of transformers that finds its architecture."""
+    transformers = _transformers()
+    where = resolve_device(device)
+    if dtype not in DTYPES:
+        msg = f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}"
+        raise ConfigError(msg)
+    import torch
+
+    folder, options = _located(path, gguf_file)
+    with _quiet(transformers), _faults(path, gguf_file):
+        model = getattr(transformers, kind).from_pretrained(
+            folder, **{_dtype_option(transformers): getattr(torch, dtype)}, **options
+        )
+        return model.to(where).eval()
 
 
 def _transformers() -> Any:

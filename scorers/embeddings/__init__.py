@@ -1,0 +1,1 @@
+"""Embeddings of documents, their clusters, and what the clusters are about."""

@@ -1,0 +1,204 @@
+"""From a reference set and a sample of the pool to the direction that candidates are scored along."""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tamis.schemas.base import canonical_json
+from tamis.schemas.errors import ConfigError, DataError, ModelError
+from tamis.scorers.influence.curvature import (
+    CurvatureKind,
+    Damping,
+    collect_curvature,
+    collect_eigenvalues,
+    factorise,
+    inverse_product,
+)
+from tamis.scorers.influence.gradients import reference_gradient
+from tamis.scorers.influence.layers import Attention, Block, find_blocks
+from tamis.scorers.influence.samples import chunk_batches, cut_chunks, influence_context
+from tamis.scorers.influence.scores import InfluenceScorer, Method
+from tamis.scorers.text.texts import Texts
+
+__all__ = ["InfluenceDirection", "InfluenceOptions", "fit_direction"]
+
+_FORMAT = "tamis-influence-1"
+
+
+@dataclass(frozen=True)
+class InfluenceOptions:
+    """What influence is computed from.
+
+    Attributes:
+        curvature: `none` (a dot product of gradients), `kfac` or `ekfac`.
+        damping: added to the curvature's eigenvalues; a share of their mean if `relative`.
+        relative: see `damping`.
+        attention: query, key and value projections `fused` in one block, or `split`.
+        layers: a regular expression for the names of the modules that count; None: all linear layers.
+        head: whether the output head counts.
+        context: most tokens in a chunk; None: what the model takes.
+        batch_tokens: most tokens in a batch, padding included.
+
+    Raises:
+        ConfigError: if a value is out of range.
+    """
+
+    curvature: CurvatureKind = "kfac"
+    damping: float = 0.1
+    relative: bool = True
+    attention: Attention = "fused"
+    layers: str | None = None
+    head: bool = False
+    context: int | None = None
+    batch_tokens: int = 4096
+
+    def __post_init__(self) -> None:
+        if self.curvature not in ("none", "kfac", "ekfac"):
+            msg = f"unknown curvature {self.curvature!r}: choose 'none', 'kfac' or 'ekfac'"
+            raise ConfigError(msg)
+        if self.batch_tokens < 1:
+            msg = f"batch_tokens must be at least 1, got {self.batch_tokens}"
+            raise ConfigError(msg)
+        Damping(self.damping, self.relative)
+
+    def blocks(self, model: Any) -> list[Block]:
+        """Return the model's blocks.
+
+        Raises:
+            ConfigError: if an option doesn't fit the model.
+            ModelError: if no layer is found.
+        """
+        return find_blocks(model, attention=self.attention, head=self.head, layers=self.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class InfluenceDirection:
+    """The direction that candidates are scored along, in float32, and what it was made with.
+
+    Attributes:
+        options: how it was made.
+        blocks: block name to matrix.
+        reference_tokens: tokens of the reference set.
+        pool_tokens: tokens of the sample of the pool; 0 without curvature.
+    """
+
+    options: InfluenceOptions
+    blocks: Mapping[str, npt.NDArray[np.float32]]
+    reference_tokens: int
+    pool_tokens: int
+
+    def scorer(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        method: Method = "difference",
+        cosine: bool = False,
+        chunks: int | None = None,
+    ) -> InfluenceScorer:
+        """Return what scores candidates; the arguments are those of `InfluenceScorer`.
+
+        Raises:
+            ConfigError: if an option is out of range.
+            ModelError: if the direction is of another model.
+        """
+        return InfluenceScorer(
+            model,
+            tokenizer,
+            self.options.blocks(model),
+            {name: matrix.astype(np.float64) for name, matrix in self.blocks.items()},
+            context=self.options.context,
+            batch_tokens=self.options.batch_tokens,
+            method=method,
+            cosine=cosine,
+            chunks=chunks,
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the direction: equal ones give the same scores with the same model."""
+        return sha256(self.to_bytes()).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """Return the direction as bytes, equal for equal directions."""
+        head = {
+            "format": _FORMAT,
+            "options": asdict(self.options),
+            "blocks": list(self.blocks),
+            "reference_tokens": self.reference_tokens,
+            "pool_tokens": self.pool_tokens,
+        }
+        file = io.BytesIO()
+        file.write(canonical_json(head).encode() + b"\n")
+        for matrix in self.blocks.values():
+            np.save(file, np.ascontiguousarray(matrix, "<f4"), allow_pickle=False)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "InfluenceDirection":
+        """Return the direction that `to_bytes` wrote.
+
+        Raises:
+            DataError: if the bytes aren't one.
+        """
+        file = io.BytesIO(data)
+        try:
+            head = json.loads(file.readline())
+            if head["format"] != _FORMAT:
+                raise ValueError(head["format"])
+            options = InfluenceOptions(**head["options"])
+            blocks = {name: np.load(file, allow_pickle=False) for name in head["blocks"]}
+            return cls(options, blocks, int(head["reference_tokens"]), int(head["pool_tokens"]))
+        except (KeyError, TypeError, ValueError, EOFError) as error:
+            msg = f"this isn't a stored direction of influence ({error}): fit it again"
+            raise DataError(msg) from error
+
+
+def fit_direction(
+    model: Any, tokenizer: Any, reference: Texts, pool: Texts, options: InfluenceOptions | None = None
+) -> InfluenceDirection:
+    """Fit the direction in one process.
+
+    Args:
+        model: a causal language model of transformers, partly trained, in float32, on the device where it shall run.
+        tokenizer: its tokenizer.
+        reference: the documents whose loss is to fall.
+        pool: a sample of the documents that may be selected, for the curvature; some hundred chunks do.
+        options: how.
+
+    Raises:
+        ConfigError: if an option doesn't fit the model.
+        DataError: if the reference set, or the sample where curvature is wanted, has no text.
+        ModelError: if a loss, gradient or curvature isn't finite.
+    """
+    chosen = options or InfluenceOptions()
+    blocks = chosen.blocks(model)
+    context = influence_context(model, chosen.context)
+    device = model.device
+    wanted = cut_chunks(tokenizer, reference, context=context)
+    gradient = reference_gradient(model, blocks, chunk_batches(wanted, chosen.batch_tokens, device))
+    mean = gradient.mean
+    curvature = eigenvalues = None
+    sample = cut_chunks(tokenizer, pool, context=context) if chosen.curvature != "none" else []
+    if chosen.curvature != "none":
+        sums = collect_curvature(model, blocks, chunk_batches(sample, chosen.batch_tokens, device))
+        curvature = factorise(sums, consume=True)
+    if chosen.curvature == "ekfac" and curvature is not None:
+        batches = chunk_batches(sample, chosen.batch_tokens, device)
+        eigenvalues = collect_eigenvalues(model, blocks, batches, curvature)
+    damping = Damping(chosen.damping, chosen.relative)
+    found = inverse_product(mean, curvature, eigenvalues=eigenvalues, damping=damping)
+    narrow = {name: matrix.astype(np.float32) for name, matrix in found.items()}
+    bad = [name for name, matrix in narrow.items() if not np.isfinite(matrix).all()]
+    if bad:
+        msg = f"the direction of the layer {bad[0]} isn't finite: raise the damping"
+        raise ModelError(msg)
+    return InfluenceDirection(
+        chosen, narrow, sum(chunk.counted for chunk in wanted), sum(chunk.counted for chunk in sample)
+    )
