@@ -1,4 +1,4 @@
-"""The whole run as a process: CPU-seconds, MB of text a CPU-second, and peak memory, at one size and at several.
+"""The whole run as a process tree: CPU-seconds, MB of text a CPU-second, and peak memory, at one size and at several.
 
     python benchmarks/pipeline.py --documents corpus.jsonl.zst [--copies 1 3] [--steps '[exact_dedup]'] [--workers 1]
 
@@ -9,27 +9,16 @@ the file N times as N sources, so that cost and memory can be compared at growin
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import yaml
+from process_tree import measure  # beside this file
 
 ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
 CLI = "from tamis.jobs.cli.app import main; main()"
-
-
-def measure(command: list[str], core: int | None) -> tuple[float, int]:
-    """Run a command, pinned; return its CPU-seconds (children included) and peak resident bytes of one process."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    pinned = command if core is None else ["taskset", "-c", str(core), *command]
-    process = subprocess.Popen(pinned, stdout=subprocess.DEVNULL, env=environment)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} failed with {process.returncode}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10
 
 
 def main() -> None:
@@ -43,7 +32,8 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=1, help="-1: not pinned")
     options = parser.parse_args()
     core = None if options.core < 0 else options.core
-    print(f"{'steps':50} {'copies':>6} {'text MB':>9} {'CPU s':>8} {'MB/CPU-s':>9} {'peak MB':>8} {'selected':>9}")
+    head = ("copies", 6), ("text MB", 9), ("CPU s", 8), ("wall s", 8), ("MB/CPU-s", 9), ("peak MB", 8), ("selected", 9)
+    print(f"{'steps':50}", *(f"{name:>{width}}" for name, width in head))
     for steps in options.steps or ["[]"]:
         for copies in options.copies:
             with tempfile.TemporaryDirectory(prefix="tamis-bench-") as folder:
@@ -57,12 +47,12 @@ def main() -> None:
                 path.write_text(yaml.safe_dump(config))
                 run = f"{folder}/run"
                 command = [sys.executable, "-c", CLI, "run", str(path), "-o", run]
-                seconds, memory = measure([*command, "--workers", str(options.workers)], core)
+                cost = measure([*command, "--workers", str(options.workers)], core=core, environment=ENVIRONMENT)
                 manifest = json.loads((Path(run) / "manifest.json").read_text())
                 text = manifest["text_bytes"] / 1e6
                 print(
-                    f"{steps[:50]:50} {copies:6} {text:9.1f} {seconds:8.2f} {text / seconds:9.1f} "
-                    f"{memory / 1e6:8.0f} {manifest['selected']:9,}",
+                    f"{steps[:50]:50} {copies:6} {text:9.1f} {cost.cpu:8.2f} {cost.wall:8.2f} {text / cost.cpu:9.1f} "
+                    f"{cost.peak / 1e6:8.0f} {manifest['selected']:9,}",
                     flush=True,
                 )
 

@@ -21,6 +21,7 @@ from tamis.pipeline.steps.registry import built_in, step_class  # noqa: E402
 from tamis.schemas.base import canonical_json  # noqa: E402
 from tamis.schemas.config import Config  # noqa: E402
 from tamis.schemas.rule import Rule  # noqa: E402
+from tamis.schemas.step import StepConfig  # noqa: E402
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA  # noqa: E402
 from tamis.scorers.statistics.columns import TEXT_COLUMNS  # noqa: E402
 from tamis.scorers.statistics.presets import PRESETS  # noqa: E402
@@ -67,6 +68,8 @@ def default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, pydantic.BaseModel):
         return ""
+    if isinstance(value, tuple):
+        value = [one.verb if isinstance(one, StepConfig) else one for one in value]
     return f"`{canonical_json(value).strip(chr(34))}`"
 
 

@@ -1,5 +1,6 @@
 """The config of a run: inputs, steps, output; parsed strictly, and digested so that equal work has an equal name."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -10,9 +11,11 @@ from tamis.schemas.errors import ConfigError
 from tamis.schemas.extract import ExtractConfig
 from tamis.schemas.step import StepConfig
 
-__all__ = ["Config", "InputConfig", "Limits", "OutputConfig", "significant"]
+__all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "significant"]
 
-Format = Literal["warc", "wet", "jsonl", "parquet", "csv"]
+Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
+_COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_DOCUMENT = ("doc_id", "url", "source", "text", "timestamp", "meta")
 
 
 class Limits(Model):
@@ -20,6 +23,13 @@ class Limits(Model):
 
     max_record_bytes: int = Field(default=64 << 20, gt=0, description="decompressed bytes of one record")
     max_expansion: int = Field(default=200, gt=0, description="bytes out a byte in of one compressed member")
+
+
+class InputColumn(Model):
+    """A field of an input's records as a column of the documents."""
+
+    type: Literal["string", "int64", "double", "bool", "timestamp"] = Field(description="of the column")
+    field: str | None = Field(default=None, description="of the records; the column's name if absent")
 
 
 class InputConfig(Model):
@@ -34,7 +44,10 @@ class InputConfig(Model):
     text: str = Field(default="text", description="field of the text; a dotted path reaches into objects")
     id: str | None = Field(default=None, description="field of the record's identity; `id` if there is one")
     url: str | None = Field(default=None, description="field of the address; `url` if there is one")
-    timestamp: str | None = Field(default=None, description="field of the time; `timestamp` if there is one")
+    timestamp: str | None = Field(default=None, description="field of the time; `timestamp` or `date` if absent")
+    columns: dict[str, InputColumn] = Field(
+        default={}, description="fields as typed columns: name to type, or to `{type: ..., field: ...}`"
+    )
     html: bool = Field(default=False, description="the text field holds HTML, to be extracted")
     encoding: str = Field(default="utf-8", description="of JSONL and CSV files")
     unreadable: Literal["fail", "record"] = Field(
@@ -46,6 +59,20 @@ class InputConfig(Model):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _types(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        for name in value:
+            if not isinstance(name, str) or not _COLUMN.fullmatch(name):
+                msg = f"a column's name has letters, digits and `_`, and begins with a letter, unlike {name!r}"
+                raise ValueError(msg)
+            if name in _DOCUMENT:
+                msg = f"{name!r} is a column that all documents have: choose another name"
+                raise ValueError(msg)
+        return {name: {"type": column} if isinstance(column, str) else column for name, column in value.items()}
 
     @field_validator("path")
     @classmethod
@@ -71,7 +98,9 @@ class Config(Model):
     name: str = "run"
     seed: int = Field(default=0, ge=0, lt=2**63)
     inputs: tuple[InputConfig, ...] = Field(min_length=1)
-    steps: tuple[StepConfig, ...] = Field(default=(ExtractConfig(),), description="in order; `extract` comes first")
+    steps: tuple[StepConfig, ...] = Field(
+        default_factory=lambda: (ExtractConfig(),), description="in order; `extract` comes first"
+    )
     score: Literal["alive", "all"] = Field(default="alive", description="all: score rejected rows too")
     output: OutputConfig = OutputConfig()
 

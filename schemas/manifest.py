@@ -31,6 +31,9 @@ class InputRecord(Model):
     fingerprint: str = Field(description="etag, or size and time")
     records: int
     skipped: dict[str, int] = Field(default_factory=dict, description="records that hold no document, by kind")
+    notes: dict[str, int] = Field(
+        default_factory=dict, description="what was done to records that became documents all the same, by kind"
+    )
 
 
 class ModelRecord(Model):

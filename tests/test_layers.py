@@ -93,6 +93,23 @@ def test_no_scorer_names_beam() -> None:
     assert not [module for module in below if any(top(origin) == "apache_beam" for origin, _ in imports(module))]
 
 
+def test_the_command_line_alone_prints() -> None:
+    """Work returns values: a report, a service or a test has no use for lines on a terminal."""
+    elsewhere = [module for module in FILES if not module.startswith("tamis.jobs.cli")]
+    terminal = {"typer", "click", "rich", "prompt_toolkit"}
+    wrong = [f"{m} imports {origin}" for m in elsewhere for origin, _ in imports(m) if top(origin) in terminal]
+    wrong += [
+        f"{m} imports {origin}" for m in elsewhere for origin, _ in imports(m) if origin.startswith("tamis.jobs.cli")
+    ]
+    for module in elsewhere:
+        if is_child(module):  # speaks with its parent on the standard output
+            continue
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.stdout":
+                wrong.append(f"{module} takes the standard output, line {node.lineno}")
+    assert not wrong
+
+
 def test_importing_every_scorer_loads_neither_beam_nor_an_optional_library() -> None:
     modules = [module for module in FILES if top(module) in ("schemas", "scorers") and not is_child(module)]
     code = (

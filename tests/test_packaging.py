@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib import metadata
@@ -39,6 +40,7 @@ DISTRIBUTIONS = {"apache_beam": "apache-beam", "fasttext": "fasttext-community",
 """Module to distribution, where they are called differently."""
 NOT_IMPORTED = {
     "kenlm-ex": "another name of kenlm, for Python 3.13",
+    "lxml-html-clean": "trafilatura imports it",
 }
 
 
@@ -161,6 +163,20 @@ def test_wheel_holds_the_packages_and_the_examples_and_nothing_else(wheel: Path)
     data = {f"tamis/{path.as_posix()}" for path in examples if path.suffix != ".py"}
     assert {"tamis/examples/demo.yaml", "tamis/examples/corpus/web.warc.gz"} <= data
     assert inside == packages | data | {"tamis/__init__.py", "tamis/py.typed"}
+
+
+def test_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        sdist = tmp_path / build.build_sdist(str(tmp_path))
+        with tarfile.open(sdist) as archive:
+            archive.extractall(tmp_path, filter="tar")
+        patch.chdir(tmp_path / sdist.name.removesuffix(".tar.gz"))
+        again = tmp_path / build.build_wheel(str(tmp_path))
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+        lists = ([i for i in archive.infolist() if not i.filename.endswith("RECORD")] for archive in (one, other))
+        contents = [{i.filename: i.CRC for i in files} for files in lists]
+    assert contents[0] == contents[1]
 
 
 def test_wheel_names_licence_command_and_python(wheel: Path) -> None:

@@ -139,9 +139,13 @@ def test_mistakes_about_a_scorer_are_sentences(
     write_config(tmp_path, {"score": step})
     monkeypatch.chdir(tmp_path)
     plain = json.loads((tmp_path / "config.yaml").read_text("utf-8"))
-    with pytest.raises(TamisError) as caught:
+
+    def planned() -> None:
         plan = make_plan(parse_config(plain), plain)
         check_steps(plan.steps, {found.label: plan.model_paths(found.label) for found in plan.steps})
+
+    with pytest.raises(TamisError) as caught:
+        planned()
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 

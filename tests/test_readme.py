@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from docs.build_reference import PAGES
+from tests.selections import decisions
 from tests.source_tree import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -78,7 +79,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "tamis": '-c \'import sys; from tamis.jobs.cli.app import main; sys.argv[0] = "tamis"; main()\' "$@"',
     }
     for name, arguments in scripts.items():
-        start = f"export PYTHONPATH={shlex.quote(str(ROOT))}\nexec {shlex.quote(sys.executable)}"
+        start = f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}\nexec {shlex.quote(sys.executable)}"
         (folder / name).write_text(f"#!/bin/bash\n{start} {arguments}\n")
         (folder / name).chmod(0o755)
     return folder
@@ -174,6 +175,14 @@ def test_table_of_steps_names_every_step() -> None:
 
     table = README.split("## Steps", 1)[1].split("\n## ", 1)[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(built_in())
+
+
+def test_demo_decides_as_it_always_did(demo: Path) -> None:
+    known = json.loads((ROOT / "tests" / "golden" / "decisions.json").read_text("utf-8"))
+    found = decisions(demo)
+    assert found["sources"] == known["demo"]["sources"]
+    assert found["thresholds"] == known["demo"]["thresholds"]
+    assert found["sha256"] == known["demo"]["sha256"]
 
 
 def test_demo_balances(demo: Path) -> None:

@@ -7,28 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
+from tamis.jobs.cli.manifest import manifest_app
+from tamis.jobs.cli.options import AsJson, Output, Quiet, RunFolder, Runner, Set, Workers, examples, group
+from tamis.jobs.cli.text import harmless
+from tamis.jobs.cli.train import train_app
 from tamis.pipeline.graph.quiet import debugging, silence_beam
 from tamis.schemas.errors import ConfigError, TamisError
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    name="tamis",
-    help="Curate pretraining corpora: extract, identify languages, deduplicate, score and select, with every document "
+app = group(
+    "tamis",
+    about="Curate pretraining corpora: extract, identify languages, deduplicate, score and select, with every document "
     "accounted for.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    epilog=examples("tamis demo", "tamis run corpus.yaml --workers 4", "tamis sql runs/demo", "tamis run --help"),
+    completion=True,
 )
-manifest_app = typer.Typer(help="Show, verify, compare and repeat finished runs.", no_args_is_help=True)
-train_app = typer.Typer(help="Fit the models that steps use.", no_args_is_help=True)
 app.add_typer(manifest_app, name="manifest")
 app.add_typer(train_app, name="train")
-
-Workers = Annotated[int, typer.Option("--workers", "-w", min=1, help="Local worker processes.")]
-Runner = Annotated[str, typer.Option(help="Beam runner; FnApiRunner is local.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 def main() -> None:
@@ -36,7 +32,7 @@ def main() -> None:
     debug = debugging()
     silence_beam()
     try:
-        app()
+        app(prog_name="tamis")
     except ConfigError as error:
         if debug:
             raise
@@ -45,6 +41,11 @@ def main() -> None:
         if debug:
             raise
         _fail(str(error), 1)
+    except UnicodeEncodeError as error:  # CSV, say, on a terminal that isn't UTF-8
+        if debug:
+            raise
+        told = f"the output's encoding, {error.encoding}, lacks a character that was to be written"
+        _fail(f"{told}: set PYTHONIOENCODING=utf-8", 1)
     except OSError as error:  # a full disk, a folder that can't be written
         if debug:
             raise
@@ -52,39 +53,72 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"tamis: {message}", file=sys.stderr)  # noqa: T201
+    print(f"tamis: {harmless(message, lines=True)}", file=sys.stderr)  # noqa: T201
     sys.exit(status)
 
 
-@app.command()
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from tamis.jobs.provenance import version as installed
+
+        typer.echo(f"tamis {installed()}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    _version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+
+
+@app.command(short_help="Print the version.")
 def version() -> None:
-    """Print the version."""
+    """Print the version alone, for scripts."""
     from tamis.jobs.provenance import version as installed
 
     typer.echo(installed())
 
 
-@app.command()
+@app.command(
+    short_help="Run the whole pipeline on the bundled sample.",
+    epilog=examples("tamis demo", "tamis demo --output runs/first --workers 2"),
+)
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")] = Path("runs/demo"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The run's folder.")] = Path(
+        "runs/demo"
+    ),
     workers: Workers = 1,
+    quiet: Quiet = False,
 ) -> None:
     """Run the whole pipeline on the bundled sample, in about a minute."""
     from tamis.jobs.cli.demo import run_demo
 
-    run_demo(str(output), workers)
+    run_demo(str(output), workers, quiet=quiet)
 
 
-@app.command()
+@app.command(
+    short_help="Run a config from inputs to shards and manifest.",
+    epilog=examples(
+        "tamis run corpus.yaml --workers 4",
+        "tamis run corpus.yaml --set steps.language.min_score=0.8 -o runs/strict",
+        "tamis run gs://b/c.yaml --runner DataflowRunner -- --region=europe-west1",
+    ),
+)
 def run(
-    config: Annotated[str, typer.Argument(help="The config, a YAML file.")],
-    beam_options: Annotated[list[str] | None, typer.Argument(help="Beam options, after --.")] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="Overrides output.path.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted; may be repeated.")] = None,
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="The config, a YAML file.")],
+    beam_options: Annotated[
+        list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")
+    ] = None,
+    output: Output = None,
+    set_: Set = None,
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what earlier runs left, or go on.")] = False,
     workers: Workers = 1,
     runner: Runner = "FnApiRunner",
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a config from inputs to shards and manifest."""
     from tamis.jobs.cli.run_and_plan import run_config
@@ -92,7 +126,17 @@ def run(
 
     loaded, plain = load_config(config, set_ or ())
     options = _beam_options(beam_options or [])
-    run_config(loaded, plain, output, workers=workers, runner=runner, options=options, fresh=fresh, as_json=as_json)
+    run_config(
+        loaded,
+        plain,
+        output,
+        workers=workers,
+        runner=runner,
+        options=options,
+        fresh=fresh,
+        as_json=as_json,
+        quiet=quiet,
+    )
 
 
 def _beam_options(options: list[str]) -> list[str]:
@@ -107,213 +151,99 @@ def _beam_options(options: list[str]) -> list[str]:
     return options
 
 
-@app.command()
+@app.command(
+    short_help="Say what a run would do; run nothing.",
+    epilog=examples(
+        "tamis plan corpus.yaml", "tamis plan corpus.yaml --graph", "tamis plan --schema > tamis.schema.json"
+    ),
+)
 def plan(
-    config: Annotated[str | None, typer.Argument(help="The config, a YAML file.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted; may be repeated.")] = None,
+    config: Annotated[str | None, typer.Argument(metavar="CONFIG", help="The config, a YAML file.")] = None,
+    set_: Set = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the config's JSON Schema.")] = False,
+    graph: Annotated[bool, typer.Option("--graph", help="Print the run's passes and what each waits for.")] = False,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="Of the graph: tree, mermaid or dot.")
+    ] = "tree",
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do: files, steps, models with digests, memory. Runs nothing."""
-    from tamis.jobs.cli.run_and_plan import config_schema, show_plan
-
     if schema:
+        from tamis.jobs.config_schema import config_schema
+
         typer.echo(json.dumps(config_schema(), indent=1))
         return
     if config is None:
         msg = "tamis plan needs a config file, or --schema"
         raise ConfigError(msg)
+    from tamis.jobs.cli.run_and_plan import show_graph, show_plan
     from tamis.jobs.config_file import load_config
 
     loaded, plain = load_config(config, set_ or ())
+    if graph:
+        show_graph(loaded, plain, format_)
+        return
     show_plan(loaded, plain, as_json=as_json)
 
 
-@app.command()
+@app.command(
+    short_help="Score local files and print or write the columns.",
+    epilog=examples(
+        "tamis score forum.csv --step language --limit 5",
+        "tamis score web.jsonl --step '{heuristics: {presets: [c4]}}' -o x.parquet",
+        "head -n 100 web.jsonl | tamis score - --step language --json",
+    ),
+)
 def score(
-    files: Annotated[list[str], typer.Argument(help="Input files, folders or globs.")],
-    step: Annotated[list[str], typer.Option("--step", help="A step as in the config: '{language: {}}'; repeatable.")],
-    output: Annotated[str | None, typer.Option("--output", "-o", help="A .parquet, .csv or .jsonl file.")] = None,
-    text: Annotated[str, typer.Option(help="The text field.")] = "text",
-    id_: Annotated[str | None, typer.Option("--id", help="The field of the record's identity.")] = None,
-    format_: Annotated[str | None, typer.Option("--format", help="Input format, if the suffix doesn't say.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Score so many documents only.")] = None,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Input files, folders or globs; - is the standard input.")
+    ],
+    step: Annotated[
+        list[str],
+        typer.Option("--step", metavar="STEP", help="A step as in the config: '{language: {}}'; repeatable."),
+    ],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="A .parquet, .csv or .jsonl file.")
+    ] = None,
+    text: Annotated[str, typer.Option(metavar="FIELD", help="The text field.")] = "text",
+    id_: Annotated[str | None, typer.Option("--id", metavar="FIELD", help="The record's identity.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="Input format, if the suffix doesn't say.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Read and score so many documents.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score local files and print or write the columns."""
+    """Score local files and print or write the columns; rules and keep decide nothing here."""
     from tamis.jobs.cli.score import score_files
 
     options: dict[str, Any] = {"text": text, "id": id_, "format": format_}
     score_files(files, step, options, output=output, limit=limit, as_json=as_json)
 
 
-@app.command()
+@app.command(
+    short_help="Ask DuckDB about a run.",
+    epilog=examples(
+        "tamis sql runs/demo",
+        'tamis sql runs/demo "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"',
+        "tamis sql runs/demo \"COPY (SELECT text FROM selected) TO 'texts.jsonl'\"",
+    ),
+)
 def sql(
-    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")],
-    query: Annotated[str | None, typer.Argument(help="SQL; without it a prompt opens.")] = None,
-    format_: Annotated[str, typer.Option("--format", help="table, tsv, csv or json (lines).")] = "table",
+    run_folder: RunFolder,
+    query: Annotated[str | None, typer.Argument(metavar="QUERY", help="SQL; without it a prompt opens.")] = None,
+    format_: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="table, tsv, csv or json (lines).")
+    ] = "table",
     as_json: AsJson = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Print so many rows at most.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Print so many rows at most.")] = None,
 ) -> None:
-    """Ask DuckDB about a run: views selected, rejected, errors, documents, shards, steps."""
+    """Ask DuckDB about a run: views selected, rejected, errors, documents, steps, rules, sources and others."""
     chosen = "json" if as_json else format_
     if query is None:
-        from tamis.jobs.sql.prompt import prompt
+        from tamis.jobs.cli.sql_prompt import prompt
 
         prompt(run_folder, format=chosen, limit=limit)
         return
-    from tamis.jobs.sql.query import run_query
+    from tamis.jobs.cli.sql_query import run_query
 
     run_query(run_folder, query, format=chosen, limit=limit)
-
-
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")]
-
-
-@manifest_app.command("show")
-def manifest_show(run_folder: RunFolder, as_json: AsJson = False) -> None:
-    """Summarise a run: its funnel, sources, inputs, models, shards."""
-    from tamis.jobs.cli.manifest import show
-
-    show(run_folder, as_json=as_json)
-
-
-@manifest_app.command("verify")
-def manifest_verify(
-    run_folder: RunFolder,
-    inputs: Annotated[bool, typer.Option("--inputs", help="Digest inputs and models too.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Recompute digests, counts and the balance; exit status 1 if anything is off."""
-    from tamis.jobs.cli.manifest import verify
-
-    if not verify(run_folder, inputs=inputs, as_json=as_json).ok:
-        raise typer.Exit(1)
-
-
-@manifest_app.command("diff")
-def manifest_diff(
-    first: Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
-    as_json: AsJson = False,
-) -> None:
-    """Say what differs between two runs, and why; exit status 1 if their shards differ."""
-    from tamis.jobs.cli.manifest import diff
-
-    if not diff(first, second, as_json=as_json).same_bytes:
-        raise typer.Exit(1)
-
-
-@manifest_app.command("rerun")
-def manifest_rerun(
-    run_folder: RunFolder,
-    output: Annotated[str, typer.Option("--output", "-o", help="Where to; not the run's own folder.")],
-    workers: Workers = 1,
-    runner: Runner = "FnApiRunner",
-    as_json: AsJson = False,
-) -> None:
-    """Run the recorded config again, and say whether the bytes agree; exit status 1 if not."""
-    from tamis.jobs.cli.manifest import rerun
-
-    if not rerun(run_folder, output, workers=workers, runner=runner, as_json=as_json).same:
-        raise typer.Exit(1)
-
-
-@train_app.command("dsir")
-def train_dsir_command(
-    raw: Annotated[list[str], typer.Option("--raw", help="Files of the raw pool; repeatable.")],
-    target: Annotated[list[str], typer.Option("--target", help="Files of the target, or name=files; repeatable.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The model's folder.")],
-    text: Annotated[str, typer.Option(help="The pool's text field.")] = "text",
-    target_text: Annotated[str, typer.Option(help="The targets' text field.")] = "text",
-    ngrams: Annotated[int, typer.Option(min=1, max=16)] = 2,
-    buckets: Annotated[int, typer.Option(min=1)] = 10_000,
-    hash_: Annotated[str, typer.Option("--hash", help="fast or sha256.")] = "fast",
-    tokens: Annotated[str, typer.Option(help="wordpunct, words, or a tokenizer's file.")] = "wordpunct",
-    smoothing: Annotated[float, typer.Option(min=0)] = 0.0,
-    max_ngrams: Annotated[int | None, typer.Option(min=1, help="N-grams to fit each side on.")] = None,
-) -> None:
-    """Fit DSIR's ratio of target to raw pool, for `dsir: {model: FOLDER}`."""
-    from tamis.jobs.train.dsir import features_from, targets_from, train_dsir
-
-    train_dsir(
-        raw,
-        targets_from(target),
-        str(output),
-        features_from(ngrams, buckets, hash_, tokens),
-        text=text,
-        target_text=target_text,
-        smoothing=smoothing,
-        max_ngrams=max_ngrams,
-    )
-
-
-@train_app.command("lm")
-def train_lm_command(
-    files: Annotated[list[str], typer.Argument(help="Training documents: files, folders or globs.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The model's folder.")],
-    text: Annotated[str, typer.Option(help="The text field.")] = "text",
-    order: Annotated[int, typer.Option(min=1, max=6, help="The longest n-grams.")] = 5,
-    normalizer: Annotated[str | None, typer.Option(help="ccnet, ccnet-blanks, none, ...; ccnet if absent.")] = None,
-    mode: Annotated[str | None, typer.Option(help="ccnet, oscar or kenlm: how scoring counts.")] = None,
-    policy: Annotated[str | None, typer.Option(help="document, lines or nonblank_lines: what a sentence is.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="A SentencePiece model whose pieces are the words.")] = None,
-    pieces: Annotated[int | None, typer.Option(min=8, help="Train such a model with so many pieces.")] = None,
-    lmplz: Annotated[bool | None, typer.Option("--lmplz/--no-lmplz", help="Estimate with KenLM's lmplz.")] = None,
-    keep_arpa: Annotated[bool, typer.Option("--arpa/--no-arpa", help="Keep the ARPA file too.")] = True,
-    percentiles: Annotated[
-        list[str] | None, typer.Option(help="Documents whose percentiles the model keeps, for buckets; repeatable.")
-    ] = None,
-    language_field: Annotated[str | None, typer.Option(help="Of those documents, for percentiles a language.")] = None,
-    source_field: Annotated[str | None, typer.Option(help="Of those documents, for percentiles a source.")] = None,
-    harmful: Annotated[bool, typer.Option("--harmful", help="A model of harmful text, with a threshold.")] = False,
-    label: Annotated[str | None, typer.Option(help="With --harmful: the field that says so.")] = None,
-    url_list: Annotated[str | None, typer.Option(help="With --harmful: a UT1 category (domains, urls).")] = None,
-    group: Annotated[str | None, typer.Option(help="With --harmful: the field that isn't split; else hosts.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="With --harmful: of the split by host.")] = 0,
-) -> None:
-    """Train an n-gram model (KenLM's) of good or of harmful text, for `perplexity: {model: FOLDER}`."""
-    from tamis.jobs.train.lm import add_percentiles, train_harmful_lm, train_quality_lm
-    from tamis.pipeline.formats.options import ReadOptions
-
-    options = ReadOptions(text=text)
-    if harmful:
-        given = {"normalizer": normalizer, "mode": mode, "policy": policy, "tokenizer": tokenizer, "pieces": pieces}
-        named = [name for name, value in given.items() if value is not None]
-        if named:
-            msg = f"--{named[0]} doesn't go with --harmful, whose model reads raw text as OSCAR's does"
-            raise ConfigError(msg)
-        train_harmful_lm(
-            files, output, options, label=label, url_list=url_list, group=group, order=order, seed=seed, use_lmplz=lmplz
-        )
-    else:
-        train_quality_lm(
-            files,
-            output,
-            options,
-            order=order,
-            normalizer=normalizer,
-            mode=mode,
-            policy=policy,
-            tokenizer=tokenizer,
-            pieces=pieces,
-            use_lmplz=lmplz,
-            keep_arpa=keep_arpa,
-        )
-    if percentiles:
-        add_percentiles(output, percentiles, options, language=language_field, source=source_field)
-
-
-@train_app.command("preselect")
-def train_preselect_command(
-    config: Annotated[str, typer.Argument(help="What to measure and train, a YAML file.")],
-    output: Annotated[str | None, typer.Option("--output", "-o", help="The model's folder; overrides output.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value, dotted; may be repeated.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what earlier calls measured.")] = False,
-    workers: Workers = 1,
-    as_json: AsJson = False,
-) -> None:
-    """Measure language models on documents, and train the classifier of those that tell good models from bad."""
-    from tamis.jobs.train.preselect import run_training
-
-    run_training(config, set_ or (), output, workers=workers, fresh=fresh, as_json=as_json)

@@ -37,10 +37,10 @@ def _inside(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def run_demo(output: str, workers: int) -> None:
+def run_demo(output: str, workers: int, *, quiet: bool = False) -> None:
     """Run the bundled config; its paths are relative to the folder that holds `examples`."""
     examples = bundled_examples()
     folder = str(Path(output).resolve())
     with _inside(examples.parent):
         config, plain = load_config(str(examples / "demo.yaml"))
-        run_config(config, plain, folder, workers=workers, runner="FnApiRunner")
+        run_config(config, plain, folder, workers=workers, runner="FnApiRunner", quiet=quiet)

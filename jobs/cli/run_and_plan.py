@@ -2,52 +2,29 @@
 
 import json
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.table import Table
 
-from tamis.jobs.cli.console import RunProgress, error_console, out_console
-from tamis.jobs.cli.funnel import funnel_table
+from tamis.jobs.cli.console import RunProgress, error_console, out_console, say
+from tamis.jobs.cli.funnel import balance_lines, print_funnel
+from tamis.jobs.cli.layout import Column, print_pairs, print_rows
+from tamis.jobs.cli.text import counted, file_size, harmless
 from tamis.pipeline.storage import filesystem
+from tamis.schemas.base import nearest
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.manifest import Manifest
 
+__all__ = ["print_summary", "run_config", "show_graph", "show_plan"]
+
 INPUTS_LOOKED_AT = 2000
 """Input files that a plan looks at, at most: it is made on one machine, and a run looks at all of them."""
-
-__all__ = ["config_schema", "run_config", "show_plan"]
-
-
-def config_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the config, with each step under its verb."""
-    from tamis.pipeline.steps.registry import step_class, verbs
-
-    schema = Config.model_json_schema()
-    definitions = schema.setdefault("$defs", {})
-    branches: list[dict[str, Any]] = []
-    for verb in verbs():
-        step = step_class(verb)
-        own = step.model_json_schema(ref_template="#/$defs/{model}")
-        definitions |= own.pop("$defs", {})
-        definitions[step.__name__] = own
-        required = bool(own.get("required"))
-        value: dict[str, Any] = {"$ref": f"#/$defs/{step.__name__}"}
-        if not required:
-            branches.append({"const": verb})
-            value = {"anyOf": [value, {"type": "null"}]}
-        branches.append(
-            {"type": "object", "properties": {verb: value}, "required": [verb], "additionalProperties": False}
-        )
-    definitions.pop("StepConfig", None)
-    schema["properties"]["steps"] = {"type": "array", "items": {"anyOf": branches}, "title": "Steps"}
-    # A single path may be written without the list.
-    path = definitions["InputConfig"]["properties"]["path"]
-    definitions["InputConfig"]["properties"]["path"] = {"anyOf": [{"type": "string"}, path]}
-    return schema
+QUERY = "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"
+ERROR_QUERY = "SELECT step, error, count(*) FROM errors GROUP BY ALL"
 
 
 def run_config(
@@ -60,8 +37,20 @@ def run_config(
     options: Sequence[str] = (),
     fresh: bool = False,
     as_json: bool = False,
+    quiet: bool = False,
 ) -> Manifest:
     """Plan and run a config, with progress on stderr and a summary on stdout.
+
+    Args:
+        config: the config.
+        plain: the config as it was given.
+        output: the run's folder; the config's own if None.
+        workers: local worker processes.
+        runner: name of a Beam runner.
+        options: further Beam options.
+        fresh: forget what earlier runs left.
+        as_json: print the manifest instead of a summary.
+        quiet: show no progress and no summary, only warnings.
 
     Raises:
         TamisError: whatever stopped it, in a sentence.
@@ -75,16 +64,21 @@ def run_config(
         msg = f"{folder} is a file; a run needs a folder: give --output"
         raise ConfigError(msg)
     scratch = filesystem.join(folder, "work", "passes")
-    engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=RunProgress())
-    made = make_plan(config, plain)
+    engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=RunProgress(quiet=quiet))
     try:
-        manifest = execute(made, folder, engine, fresh=fresh).manifest
+        finished = execute(make_plan(config, plain), folder, engine, fresh=fresh)
     except KeyboardInterrupt:
-        error_console().print("stopped; what is finished is kept, and the same command goes on from there")
+        say("stopped; what is finished is kept, and the same command goes on from there", error_console())
         raise typer.Exit(130) from None
+    manifest = finished.manifest
     if as_json:
-        typer.echo(manifest.model_dump_json())
+        _json(manifest.model_dump(mode="json"), indent=None)
+    elif quiet:
+        for warning in manifest.warnings:
+            say(harmless(f"warning: {warning}"), error_console())
     else:
+        if finished.nothing_to_do:
+            say("nothing to do: the run is finished, and its config, inputs, models and program are as they were")
         print_summary(manifest, folder)
     return manifest
 
@@ -92,28 +86,36 @@ def run_config(
 def print_summary(manifest: Manifest, folder: str) -> None:
     """Print what became of the documents: a line a step, totals, and where to look next."""
     console = out_console()
-    table = funnel_table(manifest)
-    table.title = f"{manifest.name}: {folder}"
-    console.print(table)
+    say(harmless(f"{manifest.name}: {folder}"))
+    say()
+    print_funnel(console, manifest)
+    say()
     for warning in manifest.warnings:
-        console.print(f"warning: {warning}")
-    console.print(
-        f"{manifest.read:,} records read = {manifest.selected:,} selected + {manifest.rejected:,} rejected + "
-        f"{manifest.errors:,} errors; {manifest.text_bytes / 1e6:,.1f} MB of text in {manifest.seconds:.1f} s"
-    )
-    query = "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"
-    console.print(f'Look inside: tamis sql {shlex.quote(folder)} "{query}"')
+        say(harmless(f"warning: {warning}"))
+    for line in balance_lines(manifest):
+        say(line)
+    say("Look inside:")
+    queries = [QUERY] if manifest.rejected or not manifest.errors else []
+    for query in [*queries, *([ERROR_QUERY] if manifest.errors else [])]:
+        # In one piece, to be copied.
+        console.print(f'  tamis sql {harmless(shlex.quote(folder))} "{query}"', soft_wrap=True)
 
 
 def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print what a run would do; reads no text."""
+    """Print what a run would do; reads no text.
+
+    Raises:
+        TamisError: if the config doesn't fit its inputs, models or itself.
+    """
     from tamis.jobs.run.check import check_steps
     from tamis.jobs.run.memory import estimate
     from tamis.jobs.run.plan import check_inputs, make_plan
 
     made = make_plan(config, plain)
     check_inputs(made, INPUTS_LOOKED_AT)
-    schema = check_steps(made.steps, {step.label: made.model_paths(step.label) for step in made.steps})
+    schema = check_steps(
+        made.steps, {step.label: made.model_paths(step.label) for step in made.steps}, made.input_columns
+    )
     need = estimate(made)
     steps = [
         {
@@ -126,36 +128,67 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
         }
         for step in made.steps
     ]
+    told = {
+        "name": config.name,
+        "config_sha256": made.digest,
+        "config": config.resolved(made.model_digests()),
+        "inputs": [{"source": f.source, "path": f.path, "bytes": f.size} for f in made.files],
+        "steps": steps,
+        "columns": schema.names,
+        "memory": need,
+    }
     if as_json:
-        told = {
-            "name": config.name,
-            "config_sha256": made.digest,
-            "config": config.resolved(made.model_digests()),
-            "inputs": [{"source": f.source, "path": f.path, "bytes": f.size} for f in made.files],
-            "steps": steps,
-            "columns": schema.names,
-            "memory": need,
-        }
-        typer.echo(json.dumps(told, indent=1))
-        return
+        _json(told, indent=1)
+    else:
+        _print_plan(told)
+
+
+def show_graph(config: Config, plain: Mapping[str, Any], form: str) -> None:
+    """Print the passes of a run and what each waits for; reads no text.
+
+    Args:
+        config: the config.
+        plain: the config as it was given.
+        form: tree, mermaid or dot.
+
+    Raises:
+        ConfigError: for another form.
+        TamisError: if the config doesn't fit its models or itself.
+    """
+    from tamis.jobs.run.execute import graph_of
+    from tamis.jobs.run.graph_text import GraphFormat, graph_text
+    from tamis.jobs.run.plan import make_plan
+
+    known: dict[str, GraphFormat] = {"tree": "tree", "mermaid": "mermaid", "dot": "dot"}
+    if form not in known:
+        msg = f"--format {form}: unknown{nearest(form, list(known))}"
+        raise ConfigError(msg)
+    graph = graph_of(make_plan(config, plain), config.output.path)
+    out_console().print(graph_text(graph, known[form]), soft_wrap=True)
+
+
+def _print_plan(told: Mapping[str, Any]) -> None:
     console = out_console()
-    console.print(f"{config.name}: config {made.digest[:16]}, {len(made.files):,} files")
-    inputs = Table("source", "files", "bytes")
-    for source in sorted({file.source for file in made.files}):
-        mine = [file for file in made.files if file.source == source]
-        inputs.add_row(source, f"{len(mine):,}", f"{sum(file.size or 0 for file in mine):,}")
-    console.print(inputs)
-    table = Table("step", "decides", "models")
-    for step in steps:
-        models: Any = step["models"]
-        table.add_row(
-            str(step["step"]),
-            str(step["decides"]),
-            "\n".join(f"{option}: {m['reference']} ({m['sha256'][:12]})" for option, m in models.items()),
-        )
-    console.print(table)
-    console.print(f"columns added: {', '.join(schema.names) or 'none'}")
-    console.print(
-        f"memory: about {need['worker'] / 1e6:,.0f} MB a worker, {need['shared'] / 1e6:,.0f} MB of models mapped once; "
-        f"work folder: about {need['disk'] / 1e6:,.0f} MB"
-    )
+    say(harmless(f"{told['name']}: config {told['config_sha256'][:16]}, {counted(len(told['inputs']), 'file')}"))
+    say()
+    rows = []
+    for source in sorted({file["source"] for file in told["inputs"]}):
+        sizes = [file["bytes"] or 0 for file in told["inputs"] if file["source"] == source]
+        rows.append([source, f"{len(sizes):,}", file_size(sum(sizes))])
+    print_rows(console, [Column("source"), Column("files", right=True), Column("size", right=True)], rows)
+    say()
+    rows = []
+    for step in told["steps"]:
+        models = [f"{option}: {m['reference']} ({m['sha256'][:12]})" for option, m in step["models"].items()]
+        rows.append([step["step"], step["decides"], ", ".join(models)])
+    print_rows(console, [Column("step"), Column("decides"), Column("models", wrap=True)], rows)
+    say()
+    print_pairs(console, [("columns added:", ", ".join(told["columns"]) or "none")])
+    need = told["memory"]
+    worker, shared, disk = (need[name] / 1e6 for name in ("worker", "shared", "disk"))
+    say(f"memory: about {worker:,.0f} MB a worker, {shared:,.0f} MB of models mapped once")
+    say(f"work folder: about {disk:,.0f} MB")
+
+
+def _json(told: Mapping[str, Any], *, indent: int | None) -> None:
+    sys.stdout.write(json.dumps(told, indent=indent) + "\n")

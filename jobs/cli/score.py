@@ -1,62 +1,33 @@
-"""`tamis score`: steps over local files, straight to a table: no run, no work folder, no rejected documents."""
+"""Carries out `tamis score`: reads its options, prints a table or JSON lines, or has a file written."""
 
-import json
+import contextlib
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
-import typer
-from rich.table import Table
 
-from tamis.jobs.cli.console import error_console, out_console
+from tamis.jobs.cli.console import error_console, out_console, say, write_json
+from tamis.jobs.cli.layout import Column, print_rows
+from tamis.jobs.cli.problems import Problems
+from tamis.jobs.cli.text import counted, figure, harmless, one_line
 from tamis.jobs.config_file import read_yaml
-from tamis.jobs.documents import documents
-from tamis.jobs.run.check import check_steps
-from tamis.jobs.run.plan import find_models, read_options, steps_of
-from tamis.pipeline.passes.annotate import annotate_batch
-from tamis.pipeline.steps.loaded import annotator_of
+from tamis.jobs.json_text import json_object
+from tamis.jobs.score import Scores, check_output, score_documents, write_scores
 from tamis.pipeline.steps.registry import parse_config
-from tamis.pipeline.storage import filesystem
-from tamis.schemas.config import Config
-from tamis.schemas.errors import ConfigError
-from tamis.schemas.tables import DOCUMENT_SCHEMA
-from tamis.scorers.base import Annotator
 
-__all__ = ["score_batches", "score_files"]
+__all__ = ["score_files"]
 
 SHOWN_ROWS = 20
-
-
-def score_batches(config: Config) -> Iterator[pa.RecordBatch]:
-    """Yield the documents of a config's inputs with the columns of its steps; rules and `keep` decide nothing here.
-
-    Errors of records are told on stderr.
-
-    Raises:
-        TamisError: if inputs, models or options are wrong.
-    """
-    models = {label: {o: m.path for o, m in found.items()} for label, found in find_models(config).items()}
-    steps = steps_of(config)
-    check_steps(steps, models)
-    scorers = [annotator_of(step, models.get(step.label, {})) for step in steps]
-    for entry in config.inputs:
-        for batch in documents(entry.path, read_options(entry, config.extract), entry.source):
-            yield _scored(batch, [scorer for scorer in scorers if scorer is not None])
-
-
-def _scored(batch: pa.RecordBatch, scorers: Sequence[Annotator]) -> pa.RecordBatch:
-    for scorer in scorers:
-        columns, failures = annotate_batch(scorer, batch, np.ones(batch.num_rows, bool))
-        for row, error, detail in failures:
-            error_console().print(f"{batch.column('doc_id')[row].as_py()}: {error}: {detail}")
-        for name, column in zip(columns.schema.names, columns.columns, strict=True):
-            batch = batch.append_column(columns.schema.field(name), column)
-    return batch
+PREVIEW = 40
+"""Characters of a text's beginning."""
+STDIN = "-"
+_TEXT = frozenset({"text"})
+_UNSHOWN = frozenset({"text", "meta", "timestamp"})
+"""Columns of a document that JSON lines leave out: the input has them."""
 
 
 def score_files(
@@ -71,91 +42,70 @@ def score_files(
     """Score files and print a table (the first rows), JSON lines, or write a Parquet, CSV or JSONL file.
 
     Args:
-        files: paths, folders, globs.
+        files: paths, folders, globs; `-` is the standard input.
         steps: each a step in YAML, such as "{language: {}}".
         options: of the input: text, id, format.
         output: a file to write; by its suffix.
         limit: documents to score; all if None. A table on the terminal stops at its last row.
-        as_json: print JSON lines with all columns but the text.
+        as_json: print JSON lines with all columns but the text, unless a step rewrote that.
+
+    Raises:
+        TamisError: if inputs, models or options are wrong.
     """
-    plain = {
-        "inputs": [{"path": list(files), "source": "files", **{k: v for k, v in options.items() if v is not None}}],
-        "steps": [read_yaml(step, "--step") for step in steps],
-    }
-    config = parse_config(plain)
-    if output is not None and Path(output).suffix not in (".parquet", ".csv", ".jsonl"):
-        msg = f"--output {output}: end the name in .parquet, .csv or .jsonl"
-        raise ConfigError(msg)
-    shown = SHOWN_ROWS if output is None and not as_json else None
-    batches = _limited(score_batches(config), limit if limit is not None else shown)
     if output is not None:
-        rows = _write(output, batches)
-        error_console().print(f"{rows:,} documents scored to {output}")
-    elif as_json:
-        for batch in batches:
-            for row in batch.drop_columns(["text", "meta", "timestamp"]).to_pylist():
-                sys.stdout.write(json.dumps(_plain(row), ensure_ascii=False) + "\n")
-    else:
-        _print(batches, more=limit is None)
+        check_output(output)
+    parsed = [read_yaml(step, "--step") for step in steps]
+    given = {key: value for key, value in options.items() if value is not None}
+    with _with_stdin(files, given.get("format")) as paths, Problems() as problems:
+        config = parse_config({"inputs": [{"path": paths, "source": "files", **given}], "steps": parsed})
+        whole = output is not None or as_json
+        shown = limit if limit is not None or whole else SHOWN_ROWS
+        scores = score_documents(config, limit=shown, observe=problems)
+        if output is not None:
+            rows = write_scores(output, scores)
+            say(f"{counted(rows, 'document')} scored to {harmless(output)}", error_console())
+        elif as_json:
+            _print_json(scores)
+        else:
+            _print_table(scores, more=limit is None)
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value.hex() if isinstance(value, bytes) else value for key, value in row.items()}
-
-
-def _limited(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
-    left = limit
-    for batch in batches:
-        if left is None:
-            yield batch
-            continue
-        yield batch.slice(0, left)
-        left -= min(left, batch.num_rows)
-        if not left:
-            return
-
-
-def _write(output: str, batches: Iterator[pa.RecordBatch]) -> int:
-    rows = 0
-    with filesystem.write_atomically(output) as stream:
-        writer: Any = None
-        for batch in batches:
-            rows += batch.num_rows
-            if output.endswith(".jsonl"):
-                for row in batch.drop_columns(["timestamp"]).to_pylist():
-                    stream.write(json.dumps(_plain(row), ensure_ascii=False).encode() + b"\n")
-                continue
-            if writer is None:
-                kind = pq.ParquetWriter if output.endswith(".parquet") else pyarrow.csv.CSVWriter
-                writer = kind(pa.PythonFile(stream, "w"), batch.schema)
-            writer.write_batch(batch)
-        if writer is not None:
-            writer.close()
-    return rows
-
-
-def _print(batches: Iterator[pa.RecordBatch], *, more: bool) -> None:
-    table: Table | None = None
-    rows = 0
-    for batch in batches:
-        names = [name for name in batch.schema.names if name not in DOCUMENT_SCHEMA.names]
-        if table is None:
-            table = Table("text", *names)
-        for row in batch.select(["text", *names]).to_pylist():
-            text = " ".join(row.pop("text")[:200].split())[:40]
-            table.add_row(text, *(_shown(value) for value in row.values()))
-            rows += 1
-    if table is None:
-        typer.echo("no document in the input")
+@contextlib.contextmanager
+def _with_stdin(files: Sequence[str], format_: str | None) -> Iterator[list[str]]:
+    """Yield the paths, with what the standard input holds as a file for `-`."""
+    if STDIN not in files:
+        yield list(files)
         return
-    out_console().print(table)
-    if more and rows >= SHOWN_ROWS:
-        typer.echo(f"the first {rows} documents; --limit shows more, --output writes all")
+    with tempfile.TemporaryDirectory(prefix="tamis-") as folder:
+        path = Path(folder) / f"stdin.{format_ or 'jsonl'}"
+        with path.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        yield [str(path) if file == STDIN else file for file in files]
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return value.hex() if isinstance(value, bytes) else str(value)
+def _print_json(scores: Scores) -> None:
+    names = [name for name in scores.schema.names if name not in _UNSHOWN or name in scores.added]
+    for batch in scores.batches:
+        columns = [batch.column(name).to_pylist() for name in names]
+        for row in zip(*columns, strict=True):
+            write_json(json_object(names, row))
+
+
+def _print_table(scores: Scores, *, more: bool) -> None:
+    names = [name for name in scores.added if name not in _TEXT]
+    columns = [Column("text"), *(Column(name, right=_is_number(scores.schema.field(name).type)) for name in names)]
+    rows = []
+    for batch in scores.batches:
+        texts = [one_line(text or "", PREVIEW) for text in batch.column("text").to_pylist()]
+        values = [[figure(value) for value in batch.column(name).to_pylist()] for name in names]
+        rows += [list(row) for row in zip(texts, *values, strict=True)]
+    if not rows:
+        say("no document in the input")
+        return
+    print_rows(out_console(), columns, rows)
+    if more and len(rows) >= SHOWN_ROWS:
+        say(f"the first {counted(len(rows), 'document')}; --limit shows more, --output writes all")
+
+
+def _is_number(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_))

@@ -1,32 +1,44 @@
 """Compares two runs by their manifests and documents: what differs, and what of it explains the rest."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.sql.views import connect, shard_relation
 from tamis.pipeline.storage import filesystem
+from tamis.schemas.base import canonical_json
 from tamis.schemas.config import significant
 from tamis.schemas.manifest import Manifest
 
 __all__ = ["Comparison", "Difference", "Moved", "compare"]
 
+ORDER = "order of steps"
 CAUSES = ("config", "inputs", "models", "program", "packages")
 """Sections that can explain why others differ."""
 SAID = 5
 """Differences of one kind that are told one by one."""
-ABSENT = None
+ABSENT: Any = object()
+"""What a run lacks, where None may be a value: a rule that is switched off has the threshold null."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that differs; None where a run lacks it."""
+    """One thing that differs.
+
+    Attributes:
+        section: which part of the manifest it belongs to.
+        key: its name there.
+        first: its value in the first run; None where that lacks it, or where the value is null.
+        second: the same of the second.
+        only: "first" or "second", if one run alone has it; None if both do.
+    """
 
     section: str
     key: str
     first: Any
     second: Any
+    only: Literal["first", "second"] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +115,22 @@ def _differences(a: Manifest, b: Manifest) -> Iterator[Difference]:
     }
     for section, (left, right) in sides.items():
         for key in dict.fromkeys([*left, *right]):
-            if left.get(key, ABSENT) != right.get(key, ABSENT):
-                yield Difference(section, key, left.get(key, ABSENT), right.get(key, ABSENT))
+            found = _difference(section, key, left, right)
+            if found is not None:
+                yield found
+
+
+def _difference(section: str, key: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> Difference | None:
+    first, second = left.get(key, ABSENT), right.get(key, ABSENT)
+    for mine, others in ((first, right), (second, left)):
+        # An empty mapping beside one with keys: these are told one by one.
+        if mine == {} and key not in others and any(other.startswith(f"{key}.") for other in others):
+            return None
+    if first is ABSENT:
+        return Difference(section, key, None, second, "second")
+    if second is ABSENT:
+        return Difference(section, key, first, None, "first")
+    return Difference(section, key, first, second) if first != second else None
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:
@@ -131,7 +157,7 @@ def _config(manifest: Manifest) -> dict[str, Any]:
         for options in step.values():
             # Digests of models are told among the models.
             flat |= _flat({k: v for k, v in options.items() if k != "sha256"}, f"steps.{label}")
-    return flat | {"order of steps": labels}
+    return flat | {ORDER: labels}
 
 
 def _inputs(manifest: Manifest) -> dict[str, str]:
@@ -234,8 +260,12 @@ def _where_they_part(a: Manifest, b: Manifest) -> str:
     """Return which step is the first with other counts."""
     if a.read != b.read:
         return f"The runs part when they read: {a.read:,} records in the first, {b.read:,} in the second."
+    labels = {"first": [step.label for step in a.steps], "second": [step.label for step in b.steps]}
     for left, right in zip(a.steps, b.steps, strict=False):
         if left.label != right.label:
+            for name, label, others in (("first", left.label, "second"), ("second", right.label, "first")):
+                if label not in labels[others] and not set(labels[others]) - set(labels[name]):
+                    return f"The runs part at the step {label}, which only the {name} has."
             return f"The runs part where the first has the step {left.label} and the second {right.label}."
         if left.counts != right.counts:
             kept = [f"{sum(c.kept for c in step.counts):,}" for step in (left, right)]
@@ -250,23 +280,59 @@ def _causes(by_section: Mapping[str, Sequence[Difference]]) -> Iterator[str]:
     inputs = by_section["inputs"]
     if inputs:
         numbers = {
-            "only in the first": sum(d.second is ABSENT for d in inputs),
-            "only in the second": sum(d.first is ABSENT for d in inputs),
-            "with other content": sum(d.first is not ABSENT and d.second is not ABSENT for d in inputs),
+            "only in the first": sum(d.only == "first" for d in inputs),
+            "only in the second": sum(d.only == "second" for d in inputs),
+            "with other content": sum(d.only is None for d in inputs),
         }
         yield f"- input files: {', '.join(f'{number:,} {what}' for what, number in numbers.items() if number)}"
+    alone = {(only, label) for only, label in _steps_of_one(by_section["config"])}
+    for only in ("first", "second"):
+        labels = [label for side, label in sorted(alone) if side == only]
+        if labels:
+            yield f"- only the {only} has the step{'' if len(labels) == 1 else 's'} {', '.join(labels)}"
     for section, what in (("models", "model"), ("config", "config"), ("packages", "package")):
-        found = by_section[section]
+        # The options and models of a step that one run lacks follow from that.
+        found = [d for d in by_section[section] if not _belongs_to(d, {label for _, label in alone})]
         for difference in found[:SAID]:
-            told = "other content" if section == "models" else f"{difference.first!r} became {difference.second!r}"
-            yield f"- {what} {difference.key}: {told}"
+            yield f"- {what} {difference.key}: {_change(difference)}"
         if len(found) > SAID:
             yield f"- {len(found) - SAID:,} further differences of {section}"
     program = {d.key: d for d in by_section["program"]}
     for key in ("tamis", "python", "unicode"):
         if key in program:
-            yield f"- {key}: {program[key].first!r} became {program[key].second!r}"
+            yield f"- {key}: {_change(program[key])}"
     if "code_sha256" in program:
         commits = program.get("git_commit")
-        told = f" ({commits.first} became {commits.second})" if commits else ""
+        told = f" ({_change(commits)})" if commits else ""
         yield f"- the program's own code{told}"
+
+
+def _steps_of_one(config: Sequence[Difference]) -> Iterator[tuple[str, str]]:
+    """Yield (first or second, label) of the steps that the other run lacks."""
+    order = next((d for d in config if d.section == "config" and d.key == ORDER), None)
+    if order is not None:
+        for side, mine, others in (("first", order.first, order.second), ("second", order.second, order.first)):
+            yield from ((side, label) for label in mine if label not in others)
+
+
+def _belongs_to(difference: Difference, labels: Set[str]) -> bool:
+    """Return whether a difference of config or models is one of these steps' own, or that of their order."""
+    if difference.section == "config" and difference.key == ORDER:
+        kept = [[label for label in side if label not in labels] for side in (difference.first, difference.second)]
+        return kept[0] == kept[1]
+    prefix = {"config": "steps.", "models": ""}.get(difference.section)
+    return prefix is not None and any(difference.key.startswith(f"{prefix}{label}.") for label in labels)
+
+
+def _change(difference: Difference) -> str:
+    if difference.only is not None:
+        alone = difference.first if difference.only == "first" else difference.second
+        told = "" if difference.section == "models" else f" ({_plain(alone)})"
+        return f"only the {difference.only} has it{told}"
+    if difference.section == "models":
+        return "other content"
+    return f"{_plain(difference.first)} became {_plain(difference.second)}"
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else canonical_json(value)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tamis.jobs.manifest.file import FATES, files_of, read_manifest, shard_path
 from tamis.jobs.manifest.verify_counts import Keys, balance, mixture, recount
-from tamis.jobs.manifest.verify_sources import check_config, input_problems, model_problems
+from tamis.jobs.manifest.verify_sources import check_config, input_problems, model_problems, undigested_inputs
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError
 from tamis.schemas.manifest import Manifest, ShardRecord
@@ -66,7 +66,7 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     """Check that a run is what its manifest says.
 
     Of every shard: SHA-256, size, rows, bytes of text, columns, and the config's digest in its footer; that no file is
-    missing and no strange one there. Rows are counted again by source, step and rule, and held against the counts of
+    missing and no unknown one there. Rows are counted again by source, step and rule, and held against the counts of
     the steps; the counts against each other, from step to step and in all. The config's digest is computed from the
     recorded config alone, and again from the one that was given. Seconds and metrics can't be checked.
 
@@ -85,7 +85,7 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     found = _check_shards(run, manifest, progress)
     for shard in found.values():
         failures += shard.failures
-    failures += _strangers(run, manifest)
+    failures += _unknown_files(run, manifest)
     failures += balance(manifest)
     if not any(shard.failures for shard in found.values()):  # rows of a damaged one would only be told a second time
         failures += recount(manifest, {path: shard.counts for path, shard in found.items()})
@@ -93,6 +93,7 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     wrong, odd = check_config(manifest)
     failures += wrong
     notes += odd
+    notes += undigested_inputs(manifest) if inputs else ()
     (failures if inputs else notes).extend(input_problems(manifest, thorough=inputs))
     (failures if inputs else notes).extend(model_problems(manifest, thorough=inputs))
     rows, size = (sum(getattr(shard, name) for shard in found.values()) for name in ("rows", "bytes"))
@@ -187,8 +188,8 @@ def _tuples(batch: pa.RecordBatch) -> dict[tuple[str, ...], int]:
     return dict(zip(zip(*columns, strict=True), grouped.column("count_all").to_pylist(), strict=True))
 
 
-def _strangers(run: str, manifest: Manifest) -> Iterator[str]:
+def _unknown_files(run: str, manifest: Manifest) -> Iterator[str]:
     known = {record.path for record in manifest.shards}
     for path in files_of(run):
         if path not in known:
-            yield f"{path} is a stranger: the manifest doesn't name it"
+            yield f"{path} is no file of the run: the manifest doesn't name it"

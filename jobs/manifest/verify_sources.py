@@ -11,7 +11,7 @@ from tamis.schemas.config import Config, significant
 from tamis.schemas.errors import ConfigError, InputError, ModelError
 from tamis.schemas.manifest import InputRecord, Manifest, ModelRecord
 
-__all__ = ["check_config", "input_problems", "model_problems"]
+__all__ = ["check_config", "input_problems", "model_problems", "undigested_inputs"]
 
 
 def _model_digests(models: Iterable[ModelRecord]) -> dict[str, dict[str, str]]:
@@ -52,6 +52,17 @@ def input_problems(manifest: Manifest, *, thorough: bool) -> Iterator[str]:
         problem = _input_problem(record, thorough=thorough)
         if problem:
             yield f"input {record.path} {problem}"
+
+
+def undigested_inputs(manifest: Manifest) -> Iterator[str]:
+    """Yield a sentence on the inputs whose content nothing in the manifest proves, if there are any."""
+    paths = [record.path for record in manifest.inputs if record.sha256 is None]
+    if paths:
+        those = "1 input was" if len(paths) == 1 else f"{len(paths):,} inputs were"
+        yield (
+            f"not checked by content: {those} recorded without a SHA-256, such as {paths[0]}: only what the server "
+            "tells of a file (an etag, or size and time) was compared"
+        )
 
 
 def _input_problem(record: InputRecord, *, thorough: bool) -> str | None:

@@ -164,6 +164,12 @@ class _Account:
         for outcomes in self._outcomes.values():
             for outcome in outcomes:
                 yield from outcome.warnings
+        odd = Counter[tuple[str, str]]()
+        for note in self._read:
+            for file in note.files:
+                odd.update({(note.source, kind): count for kind, count in file.notes.items()})
+        for (source, kind), count in sorted(odd.items()):
+            yield f"source {source}: {count:,} times {kind.replace('_', ' ')}; see the inputs' notes in the manifest"
         if repeated:
             yield (
                 f"at least {repeated:,} selected documents share their doc_id with another: "
@@ -189,10 +195,12 @@ class _Account:
         _, files = read_file_list(self._record.files)
         records = Counter[int]()
         skipped: dict[int, Counter[str]] = {}
+        notes: dict[int, Counter[str]] = {}
         for note in self._read:
             for told in note.files:
                 records[told.file] += told.records
                 skipped.setdefault(told.file, Counter()).update(told.skipped)
+                notes.setdefault(told.file, Counter()).update(told.notes)
         for found in inspected_files(self._record.files, self._values[INPUTS]):
             file = files[found.file]
             yield InputRecord(
@@ -203,6 +211,7 @@ class _Account:
                 fingerprint=file.fingerprint,
                 records=records[found.file],
                 skipped=dict(sorted(skipped.get(found.file, Counter()).items())),
+                notes=dict(sorted(notes.get(found.file, Counter()).items())),
             )
 
     def _steps(self) -> Iterator[StepRecord]:

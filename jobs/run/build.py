@@ -70,7 +70,8 @@ class _Builder:
         self._fitted: dict[int, Stage] = {}
         read = placed.read
         self._documents = Place(read.of("documents"))
-        columns = dict.fromkeys(STORED_SCHEMA.names, self._documents) | {"text": Place(read.of("text"))}
+        documents = [*STORED_SCHEMA.names, *plan.input_columns.names]
+        columns = dict.fromkeys(documents, self._documents) | {"text": Place(read.of("text"))}
         self._original = columns["text"]
         self._at = _At(placed.stages[0].state, columns, READ)
 
@@ -79,7 +80,13 @@ class _Builder:
         inspect = InspectFiles(self._files, filesystem.join(self._work, WORK_FILES), self._placed.read_code)
         self._nodes.append(Pass(INPUTS, inspect, FileGroups(self._files), step="extract"))
         self._nodes.append(
-            Pass(READ, ReadShard(self._placed.read), SourceShards(self._files), inputs=(INPUTS,), step="extract")
+            Pass(
+                READ,
+                ReadShard(self._placed.read, self._plan.input_columns),
+                SourceShards(self._files),
+                inputs=(INPUTS,),
+                step="extract",
+            )
         )
         self._steps()
         self._outputs()

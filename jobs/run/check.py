@@ -13,7 +13,9 @@ from tamis.schemas.tables import DOCUMENT_SCHEMA
 __all__ = ["check_steps"]
 
 
-def check_steps(steps: Sequence[Step], models: Mapping[str, Mapping[str, str]]) -> pa.Schema:
+def check_steps(
+    steps: Sequence[Step], models: Mapping[str, Mapping[str, str]], inputs: pa.Schema | None = None
+) -> pa.Schema:
     """Try every step on a batch of no rows, as the run will call them, and return the columns that they add.
 
     Loads the models, so that a broken one is found now and not in an hour.
@@ -21,12 +23,13 @@ def check_steps(steps: Sequence[Step], models: Mapping[str, Mapping[str, str]]) 
     Args:
         steps: in order.
         models: step label to {option: local path}.
+        inputs: columns that documents have beside their own; they come first.
 
     Raises:
         ConfigError: if a step or rule reads a column that nothing before it computes, or two steps add the same one.
     """
-    available = {f.name: f for f in DOCUMENT_SCHEMA}
-    added: dict[str, pa.Field] = {}
+    added = {f.name: f for f in inputs or ()}
+    available = {f.name: f for f in DOCUMENT_SCHEMA} | added
     for step in steps:
         mine = models.get(step.label, {})
         for column in [*_computed(step, mine, available), *(step.corpus_columns if step.over_corpus else ())]:

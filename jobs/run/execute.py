@@ -45,7 +45,8 @@ def graph_of(plan: Plan, output: str, schema: pa.Schema | None = None) -> Graph:
         output: the run's folder.
         schema: the columns that its steps add; found by trying the steps if absent.
     """
-    columns = schema or check_steps(plan.steps, {step.label: plan.model_paths(step.label) for step in plan.steps})
+    models = {step.label: plan.model_paths(step.label) for step in plan.steps}
+    columns = schema or check_steps(plan.steps, models, plan.input_columns)
     return build_graph(plan, place_stages(plan, filesystem.join(output, "work")), columns, output)
 
 

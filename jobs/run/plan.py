@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from tamis.jobs.provenance import code_digest
 from tamis.pipeline.code import step_code
-from tamis.pipeline.formats.options import ReadOptions, data_suffixes
+from tamis.pipeline.formats.columns import column_schema
+from tamis.pipeline.formats.options import InputColumn, ReadOptions, data_suffixes
 from tamis.pipeline.passes.inputs import PlannedFile, PlannedInput, inspect_file, raise_problems
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.registry import plugged_in
@@ -56,6 +59,23 @@ class Plan:
         return {label: {o: m.sha256 for o, m in models.items()} for label, models in self.models.items()}
 
     @property
+    def input_columns(self) -> pa.Schema:
+        """The columns that inputs bring by `columns:`, those of all inputs together, by name.
+
+        Raises:
+            ConfigError: if two inputs give one name two types.
+        """
+        found: dict[str, pa.Field] = {}
+        for entry in self.inputs:
+            for column in column_schema(entry.options.columns):
+                known = found.setdefault(column.name, column)
+                if known.type != column.type:
+                    told = f"{column.name} is {column.type} here and {known.type} in another input"
+                    msg = f"input {entry.source}: columns: {told}"
+                    raise ConfigError(msg)
+        return pa.schema([found[name] for name in sorted(found)])
+
+    @property
     def identity(self) -> str:
         """SHA-256 of all that a run follows from, as far as it is known before it: config, models, files, program."""
         files = [[file.source, file.path, file.fingerprint] for file in self.files]
@@ -98,6 +118,7 @@ def read_options(entry: InputConfig, extract: ExtractConfig) -> ReadOptions:
         id=entry.id,
         url=entry.url,
         timestamp=entry.timestamp,
+        columns=tuple(InputColumn(name, c.field or name, c.type) for name, c in entry.columns.items()),
         html=entry.html,
         encoding=entry.encoding,
         statuses=extract.statuses,

@@ -11,7 +11,7 @@ from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.place import Place
 from tamis.schemas.base import digest
 
-__all__ = ["Placed", "place_stages"]
+__all__ = ["READ_CODE", "Placed", "place_stages"]
 
 READ_CODE = "tamis.pipeline.passes.read"
 SCORE_CODE = "tamis.pipeline.passes.annotate"
@@ -41,7 +41,7 @@ def place_stages(plan: Plan, work: str) -> Placed:
     """
     config = plan.config
     code = module_code(READ_CODE)
-    text = digest([code, config.extract.model_dump(mode="json")])
+    text = digest([code, config.extract.model_dump(mode="json"), str(plan.input_columns)])
     read = ReadFolders(_folder(work, 0, "read", text))
     state = columns = text
     over_corpus = False

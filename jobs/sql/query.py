@@ -1,51 +1,88 @@
-"""`tamis sql`: queries over a run, printed as people or programs want them."""
+"""Queries over a run: each statement's result as values, its rows fetched as they are asked for."""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import duckdb
 
-from tamis.jobs.cli.console import error_console, out_console
-from tamis.jobs.sql.output import Format, checked_format, show_rows
-from tamis.jobs.sql.statements import execute, split
+from tamis.jobs.sql.statements import execute, interruptible, split
 from tamis.jobs.sql.views import connect
 
-__all__ = ["connect", "run_query", "run_statements"]
+__all__ = ["FETCH", "Result", "Rows", "Written", "connect", "results"]
+
+FETCH = 4096
+"""Rows that are fetched at once."""
 
 
-def run_query(run: str, query: str, *, format: str = "table", limit: int | None = None) -> None:  # noqa: A002
-    """Run SQL over a run and print the rows.
+@dataclass(frozen=True)
+class Written:
+    """A statement that wrote rows somewhere.
+
+    Attributes:
+        rows: how many.
+    """
+
+    rows: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table of rows; they are fetched before the next statement runs, or not at all.
+
+    Attributes:
+        names: of the columns; equal ones may occur.
+        types: of the columns, as DuckDB calls them.
+        connection: where they are fetched from.
+        explains: they are what EXPLAIN gave: the kind of a plan, and its drawing of several lines.
+    """
+
+    names: Sequence[str]
+    types: Sequence[str]
+    connection: duckdb.DuckDBPyConnection
+    explains: bool = False
+
+    def fetch(self, limit: int | None = None) -> Iterator[Sequence[Any]]:
+        """Yield the rows, so many at most."""
+        left = math.inf if limit is None else limit
+        while left > 0:
+            many = int(min(left, FETCH))
+            rows = interruptible(self.connection, functools.partial(self.connection.fetchmany, many))
+            if not rows:
+                return
+            yield from rows
+            left -= len(rows)
+
+
+Result: TypeAlias = Written | Rows
+
+
+def results(connection: duckdb.DuckDBPyConnection, run: str, text: str) -> Iterator[Result]:
+    """Run each statement of `text` over a run, one when the result before it was taken, and yield what it gives.
+
+    Statements that give nothing, such as SET, yield nothing.
 
     Args:
-        run: the run's folder.
-        query: one statement or several, parted by semicolons.
-        format: table, csv, tsv, or json (an object a line).
-        limit: rows to print of each statement; if None, 40 of a table and all otherwise.
+        connection: of `connect(run)`.
+        run: the run's folder, which statements may not write into.
+        text: one statement or several, parted by semicolons.
 
     Raises:
-        ConfigError: for a mistake in the query.
-        RunError: if the run isn't there, or its shards can't be read.
+        ConfigError: for a mistake in a statement.
+        RunError: if the run's shards can't be read.
+        KeyboardInterrupt: if the user stopped a statement; the connection can be used on.
     """
-    known = checked_format(format)
-    with connect(run) as connection:
-        run_statements(connection, run, query, known, limit)
-
-
-def run_statements(
-    connection: duckdb.DuckDBPyConnection, run: str, text: str, format_: Format, limit: int | None
-) -> None:
-    """Run each statement of `text` and print what it gives; see `run_query`."""
     for statement in split(connection, text):
         execute(connection, run, statement)
         expected = statement.expected_result_type
         if duckdb.ExpectedResultType.QUERY_RESULT not in expected:
             continue
-        if statement.type == duckdb.StatementType.EXPLAIN and format_ == "table":
-            for _, plan in connection.fetchall():
-                out_console().print(plan, markup=False)
-        elif duckdb.ExpectedResultType.CHANGED_ROWS in expected and _is_count(connection):
-            for (rows,) in connection.fetchall():
-                error_console().print(f"{rows:,} rows written")
+        described = connection.description or ()
+        names = [str(column[0]) for column in described]
+        explains = statement.type == duckdb.StatementType.EXPLAIN
+        if not explains and duckdb.ExpectedResultType.CHANGED_ROWS in expected and names == ["Count"]:
+            yield Written(sum(rows for (rows,) in connection.fetchall()))
         else:
-            show_rows(connection, format_, limit)
-
-
-def _is_count(connection: duckdb.DuckDBPyConnection) -> bool:
-    return [column[0] for column in connection.description or ()] == ["Count"]
+            yield Rows(names, [str(column[1]) for column in described], connection, explains)

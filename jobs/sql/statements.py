@@ -2,9 +2,11 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 import duckdb
 
@@ -13,12 +15,16 @@ from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import ConfigError, RunError
 
-__all__ = ["columns_of", "execute", "split", "views_of"]
+__all__ = ["columns_of", "execute", "interruptible", "split", "views_of"]
+
+T = TypeVar("T")
 
 _TABLE = re.compile(r"Table with name (\S+) does not exist")
 _COLUMN = re.compile(r'(?:Referenced column (?=\S+ not found)|does not have a column named )"([^"]+)"')
 _GUESS = re.compile(r'Did you mean "([^"]+)"')
 _WRITERS = frozenset({"copy", "export", "attach"})
+_POLL = 0.1
+"""Seconds after which the main thread, which waits for DuckDB, sees to signals."""
 _OURS = frozenset({*FATES, "work", MANIFEST})
 
 
@@ -40,10 +46,11 @@ def execute(connection: duckdb.DuckDBPyConnection, run: str, statement: duckdb.S
     Raises:
         ConfigError: for a mistake in it, or if it would write into the run's own files.
         RunError: if the run's files can't be read.
+        KeyboardInterrupt: if the user stopped it.
     """
     _guard(run, statement.query)
     try:
-        connection.execute(statement)
+        interruptible(connection, lambda: connection.execute(statement))
     except duckdb.Error as error:
         if any(filesystem.join(run, fate) + "/" in str(error) for fate in FATES):
             msg = (
@@ -51,10 +58,40 @@ def execute(connection: duckdb.DuckDBPyConnection, run: str, statement: duckdb.S
             )
             raise RunError(msg) from None
         raise ConfigError(_sentence(error, connection, statement.query)) from None
-    except RuntimeError as error:  # so DuckDB calls it when it is interrupted
-        if "interrupt" in str(error).lower():
-            raise KeyboardInterrupt from None
+
+
+def interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], T]) -> T:
+    """Return what `work` returns, which waits inside DuckDB, and let Ctrl-C stop it.
+
+    DuckDB doesn't look at signals while it computes. So it computes in a thread, and this one waits for both.
+
+    Raises:
+        KeyboardInterrupt: if the user stopped it; the connection can be used on.
+    """
+    done: list[T] = []
+    failed: list[BaseException] = []
+    over = threading.Event()  # joining a thread isn't safe here: Python forgets one whose join was interrupted
+
+    def compute() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:  # noqa: BLE001  (raised again, in the thread that asked)
+            failed.append(error)
+        finally:
+            over.set()
+
+    threading.Thread(target=compute, name="duckdb", daemon=True).start()
+    try:
+        while not over.wait(_POLL):
+            pass
+    except KeyboardInterrupt:
+        connection.interrupt()
+        while not over.wait(_POLL):  # again, if it had only just begun
+            connection.interrupt()
         raise
+    if failed:
+        raise failed[0]
+    return done[0]
 
 
 def views_of(connection: duckdb.DuckDBPyConnection) -> list[str]:

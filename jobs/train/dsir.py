@@ -1,18 +1,40 @@
 """`tamis train dsir`: fits the ratio of target to raw pool once, for many runs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
-from tamis.jobs.documents import texts
+from tamis.jobs.documents import Observer, ignore, texts
+from tamis.jobs.provenance import version
+from tamis.jobs.train.training_files import training_files
 from tamis.pipeline.formats.options import ReadOptions
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.dsir.features import HashName, NgramCounter, NgramFeatures
 from tamis.scorers.dsir.lowercase_tokens import Alphabet
 from tamis.scorers.dsir.model import DsirModel
+from tamis.scorers.models.folder import MODEL_FILE, ModelFolder, read_model_folder, write_model_folder
 
-__all__ = ["features_from", "targets_from", "train_dsir"]
+__all__ = ["KIND", "DsirTraining", "features_from", "targets_from", "train_dsir"]
+
+KIND = "dsir"
+"""Of the model folder."""
+
+
+@dataclass(frozen=True)
+class DsirTraining:
+    """A fitted model.
+
+    Attributes:
+        model: what was fitted.
+        folder: where it lies, with the digests of its files and what it was made from.
+        pool_ngrams: n-grams counted in the raw pool.
+        target_ngrams: target name to n-grams counted; one target alone is called "".
+    """
+
+    model: DsirModel
+    folder: ModelFolder
+    pool_ngrams: int
+    target_ngrams: Mapping[str, int]
 
 
 def targets_from(options: Sequence[str]) -> dict[str, list[str]]:
@@ -62,32 +84,37 @@ def train_dsir(
     target_text: str = "text",
     smoothing: float = 0.0,
     max_ngrams: int | None = None,
-) -> DsirModel:
-    """Count n-grams of pool and targets, fit, and save the model's folder.
+    observe: Observer = ignore,
+) -> DsirTraining:
+    """Count n-grams of pool and targets, fit, and write the model's folder.
 
     Args:
         raw: files of the raw pool.
         targets: name to files; one target alone needs no name ("").
-        folder: where to save.
+        folder: where to save: what `DsirModel.save` writes, and `model.json` with digests and provenance.
         features: what to count.
         text: the pool's text field.
         target_text: the targets' text field.
         smoothing: pseudo-count of the targets.
         max_ngrams: n-grams to fit each side on.
+        observe: told of records that can't be read.
 
     Raises:
         DataError: if pool or target are empty.
         InputError: if files can't be read.
+        ModelError: if the folder holds another kind of model.
     """
+    if (Path(folder) / MODEL_FILE).exists():
+        read_model_folder(Path(folder), kind=KIND, verify=False)  # another kind of model is left alone
     counts = {}
     for name, paths in targets.items():
         counter = NgramCounter(features, max_ngrams)
-        for batch in texts(paths, ReadOptions(text=target_text), f"target {name}".strip()):
+        for batch in texts(paths, ReadOptions(text=target_text), f"target {name}".strip(), observe=observe):
             if not counter.add(batch):
                 break
         counts[name] = counter.counts
     pool = NgramCounter(features, max_ngrams)
-    for batch in texts(raw, ReadOptions(text=text), "raw pool"):
+    for batch in texts(raw, ReadOptions(text=text), "raw pool", observe=observe):
         if not pool.add(batch):
             break
     model = DsirModel.fit(
@@ -98,7 +125,32 @@ def train_dsir(
         hash=features.hash,
         tokens=features.tokens,
     )
+    (Path(folder) / MODEL_FILE).unlink(missing_ok=True)  # no model while it is half of the old and half of the new
     model.save(folder)
-    total = sum(int(found.sum()) for found in counts.values())
-    typer.echo(f"{folder}: {pool.total:,} n-grams of the pool, {total:,} of targets")
-    return model
+    totals = {name: int(found.sum()) for name, found in counts.items()}
+    provenance = {
+        "tamis": version(),
+        "max_ngrams": max_ngrams,
+        "raw": {"text_field": text, "ngrams": int(pool.total), "files": training_files(raw)},
+        "targets": [
+            {"name": name, "text_field": target_text, "ngrams": totals[name], "files": training_files(paths)}
+            for name, paths in targets.items()
+        ],
+    }
+    made = _model_folder(Path(folder), model, provenance)
+    return DsirTraining(model, made, int(pool.total), totals)
+
+
+def _model_folder(folder: Path, model: DsirModel, provenance: Mapping[str, object]) -> ModelFolder:
+    files = ["dsir.json", "log_ratios.npy", "raw_counts.npy", "target_counts.npy"]
+    tokens = model.features.tokens
+    if not isinstance(tokens, str):
+        files.append(f"tokenizer{tokens.path.suffix}")
+    settings = {
+        "ngrams": model.features.ngrams,
+        "buckets": model.features.buckets,
+        "hash": model.features.hash,
+        "tokens": tokens if isinstance(tokens, str) else tokens.digest,
+        "smoothing": model.smoothing,
+    }
+    return write_model_folder(folder, kind=KIND, files=files, settings=settings, provenance=provenance)

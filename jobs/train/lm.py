@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import typer
 
-from tamis.jobs.documents import documents, texts
+from tamis.jobs.documents import Observer, documents, ignore, texts
 from tamis.jobs.provenance import version
-from tamis.pipeline.formats.options import ReadOptions, data_suffixes
-from tamis.pipeline.storage import filesystem
+from tamis.jobs.train.training_files import training_files
+from tamis.pipeline.formats.options import ReadOptions
 from tamis.schemas.errors import ConfigError, ModelError
 from tamis.scorers.perplexity.buckets import percentile_table, store_percentiles
-from tamis.scorers.perplexity.calibration import Metrics
-from tamis.scorers.perplexity.harmful import label_documents, train_harmful
+from tamis.scorers.perplexity.harmful import TrainedHarmful, label_documents, train_harmful
 from tamis.scorers.perplexity.perplexity import NgramPerplexity
 from tamis.scorers.perplexity.training import TrainedModel, train_lm
 from tamis.scorers.urls.lists import UrlList
@@ -26,15 +24,7 @@ __all__ = ["add_percentiles", "train_harmful_lm", "train_quality_lm"]
 
 def _provenance(paths: Sequence[str], options: ReadOptions) -> dict[str, Any]:
     """Return what files a model was trained on, by name and digest."""
-    files = filesystem.expand(paths, suffixes=data_suffixes())
-    return {
-        "tamis": version(),
-        "text_field": options.text,
-        "files": [
-            {"name": file.path.rsplit("/", 1)[-1], "bytes": file.size, "sha256": filesystem.sha256(file.path)}
-            for file in files
-        ],
-    }
+    return {"tamis": version(), "text_field": options.text, "files": training_files(paths)}
 
 
 def train_quality_lm(
@@ -50,16 +40,17 @@ def train_quality_lm(
     pieces: int | None = None,
     use_lmplz: bool | None = None,
     keep_arpa: bool = True,
+    observe: Observer = ignore,
 ) -> TrainedModel:
-    """Train a model of the files' text and write its folder.
+    """Train a model of the files' text and write its folder; the options are those of `train_lm`.
 
     Raises:
         DataError: if there is no text.
         ConfigError: for options that contradict each other.
     """
     chosen: dict[str, Any] = {"normalizer": normalizer, "mode": mode, "policy": policy}
-    model = train_lm(
-        texts(paths, options, "training text"),
+    return train_lm(
+        texts(paths, options, "training text", observe=observe),
         folder,
         order=order,
         tokenizer=tokenizer,
@@ -69,14 +60,16 @@ def train_quality_lm(
         provenance=_provenance(paths, options),
         **{name: value for name, value in chosen.items() if value is not None},
     )
-    details = model.details
-    tokens = "" if details.tokens is None else f", {details.tokens:,} tokens"
-    typer.echo(f"{folder}: order {order}, {model.documents:,} documents{tokens}, estimated by {details.estimator}")
-    return model
 
 
 def add_percentiles(
-    folder: Path, paths: Sequence[str], options: ReadOptions, *, language: str | None, source: str | None
+    folder: Path,
+    paths: Sequence[str],
+    options: ReadOptions,
+    *,
+    language: str | None,
+    source: str | None,
+    observe: Observer = ignore,
 ) -> int:
     """Store a table of perplexity percentiles in a model's folder, for buckets; return the number of documents.
 
@@ -84,8 +77,9 @@ def add_percentiles(
         folder: the model's folder.
         paths: sample documents of the kind that will be scored.
         options: how they are read.
-        language: the field of the language; all of one if None.
-        source: the field of the source; all of one if None.
+        language: the field that holds a document's language, for percentiles of each; one table for all if None.
+        source: the field that holds its source, likewise.
+        observe: told of records that can't be read.
 
     Raises:
         ModelError: if no document has a perplexity.
@@ -94,7 +88,7 @@ def add_percentiles(
     values: list[np.ndarray[Any, Any]] = []
     fields_of = {"language": language, "source": source}
     labels: dict[str, list[str | None]] = {name: [] for name in fields_of}
-    for batch in documents(paths, options):
+    for batch in documents(paths, options, observe=observe):
         values.append(model.score(batch.column("text")).column("model_perplexity").to_numpy(zero_copy_only=False))
         rows = _meta(batch)
         for name, field in fields_of.items():
@@ -106,7 +100,6 @@ def add_percentiles(
     known = {name: None if field is None else labels[name] for name, field in fields_of.items()}
     table = percentile_table(pa.array(perplexity), known["language"], known["source"])
     store_percentiles(model.folder, table)
-    typer.echo(f"{folder}: percentiles of {len(perplexity):,} documents")
     return len(perplexity)
 
 
@@ -143,8 +136,9 @@ def train_harmful_lm(
     validation: float = 0.2,
     test: float = 0.2,
     use_lmplz: bool | None = None,
-) -> None:
-    """Train a model of harmful text, choose its threshold on unseen hosts, and say how it does on others.
+    observe: Observer = ignore,
+) -> TrainedHarmful:
+    """Train a model of harmful text, choose its threshold on unseen hosts, and measure it on others.
 
     Raises:
         ConfigError: unless a label field or a URL list says what is harmful.
@@ -154,11 +148,11 @@ def train_harmful_lm(
         msg = "say what is harmful: --label FIELD, or --url-list FOLDER in the form of UT1 (domains, urls)"
         raise ConfigError(msg)
     named = [name for name in (label, group) if name is not None]
-    batches = _with_fields(documents(paths, options), named)
+    batches = _with_fields(documents(paths, options, observe=observe), named)
     labelled = label_documents(
         batches, urls=None if url_list is None else UrlList.read(Path(url_list)), label=label, group=group
     )
-    trained = train_harmful(
+    return train_harmful(
         labelled,
         folder,
         order=order,
@@ -167,18 +161,4 @@ def train_harmful_lm(
         test=test,
         use_lmplz=use_lmplz,
         provenance=_provenance(paths, options),
-    )
-    typer.echo(f"{folder}: harmful is a perplexity below {trained.calibration.threshold:.6g}")
-    for name, metrics in (("validation", trained.validation), ("test", trained.test)):
-        typer.echo(f"{name}: {_shown(metrics)}")
-    typer.echo(f"the distributions of both classes: {folder / 'perplexity.svg'}")
-
-
-def _shown(metrics: Metrics | None) -> str:
-    if metrics is None:
-        return "no documents of both kinds, so nothing was measured: give more hosts, or another split"
-    return (
-        f"macro-F1 {metrics.macro_f1:.3f}; harmful: precision {metrics.harmful_precision:.3f}, recall "
-        f"{metrics.harmful_recall:.3f} of {metrics.harmful:,}; clean: precision {metrics.clean_precision:.3f}, recall "
-        f"{metrics.clean_recall:.3f} of {metrics.clean:,}"
     )

@@ -5,7 +5,6 @@ so that a rerun goes on where the last one stopped, and another model in the con
 2025, arXiv:2503.00808.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,10 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import typer
-from rich.table import Table
 
-from tamis.jobs.cli.console import RunProgress, out_console
 from tamis.jobs.config_file import load_plain
 from tamis.jobs.provenance import version
 from tamis.jobs.run.inspect import InspectedInputs, inspect_inputs
@@ -44,7 +40,7 @@ from tamis.scorers.models.folder import ModelFolder, read_model_folder, write_mo
 from tamis.scorers.preselect.predictive_strength import Examples, pick_examples, predictive_strength
 from tamis.scorers.preselect.train import NEGATIVE, POSITIVE
 
-__all__ = ["KIND", "LOSSES", "PreselectResult", "load_training", "run_training", "train_preselect"]
+__all__ = ["KIND", "LOSSES", "WORK", "PreselectResult", "load_training", "train_preselect"]
 
 KIND = "preselect"
 LOSSES = "losses.parquet"
@@ -91,28 +87,6 @@ def load_training(path: str, overrides: Sequence[str] = ()) -> PreselectTraining
     except ConfigError as error:
         msg = f"{path}: {error}"
         raise ConfigError(msg) from None
-
-
-def run_training(
-    path: str,
-    overrides: Sequence[str],
-    output: str | None,
-    *,
-    workers: int = 1,
-    fresh: bool = False,
-    as_json: bool = False,
-) -> PreselectResult:
-    """Carry out `tamis train preselect`, with progress on stderr and a summary on stdout.
-
-    Raises:
-        TamisError: whatever stopped it, in a sentence.
-    """
-    config = load_training(path, overrides)
-    folder = output or config.output
-    engine = Engine(filesystem.join(folder, WORK, "passes"), workers=workers, progress=RunProgress())
-    result = train_preselect(config, engine, folder, fresh=fresh)
-    _print(result, folder, as_json=as_json)
-    return result
 
 
 def train_preselect(config: PreselectTraining, engine: Engine, folder: str, *, fresh: bool = False) -> PreselectResult:
@@ -268,50 +242,3 @@ def _provenance(
             "strongest_negative": float(strength[examples.negative].max()),
         },
     }
-
-
-def _print(result: PreselectResult, folder: str, *, as_json: bool) -> None:
-    rows = [
-        {
-            "model": one.name,
-            "documents": one.losses.num_rows,
-            "tokens": pc.sum(one.losses.column("tokens")).as_py(),
-            "bits_per_character": pc.mean(one.losses.column("bits_per_character")).as_py(),
-            "new_tokens": one.new_tokens,
-            "device": one.device,
-            "tokens_per_second": one.tokens_per_second,
-        }
-        for one in result.measured
-    ]
-    report = result.report
-    if as_json:
-        told = {
-            "folder": folder,
-            "sha256": report.sha256,
-            "documents": result.documents,
-            "unreadable": result.unreadable,
-            "strength_1": result.positives,
-            "examples": dict(report.labels),
-            "held_out": report.held_out,
-            "accuracy": report.accuracy,
-            "models": rows,
-        }
-        typer.echo(json.dumps(told))
-        return
-    console = out_console()
-    table = Table("model", "tokens", "bits per character", "measured now", "tokens/s per core or GPU")
-    for row in rows:
-        speed = "" if row["device"] is None else f"{row['tokens_per_second']:,.0f} ({row['device']})"
-        table.add_row(
-            row["model"], f"{row['tokens']:,}", f"{row['bits_per_character']:.3f}", f"{row['new_tokens']:,}", speed
-        )
-    console.print(table)
-    if result.unreadable:
-        console.print(f"{result.unreadable:,} records of the inputs couldn't be read")
-    console.print(
-        f"{result.documents:,} documents measured, {result.positives:,} of strength 1; "
-        f"{report.labels[POSITIVE]:,} positive and {report.labels[NEGATIVE]:,} negative examples"
-    )
-    accuracy = "none held out" if report.accuracy is None else f"{report.accuracy:.1%} of {report.held_out:,} held out"
-    console.print(f"accuracy: {accuracy}")
-    console.print(f"Use it: preselect: {{model: {folder}}}; look inside: {folder}/{LOSSES}")

@@ -24,7 +24,7 @@ from tamis.schemas.tables import STATE_SCHEMA, described
 from tamis.scorers.dedup.text_hash import HASH_COLUMN
 from tamis.scorers.text.noise import id_words
 
-__all__ = ["CLUSTER_SCHEMA", "cluster_rows", "deduplicate_exact", "hash_partitions"]
+__all__ = ["CLUSTER_SCHEMA", "ROWS_PER_PARTITION", "cluster_rows", "deduplicate_exact", "hash_partitions"]
 
 ROWS_PER_PARTITION = 4_000_000
 CLUSTER_SCHEMA = pa.schema(

@@ -1,6 +1,6 @@
 """Streaming decompression that outlives damage: what can be read is given, and what can't is reported.
 
-A compressed file is a row of members: gzip members, zstd frames, bz2 or xz streams. A member that is cut off,
+A compressed file is a row of members: gzip members, zstd or LZ4 frames, bz2 or xz streams. A member that is cut off,
 damaged or that expands beyond all measure costs what is left of that member; reading resumes at the next
 member that begins as the format's content does.
 """
@@ -13,9 +13,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-__all__ = ["SUFFIXES", "Codec", "Fault", "Piece", "begins_as_text", "codec_of", "decompress"]
+__all__ = ["SUFFIXES", "Codec", "Fault", "Piece", "begins_as_text", "codec_of", "codec_of_bytes", "decompress"]
 
-Codec = Literal["gz", "zst", "bz2", "xz"]
+Codec = Literal["gz", "zst", "bz2", "xz", "lz4"]
 
 SUFFIXES: dict[str, Codec] = {
     ".gz": "gz",
@@ -24,6 +24,7 @@ SUFFIXES: dict[str, Codec] = {
     ".zstd": "zst",
     ".bz2": "bz2",
     ".xz": "xz",
+    ".lz4": "lz4",
 }
 """Suffix of a file's name to how it is compressed."""
 
@@ -32,6 +33,7 @@ _MAGIC: dict[Codec, bytes] = {
     "zst": b"\x28\xb5\x2f\xfd",
     "bz2": b"BZh",
     "xz": b"\xfd7zXZ\x00",
+    "lz4": b"\x04\x22\x4d\x18",
 }
 _BLOCK = 1 << 20
 # zlib copies what follows a member's end: with larger slices many small members would cost quadratic time.
@@ -41,6 +43,7 @@ _PROBED = 1 << 10
 _ZSTD_BLOCK = 1 << 17  # what a block decompresses to, at most
 _ZSTD_BLOCKS = 8
 _ZSTD_WINDOW = 1 << 31  # `zstd --long=31`, as large dumps are packed
+_LZ4_BLOCK = 4 << 20  # what a block holds, at most
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)
 _WARC_DICTIONARY = 0x184D2A5D
 
@@ -268,11 +271,71 @@ class _ZstdFrames:
             size -= len(view)
 
 
+class _Lz4Frame(io.RawIOBase):
+    """The bytes of one LZ4 frame, taken from a source block by block, so that it's known where the frame ends."""
+
+    def __init__(self, source: _Source):
+        super().__init__()
+        self._parts = self._blocks(source)
+        self._held = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._held:
+            self._held = memoryview(next(self._parts, b""))
+        size = min(len(buffer), len(self._held))
+        buffer[:size] = self._held[:size]
+        self._held = self._held[size:]
+        return size
+
+    @staticmethod
+    def _blocks(source: _Source) -> Iterator[bytes]:
+        """Yield the frame's header, its blocks, and its end (the format's description, version 1.6.1)."""
+        header = source.exactly(7)
+        flags = header[4]
+        yield header + source.exactly((8 if flags & 8 else 0) + (4 if flags & 1 else 0))
+        size = -1
+        while size:
+            head = source.exactly(4)
+            size = int.from_bytes(head, "little") & 0x7FFFFFFF
+            if size > _LZ4_BLOCK:
+                msg = "no LZ4 block begins where one should"
+                raise _CorruptError(msg)
+            rest = size + (4 if flags & 16 else 0) if size else (4 if flags & 4 else 0)
+            yield head + source.exactly(rest)
+
+
+def _lz4_member(source: _Source) -> Iterator[bytes]:
+    import pyarrow as pa
+
+    magic = int.from_bytes(source.peek(4), "little")
+    if magic in _SKIPPABLE:
+        left = int.from_bytes(source.exactly(8)[4:], "little")
+        while left:
+            view = source.take(left)
+            if not view:
+                raise _TruncatedError
+            left -= len(view)
+        return
+    # Buffered, since Arrow's stream takes less than it asked for as the end.
+    frame = io.BufferedReader(_Lz4Frame(source), _BLOCK)
+    try:
+        with pa.CompressedInputStream(pa.PythonFile(frame, "r"), "lz4") as stream:
+            while data := stream.read(_OUTPUT):
+                yield data
+    except (pa.ArrowException, OSError) as error:
+        raise _CorruptError(str(error)) from error
+
+
 def _members(codec: Codec) -> Callable[[_Source], Iterator[bytes]]:
     if codec == "gz":
         return _gzip_member
     if codec == "zst":
         return _ZstdFrames()
+    if codec == "lz4":
+        return _lz4_member
     if codec == "bz2":
         return lambda source: _stream_member(source, bz2.BZ2Decompressor())
     return lambda source: _stream_member(source, lzma.LZMADecompressor(lzma.FORMAT_XZ))
@@ -282,6 +345,18 @@ def codec_of(path: str) -> Codec | None:
     """Return how a file is compressed, by its name; None if it isn't."""
     name = path.lower()
     return next((codec for suffix, codec in SUFFIXES.items() if name.endswith(suffix)), None)
+
+
+def codec_of_bytes(head: bytes) -> Codec | None:
+    """Return how a file is compressed, by its first bytes (six at least); None if it isn't.
+
+    Frames that a reader skips count as zstd's, as they begin WARC files of that kind.
+    """
+    if head[:3] == _MAGIC["bz2"] and not (head[3:4].isdigit() and head[4:6] in (b"1A", b"\x17r")):
+        return None  # text may begin so
+    if int.from_bytes(head[:4], "little") in _SKIPPABLE:
+        return "zst"
+    return next((codec for codec, magic in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def begins_as_text(data: bytes) -> bool:
@@ -364,7 +439,7 @@ def _skip_zeros(source: _Source) -> bool:
 
 def _has_magic(source: _Source, codec: Codec) -> bool:
     head = source.peek(6)
-    if codec == "zst" and int.from_bytes(head[:4], "little") in _SKIPPABLE:
+    if codec in ("zst", "lz4") and int.from_bytes(head[:4], "little") in _SKIPPABLE:
         return True
     magic = _MAGIC[codec]
     return head.startswith(magic) or magic.startswith(head)  # a cut magic is truncation, not garbage

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from tamis.pipeline.formats.compression import Fault, decompress
 from tamis.pipeline.formats.fields import Fields, RecordError, add_record
 from tamis.pipeline.formats.options import ReadOptions, Split
+from tamis.pipeline.formats.partitions import partition_values
 from tamis.pipeline.formats.records import BatchBuilder, ReadBatch
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import nearest
@@ -121,10 +122,12 @@ def _reader(lines: _Lines, path: str) -> Iterator[list[str]]:
 
 
 def _check_header(header: list[str], path: str, options: ReadOptions) -> None:
+    known = [*header, *partition_values(path)]
     required = {"text": options.text, "id": options.id, "url": options.url, "timestamp": options.timestamp}
-    for option, name in required.items():
-        if name is not None and name not in header:
-            msg = f"{path} has no column {name!r}{nearest(name, header)}: set `{option}:` to the column to use"
+    pairs = [*required.items(), *(("columns", column.field) for column in options.columns)]
+    for option, name in pairs:
+        if name is not None and name not in known:
+            msg = f"{path} has no column {name!r}{nearest(name, known)}: set `{option}:` to the column to use"
             raise InputError(msg)
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
@@ -167,7 +170,7 @@ def read_csv(split: Split, source: str, options: ReadOptions) -> Iterator[ReadBa
     """
     csv.field_size_limit(max(csv.field_size_limit(), options.max_record_bytes + 1))
     builder = BatchBuilder(split.path, source, options)
-    fields = Fields(options)
+    fields = Fields(options, split.path)
     with filesystem.open_binary(split.path) as stream:
         lines = _Lines(_decoded_lines(stream, split, options), options.max_record_bytes)
         header = _header(lines, split.path, options)

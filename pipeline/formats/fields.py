@@ -1,24 +1,27 @@
-"""Records of named fields (JSON objects, rows of tables) to documents: where the parts are, and what is left."""
+"""Records of named fields (JSON objects, rows of CSV) to documents: where the parts are, and what is left."""
 
 import base64
-import datetime as dt
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from tamis.pipeline.formats.columns import is_doc_id, is_own_record, typed, unnested
 from tamis.pipeline.formats.options import ReadOptions
-from tamis.pipeline.formats.records import REJECT_STEP, BatchBuilder
+from tamis.pipeline.formats.partitions import partition_values
+from tamis.pipeline.formats.records import REJECT_STEP, BatchBuilder, DocId
+from tamis.pipeline.formats.timestamps import as_timestamp
 from tamis.scorers.extraction.html import html_to_text
 from tamis.scorers.extraction.sandbox import CallFailedError
 
-__all__ = ["Fields", "RecordError", "add_record", "as_json", "as_timestamp"]
+__all__ = ["TIMESTAMP_FIELDS", "Fields", "RecordError", "add_record", "as_json"]
+
+TIMESTAMP_FIELDS = ("timestamp", "date")
+"""Where a record's time is looked for if the options don't say: the first that holds one."""
 
 _ABSENT: Any = object()
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)
-_MILLISECONDS_FROM = 1e11  # as seconds that is the year 5138
-_OLDEST, _NEWEST = -62135596800 * 10**6, 253402300800 * 10**6  # the years 1 to 9999, in microseconds
 
 
 class RecordError(Exception):
@@ -36,16 +39,29 @@ class RecordError(Exception):
 
 
 class Fields:
-    """Takes text, identity, url and timestamp out of a record; what is left is its `meta`."""
+    """Takes text, identity, url and timestamp out of a record; what is left is its `meta`.
 
-    def __init__(self, options: ReadOptions):
+    Args:
+        options: where these are.
+        path: of the file, whose folders may hold values that its records lack.
+    """
+
+    def __init__(self, options: ReadOptions, path: str = ""):
         self.text = options.text
         self.id = options.id or "id"
         self.url = options.url or "url"
-        self.timestamp = options.timestamp or "timestamp"
+        self.timestamps = TIMESTAMP_FIELDS if options.timestamp is None else (options.timestamp,)
         self.id_required = options.id is not None
+        self.url_required = options.url is not None
         # Paths are looked for where there are any: these methods are called for every record.
-        self._dotted = any("." in name for name in (self.text, self.id, self.url, self.timestamp))
+        self._dotted = any("." in name for name in (self.text, self.id, self.url, *self.timestamps))
+        self.columns = options.columns
+        self._partitions: Mapping[str, str | None] = partition_values(path)
+
+    def add_partitions(self, record: dict[str, Any]) -> None:
+        """Add the values that the folders' names hold, where the record has none of that name."""
+        for name, value in self._partitions.items():
+            record.setdefault(name, value)
 
     def _take(self, record: dict[str, Any], name: str) -> Any:
         value = record.pop(name, _ABSENT)
@@ -72,29 +88,32 @@ class Fields:
         msg = f"the field {self.text!r} is no string but {_kind(text)}"
         raise RecordError("text_not_a_string", msg)
 
-    def put_text(self, record: dict[str, Any], text: Any) -> None:
-        """Set the text, which may have been read apart from the record's other fields."""
-        self._take(record, self.text)
-        record[self.text] = text
+    def look_at_text(self, record: dict[str, Any]) -> Any:
+        """Return the value of the text field as it is, None also if it is absent."""
+        return self._look_at(record, self.text) if self._dotted else record.get(self.text)
 
-    def take_id(self, record: dict[str, Any]) -> str | None:
-        """Return the record's identity as a string, None if it has none; the field stays in `meta`.
+    def take_id(self, record: dict[str, Any]) -> tuple[str | None, bool]:
+        """Return the record's identity, None if it has none, and whether a value was passed over for being none.
+
+        A list, an object and a truth value name nothing. The field stays in `meta`.
 
         Raises:
-            RecordError: if the field was named in the options and is absent, or if it is no string or number.
+            RecordError: if the field was named in the options and is absent, or is no string or number.
         """
         value = self.identity(record)
         if value is None or value == "":
             if self.id_required:
                 msg = f"the field {self.id!r} is missing"
                 raise RecordError("missing_id", msg)
-            return None
+            return None, False
         if type(value) is str:
-            return value
-        if type(value) in (int, float):
-            return repr(value)
-        msg = f"the field {self.id!r} is no string or number but {_kind(value)}"
-        raise RecordError("bad_id", msg)
+            return value, False
+        if type(value) is int or (type(value) is float and math.isfinite(value)):
+            return repr(value), False
+        if self.id_required:
+            msg = f"the field {self.id!r} is no string or number but {_kind(value)}"
+            raise RecordError("bad_id", msg)
+        return None, True
 
     def identity(self, record: dict[str, Any]) -> Any:
         """Return the value of the id field as it is, None also if it is absent."""
@@ -109,23 +128,63 @@ class Fields:
                 return self._look_at(inner, rest)
         return value
 
-    def take_url(self, record: dict[str, Any]) -> str | None:
-        """Take the address; one that is no string stays in `meta`."""
-        value = self._look_at(record, self.url) if self._dotted else record.get(self.url)
-        if type(value) is not str:
-            return None
-        self._take(record, self.url)
-        return value
+    def take_url(self, record: dict[str, Any]) -> tuple[str | None, bool]:
+        """Take the address; return None and true for a value that is none, which stays in `meta`.
 
-    def take_timestamp(self, record: dict[str, Any]) -> int | None:
-        """Take the time, in microseconds since 1970; one that can't be understood stays in `meta`."""
-        value = self._look_at(record, self.timestamp) if self._dotted else record.get(self.timestamp)
-        if value is None:
-            return None
-        time = as_timestamp(value)
-        if time is not None:
-            self._take(record, self.timestamp)
-        return time
+        A number is one where the options name the field.
+        """
+        value = self._look_at(record, self.url) if self._dotted else record.get(self.url)
+        if self.url_required and type(value) in (int, float):
+            value = repr(value)
+        if type(value) is not str:
+            return None, value is not None
+        self._take(record, self.url)
+        return value, False
+
+    def take_timestamp(self, record: dict[str, Any]) -> tuple[int | None, bool]:
+        """Take the time, in microseconds since 1970; None and true for one not understood, which stays in `meta`."""
+        passed_over = False
+        for name in self.timestamps:
+            value = self._look_at(record, name) if self._dotted else record.get(name)
+            if value is None or value == "":
+                continue
+            time = as_timestamp(value)
+            if time is not None:
+                self._take(record, name)
+                return time, False
+            passed_over = True
+        return None, passed_over
+
+    def look_at_columns(self, record: dict[str, Any]) -> tuple[list[Any], list[str], int]:
+        """Return the values of the options' columns, the fields that they are in, and how many values are none.
+
+        A field may be the record's url or time as well; what is in a column is then to be left out with `leave_out`. A
+        value that isn't of its column's type stays in `meta`.
+        """
+        values, taken = [], []
+        passed_over = 0
+        for column in self.columns:
+            found = self._look_at(record, column.field)
+            value = typed(found, column.type)
+            if value is not None:
+                taken.append(column.field)
+            passed_over += found is not None and value is None
+            values.append(value)
+        return values, taken, passed_over
+
+    def leave_out(self, record: dict[str, Any], names: list[str]) -> None:
+        """Take fields out of a record."""
+        for name in names:
+            self._take(record, name)
+
+    def own(self, record: dict[str, Any]) -> tuple[DocId | None, dict[str, Any]]:
+        """Return the `doc_id` of a document that a run selected before, and the record with its `meta` unnested.
+
+        Any other record is returned as it is; so is one if the options name another identity.
+        """
+        if self.id_required or not is_own_record(record) or not is_doc_id(record["doc_id"]):
+            return None, record
+        return DocId(record.pop("doc_id")), unnested(record, record.pop("meta"))
 
 
 def add_record(
@@ -142,54 +201,35 @@ def add_record(
         options: whether the text is HTML.
     """
     try:
+        fields.add_partitions(record)
+        own, record = fields.own(record) if "doc_id" in record else (None, record)
+        columns, in_columns, no_column = fields.look_at_columns(record) if fields.columns else (None, [], 0)
         text = fields.take_text(record)
-        identity = fields.take_id(record)
-        url = fields.take_url(record)
-        time = fields.take_timestamp(record)
+        identity, no_id = fields.take_id(record) if own is None else (own, False)
+        url, no_url = fields.take_url(record)
+        time, no_time = fields.take_timestamp(record)
+        fields.leave_out(record, in_columns)
         meta = as_json(record)
         if options.html:
             text, refusal = html_to_text(text, options.extract)
             if refusal is not None:
-                builder.reject(refusal, identity, url)
+                builder.reject(refusal, identity, url, meta)
                 return
     except RecordError as error:
         builder.error(place, error.error, error.detail)
     except CallFailedError as error:
         builder.error(place, "extraction_failed", str(error), REJECT_STEP)
     else:
-        builder.document(identity, url, text, time=time, meta=meta, weight=weight)
+        builder.note("id_passed_over", no_id)
+        builder.note("url_passed_over", no_url)
+        builder.note("timestamp_passed_over", no_time)
+        builder.note("column_passed_over", no_column)
+        builder.document(identity, url, text, time=time, meta=meta, weight=weight, columns=columns)
 
 
 def _kind(value: Any) -> str:
     kinds = {bool: "a truth value", int: "a number", float: "a number", list: "a list", dict: "an object"}
     return kinds.get(type(value), f"a {type(value).__name__}")
-
-
-def as_timestamp(value: Any) -> int | None:
-    """Return a time in microseconds since 1970 (UTC), None if it can't be understood.
-
-    Args:
-        value: an ISO 8601 string (UTC unless it says otherwise), a `datetime`, or seconds or, from 1e11 on,
-            milliseconds since 1970.
-    """
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        try:
-            time = round(value * (1_000 if abs(value) >= _MILLISECONDS_FROM else 1_000_000))
-        except (OverflowError, ValueError):
-            return None
-        return time if _OLDEST <= time < _NEWEST else None
-    if isinstance(value, str):
-        try:
-            value = dt.datetime.fromisoformat(value.strip())
-        except ValueError:
-            return None
-    if not isinstance(value, dt.datetime):
-        return None
-    if value.tzinfo is None:
-        value = value.replace(tzinfo=dt.UTC)
-    return int((value - _EPOCH) // _MICROSECOND)
 
 
 def as_json(record: dict[str, Any]) -> str:
@@ -203,10 +243,21 @@ def as_json(record: dict[str, Any]) -> str:
     except TypeError:
         pass  # an integer beyond 64 bits, or objects in objects more than 254 times
     try:
-        return json.dumps(record, default=_plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(
+            _finite(record), default=_plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
     except (TypeError, RecursionError, ValueError) as error:
         msg = f"its other fields can't be kept as JSON: {error}"
         raise RecordError("bad_meta", msg) from error
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with null for infinity and what is no number, as the fast way writes them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 from tamis.pipeline.formats.compression import Fault, decompress
 
-__all__ = ["Body", "HttpMessage", "media_type", "parse_headers", "parse_http", "unpack_body"]
+__all__ = ["Body", "HttpMessage", "begins_as_http", "parse_headers", "parse_http", "unpack_body"]
 
-_HEADER_END = re.compile(rb"\r?\n\r?\n")
+_STATUS_LINE = re.compile(rb"[\r\n]*(?:HTTP(?:/[\d.]*)?|ICY)[ \t]+(?:([1-5]\d\d)(?!\d)|[^\n]*)", re.IGNORECASE)
+_HTTP = re.compile(rb"[\r\n]*HTTP/", re.IGNORECASE)
+_HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*:")
 _STATUS = re.compile(rb"(?<!\d)[1-5]\d\d(?!\d)")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]{0,4096})?\r?\n")
-_CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([^\s\"';,]+)", re.IGNORECASE)
 _MAX_HEADER = 1 << 18
-_STEP = 256  # bytes unpacked at once where a fault loses those before it, too
+_STEP = 1 << 14
+_GZIP, _ZSTD = b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"
 
 
 class HttpMessage(NamedTuple):
@@ -48,68 +50,101 @@ def parse_headers(block: bytes, encoding: str) -> dict[str, str]:
     """Return the headers of a block of `Name: value` lines; lines that are none are passed over.
 
     Args:
-        block: the lines, ended by CRLF or LF; a line that begins with a blank continues the one before.
+        block: the lines, ended by CRLF, LF or CR CR LF; a line that begins with a blank continues the one before.
         encoding: of the values; undecodable bytes become U+FFFD.
     """
-    headers: dict[str, str] = {}
+    values: dict[str, list[bytes]] = {}
     name = ""
     for line in block.split(b"\n"):
         if line[:1] in (b" ", b"\t") and name:
-            headers[name] += " " + line.strip().decode(encoding, "replace")
+            values[name].append(line.strip())
             continue
         key, colon, value = line.partition(b":")
         name = key.strip().lower().decode("latin-1") if colon else ""
-        if name in headers:
+        if name in values:
             name = ""
         elif name:
-            headers[name] = value.strip().decode(encoding, "replace")
-    return headers
+            values[name] = [value.strip()]
+    return {name: b" ".join(parts).decode(encoding, "replace") for name, parts in values.items()}
+
+
+def begins_as_http(block: bytes) -> bool:
+    """Return whether a block begins with a status line, of whatever version or of none."""
+    return _HTTP.match(block) is not None or ((match := _STATUS_LINE.match(block)) is not None and bool(match[1]))
 
 
 def parse_http(block: bytes) -> HttpMessage:
-    """Split a response into status, headers and body; a block without a status line is all body."""
-    if not block.startswith(b"HTTP/"):
+    """Split a response into status, headers and body; a block without status line and headers is all body.
+
+    The headers end at a blank line, or where a line begins as markup does: some responses lack the blank line.
+    """
+    status = None
+    at = 0
+    if begins_as_http(block):
+        at = len(block) - len(block.lstrip(b"\r\n"))
+        end = block.find(b"\n", at)
+        line = block[at : end if end >= 0 else len(block)]
+        found = _STATUS.search(line, max(line.find(b" "), line.find(b"\t")) + 1)
+        status = int(found.group()) if found else None
+        at = end + 1 if end >= 0 else len(block)
+    elif not _HEADER.match(block):
         return HttpMessage(None, {}, block)
-    end = _HEADER_END.search(block, 0, _MAX_HEADER)
-    head, body = (block[: end.start()], block[end.end() :]) if end else (block[:_MAX_HEADER], b"")
-    line, _, rest = head.partition(b"\n")
-    status = _STATUS.search(line, line.find(b" ") + 1)
-    return HttpMessage(int(status.group()) if status else None, parse_headers(rest, "latin-1"), body)
-
-
-def media_type(content_type: str | None) -> tuple[str | None, str | None]:
-    """Return media type (in lower case) and charset of a Content-Type header."""
-    if not content_type:
-        return None, None
-    charset = _CHARSET.search(content_type)
-    media = content_type.partition(";")[0].partition(",")[0].strip().lower()
-    return media or None, charset.group(1) if charset else None
+    start = at
+    while at < len(block) and at < _MAX_HEADER:
+        end = block.find(b"\n", at)
+        end = end + 1 if end >= 0 else len(block)
+        line = block[at:end]
+        if not line.strip(b"\r\n"):
+            return HttpMessage(status, parse_headers(block[start:at], "latin-1"), block[end:])
+        if line.lstrip(b"\xef\xbb\xbf").startswith(b"<"):
+            break
+        at = end
+    if at >= _MAX_HEADER:
+        return HttpMessage(status, parse_headers(block[start:at], "latin-1"), b"")
+    return HttpMessage(status, parse_headers(block[start:at], "latin-1"), block[at:])
 
 
 def unpack_body(message: HttpMessage, limit: int) -> Body:
     """Undo chunks and compression, as far as the bytes allow: a damaged body is cut where the damage begins.
 
     Headers that the bytes contradict are believed less than the bytes: many crawlers store bodies unpacked
-    under the headers of packed ones.
+    under the headers of packed ones, and some packed bodies without headers that say so.
 
     Args:
         message: the response.
         limit: the most bytes that are of interest.
     """
     data, defects = message.body, []
-    if "chunked" in message.headers.get("transfer-encoding", "").lower():
+    transfer = _codings(message.headers.get("transfer-encoding", ""))
+    if "chunked" in transfer:
         data, whole = _unchunked(data)
         if not whole:
             defects.append("transfer-encoding")
-    codings = message.headers.get("content-encoding", "").lower().split(",")
-    for coding in reversed([coding.strip() for coding in codings]):
-        unpack = _UNPACKERS.get(coding)
-        if unpack is not None:
+    elif _CHUNK_SIZE.match(data):
+        unchunked, whole = _unchunked(data)
+        data = unchunked if whole and unchunked else data
+    for name, codings in (
+        ("transfer-encoding", transfer),
+        ("content-encoding", _codings(message.headers.get("content-encoding", ""))),
+    ):
+        for coding in reversed(codings):
+            unpack = _UNPACKERS.get(coding)
+            if unpack is None:
+                continue
             unpacked, whole = unpack(data, limit + 1)
-            if not whole:
-                defects.append("content-encoding")
+            if not whole and name not in defects:
+                defects.append(name)
             data = unpacked if unpacked or whole or not data.lstrip().startswith(b"<") else data
+    for magic, unpack in ((_GZIP, _gzip), (_ZSTD, _zstd)):
+        if data.startswith(magic):  # no page begins so: nobody said that it is packed
+            data, whole = unpack(data, limit + 1)
+            if not whole and "content-encoding" not in defects:
+                defects.append("content-encoding")
     return Body(data[: limit + 1], tuple(defects))
+
+
+def _codings(header: str) -> list[str]:
+    return [coding.strip().lower() for coding in header.split(",")]
 
 
 def _unchunked(data: bytes) -> tuple[bytes, bool]:
@@ -130,36 +165,74 @@ def _unchunked(data: bytes) -> tuple[bytes, bool]:
     return (b"".join(parts) if parts else data), False
 
 
-def _inflated(data: bytes, window: int, limit: int) -> tuple[bytes, bool]:
-    """Inflate; on damage, what comes before it."""
+def _inflated(data: bytes, window: int, limit: int) -> tuple[bytes, bool, bytes]:
+    """Inflate; on damage, all that comes before it.
+
+    Returns:
+        The bytes, whether the stream ended as it should (or the limit was reached), and what follows it.
+    """
     inflater = zlib.decompressobj(window)
-    try:
-        out = inflater.decompress(data, limit)
-        return out, inflater.eof or len(out) >= limit
-    except zlib.error:
-        inflater = zlib.decompressobj(window)
     parts: list[bytes] = []
-    try:
-        for at in range(0, len(data), _STEP):
-            parts.append(inflater.decompress(data[at : at + _STEP]))
-            if sum(map(len, parts)) >= limit:
-                break
-    except zlib.error:
-        pass
-    return b"".join(parts)[:limit], False
+    size = 0
+    for at in range(0, len(data), _STEP):
+        before = inflater.copy()
+        step = data[at : at + _STEP]
+        try:
+            parts.append(inflater.decompress(step))
+        except zlib.error:
+            for byte in range(len(step)):
+                try:
+                    parts.append(before.decompress(step[byte : byte + 1]))
+                except zlib.error:
+                    break
+            return b"".join(parts)[:limit], False, b""
+        size += len(parts[-1])
+        if inflater.eof or size >= limit:
+            rest = inflater.unused_data + data[at + _STEP :]
+            return b"".join(parts)[:limit], True, rest
+    return b"".join(parts), False, b""
 
 
 def _gzip(data: bytes, limit: int) -> tuple[bytes, bool]:
-    if not data.startswith(b"\x1f\x8b"):
+    """Unpack members one after another; a wrong checksum costs no byte of what it is the checksum of."""
+    parts: list[bytes] = []
+    size = 0
+    whole = data.startswith(_GZIP[:2])
+    if not whole:
         return data, False
-    return _inflated(data, 31, limit)
+    while data.startswith(_GZIP[:2]) and size < limit:
+        start = _gzip_header(data)
+        part, ended, rest = _inflated(data[start:], -15, limit - size)
+        parts.append(part)
+        size += len(part)
+        if size >= limit:
+            break
+        expected = zlib.crc32(part).to_bytes(4, "little") + (len(part) & 0xFFFFFFFF).to_bytes(4, "little")
+        whole = whole and ended and rest[:8] == expected
+        data = rest[8:]
+    return b"".join(parts), whole
+
+
+def _gzip_header(data: bytes) -> int:
+    """Return the length of a gzip member's header."""
+    if len(data) < 10:
+        return len(data)
+    flags, at = data[3], 10
+    if flags & 4:
+        at += 2 + int.from_bytes(data[at : at + 2], "little")
+    for flag in (8, 16):  # name, comment
+        if flags & flag:
+            end = data.find(b"\0", at)
+            at = end + 1 if end >= 0 else len(data)
+    return at + (2 if flags & 2 else 0)
 
 
 def _deflate(data: bytes, limit: int) -> tuple[bytes, bool]:
-    with_header = _inflated(data, 15, limit)
-    if with_header[0]:
-        return with_header
-    return _inflated(data, -15, limit)  # many servers send the stream without its header
+    out, whole, _ = _inflated(data, 15, limit)
+    if out or whole:
+        return out, whole
+    out, whole, _ = _inflated(data, -15, limit)  # many servers send the stream without its header
+    return out, whole
 
 
 def _brotli(data: bytes, limit: int) -> tuple[bytes, bool]:
@@ -169,7 +242,7 @@ def _brotli(data: bytes, limit: int) -> tuple[bytes, bool]:
     parts: list[bytes] = []
     size = 0
     try:
-        while size < limit and (part := reader.read(_STEP)):
+        while size < limit and (part := reader.read(256)):
             parts.append(part)
             size += len(part)
     except Exception:  # noqa: BLE001  (the library has no error of its own)
@@ -179,11 +252,13 @@ def _brotli(data: bytes, limit: int) -> tuple[bytes, bool]:
 
 def _zstd(data: bytes, limit: int) -> tuple[bytes, bool]:
     parts: list[bytes] = []
+    size = 0
     for piece in decompress(io.BytesIO(data), "zst"):
         if isinstance(piece, Fault):
             return b"".join(parts), False
         parts.append(piece.data)
-        if sum(map(len, parts)) >= limit:
+        size += len(piece.data)
+        if size >= limit:
             break
     return b"".join(parts)[:limit], True
 

@@ -2,6 +2,8 @@
 
 import codecs
 import json
+import math
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -14,6 +16,9 @@ from tamis.pipeline.formats.records import BatchBuilder, ReadBatch
 from tamis.pipeline.storage import filesystem
 
 __all__ = ["LineFault", "read_jsonl", "read_lines"]
+
+_LONG = 2.0**63
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class LineFault(NamedTuple):
@@ -94,7 +99,7 @@ def read_jsonl(split: Split, source: str, options: ReadOptions) -> Iterator[Read
     `invalid_utf8`, `invalid_json`, `lone_surrogate`, `not_an_object`, `missing_text`, `text_not_a_string`,
     `missing_id`, `bad_id`, `bad_meta`, `extraction_failed`.
     """
-    fields = Fields(options)
+    fields = Fields(options, split.path)
     builder = BatchBuilder(split.path, source, options)
     encoding = None if codecs.lookup(options.encoding).name in ("utf-8", "ascii") else options.encoding
     with filesystem.open_binary(split.path, max(0, split.start - 1)) as stream:
@@ -107,41 +112,80 @@ def read_jsonl(split: Split, source: str, options: ReadOptions) -> Iterator[Read
             if not line or line.isspace():
                 builder.skip("blank_line")
                 continue
-            if offset == 0:
-                line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901  (the mark is no part of the line)
             try:
-                record = _parse(line, encoding)
+                record, odd = _parse(line, encoding, fields)
             except RecordError as error:
                 builder.error(f"byte {offset}", error.error, error.detail)
                 continue
-            if type(fields.identity(record)) is float:
-                # An integer beyond 64 bits, perhaps, which orjson rounds: ids must stay apart.
-                record = json.loads(line)
+            builder.note("odd_value", odd)
             add_record(builder, fields, record, f"byte {offset}", len(line), options)
     if not builder.empty():
         yield builder.flush()
 
 
-def _parse(line: bytes, encoding: str | None) -> dict[str, Any]:
-    """Return the object of a line.
+def _parse(line: bytes, encoding: str | None, fields: Fields) -> tuple[dict[str, Any], int]:
+    """Return the object of a line, and how many of its values JSON doesn't have (they are mended or become null).
 
     Raises:
         RecordError: if it is none.
     """
     try:
-        record = orjson.loads(line if encoding is None else line.decode(encoding))
+        # A byte order mark is no part of a line: files that begin with one are joined to others.
+        text = line.removeprefix(codecs.BOM_UTF8) if encoding is None else line.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise RecordError("invalid_encoding", f"the line isn't {encoding}: {error}") from error
+    try:
+        record = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise _explained(line, error) from error
+        record, odd = _parse_leniently(text, error, fields)
+    else:
+        odd = 0
     if type(record) is not dict:
         raise RecordError("not_an_object", f"the line holds no JSON object but {line[:40]!r}")
-    return record
+    if any(type(value) is float and abs(value) >= _LONG for value in record.values()):
+        # Perhaps an integer beyond 64 bits, which orjson rounds: ids must stay apart, and values as they were.
+        record = json.loads(text)
+    return record, odd
 
 
-def _explained(line: bytes, error: orjson.JSONDecodeError) -> RecordError:
+def _parse_leniently(text: bytes | str, error: orjson.JSONDecodeError, fields: Fields) -> tuple[Any, int]:
+    """Parse what Python writes and JSON doesn't know: NaN, Infinity, halves of surrogate pairs.
+
+    Raises:
+        RecordError: if it isn't that, or if text or identity hold such a half.
+    """
     try:
-        line.decode()
+        record = json.loads(text.decode() if isinstance(text, bytes) else text)
+    except (ValueError, RecursionError):
+        raise _explained(text, error) from error
+    if type(record) is not dict:
+        return record, 0
+    for value in (fields.look_at_text(record), fields.identity(record)):
+        if type(value) is str and _mended(value)[1]:
+            raise RecordError("lone_surrogate", str(error)) from error
+    return _mended(record)
+
+
+def _mended(value: Any) -> tuple[Any, int]:
+    """Return a value with U+FFFD for halves of surrogate pairs, and the number of strings and numbers that are odd."""
+    if isinstance(value, str):
+        mended = _SURROGATE.sub("\ufffd", value)
+        return mended, int(mended != value)
+    if isinstance(value, float):
+        return value, int(not math.isfinite(value))
+    if isinstance(value, dict):
+        pairs = [(_mended(key), _mended(inner)) for key, inner in value.items()]
+        return {key[0]: inner[0] for key, inner in pairs}, sum(key[1] + inner[1] for key, inner in pairs)
+    if isinstance(value, list):
+        items = [_mended(inner) for inner in value]
+        return [item[0] for item in items], sum(item[1] for item in items)
+    return value, 0
+
+
+def _explained(line: bytes | str, error: orjson.JSONDecodeError) -> RecordError:
+    try:
+        if isinstance(line, bytes):
+            line.decode()
     except UnicodeDecodeError as invalid:
         return RecordError("invalid_utf8", f"byte {invalid.start} of the line is no UTF-8")
     kind = "lone_surrogate" if "surrogate" in str(error) else "invalid_json"

@@ -8,9 +8,20 @@ from tamis.pipeline.formats.compression import SUFFIXES, Codec, codec_of
 from tamis.schemas.errors import ConfigError, InputError
 from tamis.scorers.extraction.html import ExtractOptions
 
-__all__ = ["FORMAT_SUFFIXES", "Format", "ReadOptions", "Split", "data_suffixes", "format_of"]
+__all__ = [
+    "FORMAT_SUFFIXES",
+    "ColumnType",
+    "Format",
+    "InputColumn",
+    "ReadOptions",
+    "Split",
+    "data_suffixes",
+    "format_of",
+]
 
-Format = Literal["warc", "wet", "jsonl", "parquet", "csv"]
+Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
+
+ColumnType = Literal["string", "int64", "double", "bool", "timestamp"]
 
 FORMAT_SUFFIXES: dict[str, Format] = {
     ".warc": "warc",
@@ -22,8 +33,35 @@ FORMAT_SUFFIXES: dict[str, Format] = {
     ".pq": "parquet",
     ".csv": "csv",
     ".tsv": "csv",
+    ".arc": "arc",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".txt": "text",
+    ".text": "text",
+    ".md": "text",
+    ".markdown": "text",
+    ".html": "html",
+    ".htm": "html",
+    ".xhtml": "html",
 }
-"""Suffix of a file's name, without that of its compression, to its format."""
+"""Suffix of a file's name, without that of its compression, to its format; text and HTML are a document a file."""
+
+
+@dataclass(frozen=True)
+class InputColumn:
+    """A field of the records that becomes a column of the documents.
+
+    Attributes:
+        name: of the column.
+        field: of the records; a dotted path reaches into objects.
+        type: of the column; a value that can't be of it is null there, and stays in `meta`.
+    """
+
+    name: str
+    field: str
+    type: ColumnType
 
 
 @dataclass(frozen=True)
@@ -36,10 +74,12 @@ class ReadOptions:
             literally comes first.
         id: field of the record's identity; None takes `id` where a record has it.
         url: field of the address; None takes `url` where a record has it.
-        timestamp: field of the time (ISO 8601, or seconds or milliseconds since 1970); None takes `timestamp`
-            where a record has it.
+        timestamp: field of the time (see `as_timestamp`); None takes `timestamp`, else `date`, where a record has
+            a time there.
+        columns: fields that become columns beside the documents' own.
         html: the text field holds HTML, to be extracted.
-        encoding: of JSONL and CSV files; an extension of ASCII for JSONL.
+        encoding: of JSONL and CSV files; an extension of ASCII for JSONL. Of files of text, HTML and WARC it is found
+            out for each.
         statuses: HTTP statuses whose pages become documents.
         content_types: media types whose pages become documents; `text/plain` isn't parsed as HTML.
         extract: how HTML becomes text.
@@ -55,6 +95,7 @@ class ReadOptions:
     id: str | None = None
     url: str | None = None
     timestamp: str | None = None
+    columns: tuple[InputColumn, ...] = ()
     html: bool = False
     encoding: str = "utf-8"
     statuses: tuple[int, ...] = (200,)

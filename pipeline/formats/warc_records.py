@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from tamis.pipeline.formats.compression import Codec, Fault, Piece, decompress
-from tamis.pipeline.formats.http_message import parse_headers
+from tamis.pipeline.formats.http_message import begins_as_http, parse_headers, parse_http
 
 __all__ = ["WarcFault", "WarcRecord", "warc_records"]
 
 _MAGIC = b"WARC/"
-_BEGINS = re.compile(rb"WARC/\d\.\d{1,2}[ \t]*\r?\n[A-Za-z][A-Za-z0-9-]{0,60}[ \t]*:")
+_BEGINS = re.compile(rb"WARC/\d\.\d{1,2}[ \t]*\r{0,2}\n[A-Za-z][A-Za-z0-9-]{0,60}[ \t]*:")
 _LOOKAHEAD = 128  # more than `_BEGINS` can match
-_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_BLANK_LINE = re.compile(rb"\r{0,2}\n\r{0,2}\n")
 _MAX_HEADER = 1 << 16
 _BLANKS = re.compile(rb"[\r\n\t ]*")
-_CLOSING = re.compile(rb"\r?\n\r?\n?\Z")
+_CLOSING = re.compile(rb"\r{0,2}\n\r{0,2}\n?\Z")
 
 
 class WarcRecord(NamedTuple):
@@ -71,6 +71,7 @@ class _Segment:
         self.fault: Fault | None = None
         self.member: int | None = None  # where its first member begins in the file
         self._last_member = 0
+        self._members: list[int] = []  # positions at which members after the first begin
 
     def more(self) -> bool:
         """Add the next piece to the buffer; False at the segment's end."""
@@ -84,6 +85,8 @@ class _Segment:
                 self._events.back(event)
                 self.ended = True
                 return False
+            elif event.first:
+                self._members.append(self.base + len(self.buffer))
             self._last_member = event.offset
             self.buffer += event.data
             return True
@@ -101,6 +104,11 @@ class _Segment:
         while len(self.buffer) - self.at < size and self.more():
             pass
         return len(self.buffer) - self.at
+
+    def member_after(self, index: int) -> int:
+        """Return where in the buffer the next member begins at or after an index; its end if there is none."""
+        position = self.base + index
+        return next((member - self.base for member in self._members if member >= position), len(self.buffer))
 
     def drop(self) -> None:
         """Forget what lies before `at`."""
@@ -227,7 +235,7 @@ def _segment_records(segment: _Segment, limit: int, *, compressed: bool) -> Iter
                 segment.fault = None
                 yield WarcFault(place, damaged.kind, damaged.detail)
         else:
-            yield from _framed(segment, place, headers, int(length), compressed=compressed)
+            yield from _framed(segment, place, headers, int(length), limit, compressed=compressed)
 
 
 def _header_end(segment: _Segment) -> tuple[int, int] | None:
@@ -244,7 +252,7 @@ def _header_end(segment: _Segment) -> tuple[int, int] | None:
 
 
 def _framed(
-    segment: _Segment, place: str, headers: dict[str, str], length: int, *, compressed: bool
+    segment: _Segment, place: str, headers: dict[str, str], length: int, limit: int, *, compressed: bool
 ) -> Iterator[WarcRecord | WarcFault]:
     """Yield the record whose block begins at `at`, of the declared length if what follows agrees with it."""
     start, end = segment.at, segment.at + length
@@ -260,8 +268,10 @@ def _framed(
             following = _blanks_end(segment.buffer, end)
     last = following == len(segment.buffer)
     # After a blank line comes the next record, or what is left of it: its own fault, not this record's length.
-    closed = whole and _BLANK_LINE.match(segment.buffer, end)
-    if whole and (last or closed or segment.buffer.startswith(_MAGIC, following)):
+    proper = whole and (last or segment.buffer.startswith(_MAGIC, following))
+    if not proper and whole and _BLANK_LINE.match(segment.buffer, end):
+        proper = not _is_cut(bytes(segment.buffer[start:end]))
+    if proper:
         segment.at = following
         damaged = segment.fault if last else None
         if damaged is not None and damaged.kind != "truncated_file":
@@ -277,10 +287,14 @@ def _framed(
         block = _CLOSING.sub(b"", bytes(segment.buffer[start : segment.at]))
         yield WarcRecord(place, headers, block, ("content-length",))
     elif whole:
-        block = bytes(segment.buffer[start:end])
+        # Too short: the block goes on to where the next record begins.
         segment.at = end
-        segment.find_record()
-        yield WarcRecord(place, headers, block, ("content-length",))
+        found = _next_record(segment, start, limit)
+        block = bytes(segment.buffer[start:end]) if found is None else bytes(segment.buffer[start:found])
+        segment.at = end if found is None else found
+        if found is None:
+            segment.find_record()
+        yield WarcRecord(place, headers, _CLOSING.sub(b"", block), ("content-length",))
     else:
         block = _CLOSING.sub(b"", bytes(segment.buffer[start:]))
         segment.at = len(segment.buffer)
@@ -293,6 +307,30 @@ def _framed(
             yield WarcFault(place, "truncated_file", detail)
         else:  # the member is intact, so its length is right and the record's isn't
             yield WarcRecord(place, headers, block, ("content-length",))
+
+
+def _is_cut(block: bytes) -> bool:
+    """Return whether a block is an HTTP response whose own length says that it goes on, blank line or not."""
+    if not begins_as_http(block):
+        return False
+    message = parse_http(block)
+    length = message.headers.get("content-length", "")
+    return length.isascii() and length.isdigit() and len(length) < 19 and int(length) > len(message.body)
+
+
+def _next_record(segment: _Segment, start: int, limit: int) -> int | None:
+    """Return where the block from `start` ends, whatever its length says; None if that is beyond the limit.
+
+    It goes on to the next record, and no further than its member.
+    """
+    searched = segment.at
+    while True:
+        last = segment.member_after(segment.at)
+        match = _BEGINS.search(segment.buffer, searched, last)
+        if match or last < len(segment.buffer) or len(segment.buffer) - start > limit or not segment.more():
+            end = match.start() if match else last
+            return end if end - start <= limit else None
+        searched = max(segment.at, len(segment.buffer) - _LOOKAHEAD)
 
 
 def _blanks_end(buffer: bytearray, at: int) -> int:

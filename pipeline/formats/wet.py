@@ -1,8 +1,9 @@
 """Conversion records, of which WET files are made: text that a crawler extracted already."""
 
-from tamis.pipeline.formats.fields import as_json, as_timestamp
-from tamis.pipeline.formats.http_message import media_type
+from tamis.pipeline.formats.fields import as_json
+from tamis.pipeline.formats.media_types import media_type
 from tamis.pipeline.formats.records import BatchBuilder
+from tamis.pipeline.formats.timestamps import as_timestamp
 from tamis.pipeline.formats.warc_records import WarcRecord
 from tamis.scorers.extraction.html import Refusal
 from tamis.scorers.text.encoding import decode
@@ -21,7 +22,8 @@ def add_conversion(builder: BatchBuilder, record: WarcRecord, block: bytes) -> N
     url = headers.get("warc-target-uri", "").strip("<>") or None
     media, charset = media_type(headers.get("content-type", "text/plain"))
     if media != "text/plain":
-        builder.reject(Refusal("content_type"), identity, url)
+        known = {"content_type": media, "record": record.place, "warc_record_id": identity}
+        builder.reject(Refusal("content_type"), identity, url, as_json(known))
         return
     meta = {
         "defects": list(record.defects) or None,
@@ -35,6 +37,6 @@ def add_conversion(builder: BatchBuilder, record: WarcRecord, block: bytes) -> N
         url,
         decode(block, charset).text,
         time=as_timestamp(headers.get("warc-date", "")),
-        meta=as_json({key: value for key, value in meta.items() if value is not None}),
+        meta=as_json(dict(builder.partitions) | {key: value for key, value in meta.items() if value is not None}),
         weight=len(block),
     )

@@ -5,6 +5,7 @@ worker processes; on every other runner its tasks are spread over the workers, a
 give the same bytes.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -50,20 +51,28 @@ class _Shown:
         return {"pass": self.node.name, "step": self.node.step or "run"}
 
 
-class _LocalPass(_Shown, beam.DoFn):
-    """Carries out a whole pass."""
+class _LocalPasses(beam.DoFn):
+    """Carries out the passes of one step, one after the other."""
 
-    def __init__(self, node: Pass, names: Sequence[str], key: str):
-        self.node = node
-        self._names = tuple(names)
+    def __init__(self, nodes: Sequence[Pass], key: str):
+        self._nodes = tuple(nodes)
         self._key = key
 
-    def process(self, _: bytes, *packed: Any) -> Iterable[bytes]:
-        yield local_run(self._key).run(self.node, dict(zip(self._names, packed, strict=True)), _count)
+    def display_data(self) -> dict[str, Any]:
+        """Return passes and step."""
+        return {"passes": ", ".join(node.name for node in self._nodes), "step": self._nodes[0].step or "run"}
+
+    def process(self, element: bytes) -> Iterable[bytes]:
+        run = local_run(self._key)
+        for node in self._nodes:
+            run.run(node, _count)
+        yield element
 
 
 class LocalPasses(beam.PTransform):
-    """Passes on the local runner: the pipeline's beginning to pass name -> packed value.
+    """Passes on the local runner, as a chain with a transform for each step: the runner fuses it into one stage.
+
+    Values stay with the `LocalRun`, so nothing is encoded on its way from pass to pass.
 
     Args:
         nodes: the graph; exchanges must have been turned into passes (`exchange.through_files`).
@@ -76,15 +85,12 @@ class LocalPasses(beam.PTransform):
         self._key = key
 
     def expand(self, begin: beam.pvalue.PBegin) -> Any:
-        """Chain the passes by side inputs."""
-        first = begin | "start" >> start()
-        values: dict[str, beam.PCollection[bytes]] = {}
-        for number, node in enumerate(self._nodes):
-            names = tuple(dict.fromkeys((*node.inputs, *node.after)))
-            sides = [beam.pvalue.AsSingleton(values[name]) for name in names]
-            work = beam.ParDo(_LocalPass(node, names, self._key), *sides).with_output_types(bytes)
-            values[node.name] = first | _label(number, node.name) >> work
-        return values
+        """Chain the steps."""
+        chain = begin | "start" >> start()
+        groups = itertools.groupby(self._nodes, key=lambda node: node.step or "run")
+        for number, (step, nodes) in enumerate(groups):
+            chain |= _label(number, step) >> beam.ParDo(_LocalPasses(list(nodes), self._key)).with_output_types(bytes)
+        return chain
 
 
 class _Tasks(_Shown, beam.DoFn):

@@ -3,7 +3,6 @@
 A transform of Beam's local runner is pickled and so holds no live objects; it finds the run it belongs to by a key.
 """
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +31,6 @@ class LocalRun:
     def __init__(self, pool: LocalPool | None, progress: Progress | None):
         self._pool = pool
         self._progress = progress
-        self._lock = threading.Lock()
         self.values: dict[str, bytes] = {}
         self.error: TamisError | None = None
 
@@ -44,28 +42,21 @@ class LocalRun:
         """End what `register` began."""
         _runs.pop(key, None)
 
-    def run(self, pass_: Pass, packed: Mapping[str, bytes], count: Callable[[str, int], None] | None = None) -> bytes:
-        """Carry out a pass.
+    def run(self, pass_: Pass, count: Callable[[str, int], None] | None = None) -> None:
+        """Carry out a pass and keep its packed value in `values`.
 
         Args:
-            pass_: the pass.
-            packed: the packed values of the passes that it names.
+            pass_: the pass; those that it names must have been carried out.
             count: takes the counters.
-
-        Returns:
-            Its packed value, which `values` keeps too.
 
         Raises:
             TamisError: what a task raised, as the sentence that it raised; `error` keeps it.
         """
-        with self._lock:  # Beam may run independent passes in threads of their own; the pool is one
-            try:
-                value = self._run(pass_, values_of(pass_, packed), count)
-            except TamisError as error:
-                self.error = error
-                raise
-            self.values[pass_.name] = value
-            return value
+        try:
+            self.values[pass_.name] = self._run(pass_, values_of(pass_, self.values), count)
+        except TamisError as error:
+            self.error = error
+            raise
 
     def _run(self, pass_: Pass, values: Values, count: Callable[[str, int], None] | None) -> bytes:
         tasks = list(pass_.tasks(values))
@@ -102,7 +93,7 @@ class LocalRun:
 
 def values_of(pass_: Node, packed: Mapping[str, bytes]) -> Values:
     """Return what a pass asked for, from the packed values of the passes that it names."""
-    unpacked = {name: unpack_value(value) for name, value in packed.items()}
+    unpacked = {name: unpack_value(packed[name]) for name in (*pass_.inputs, *pass_.after)}
     return Values(
         {name: unpacked[name][0] for name in pass_.inputs}, {name: spent for name, (_, spent) in unpacked.items()}
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
-from tamis.pipeline.formats.options import ReadOptions, Split, format_of
+from tamis.pipeline.formats.options import InputColumn, ReadOptions, Split, format_of
 from tamis.pipeline.formats.reader import plan_splits
 from tamis.pipeline.graph.passes import Values
 from tamis.pipeline.storage import filesystem
@@ -125,10 +125,11 @@ def _options(plain: dict[str, object]) -> ReadOptions:
     def tuples(value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
 
-    extract = plain.pop("extract")
+    extract, columns = plain.pop("extract"), plain.pop("columns")
     known: dict[str, object] = {key: tuples(value) for key, value in plain.items()}
     extracting: dict[str, object] = {key: tuples(value) for key, value in extract.items()}  # type: ignore[attr-defined]
-    return ReadOptions(**known, extract=ExtractOptions(**extracting))  # type: ignore[arg-type]
+    fields = tuple(InputColumn(**column) for column in columns)  # type: ignore[attr-defined]
+    return ReadOptions(**known, columns=fields, extract=ExtractOptions(**extracting))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,12 @@ def inspect_file(number: int, file: PlannedFile, entry: PlannedInput, *, hashing
         splits = (Split(file.path, *format_of(file.path, entry.options)),)
     sha256 = None
     if hashing and filesystem.is_local(file.path):
-        sha256 = filesystem.sha256(file.path)
+        try:
+            sha256 = filesystem.sha256(file.path)
+        except InputError as error:  # a broken link, say
+            return (
+                Inspected(number, None, splits) if entry.record_unreadable else Inspected(number, None, (), str(error))
+            )
         if filesystem.info(file.path).fingerprint != file.fingerprint:
             msg = f"{file.path} was changed while it was being read: run the same command again"
             raise InputError(msg)

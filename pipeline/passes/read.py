@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from tamis.pipeline.storage.value_file import read_value, write_value
 from tamis.schemas.errors import InputError, RunError
 from tamis.schemas.extract import EXTRACT_RULES
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, STATE_SCHEMA, described
+from tamis.scorers.extraction.html import extraction_seconds
 
 __all__ = ["FILE_COLUMN", "STORED_SCHEMA", "TEXT_SCHEMA", "ReadFolders", "ReadShard"]
 
@@ -34,7 +35,7 @@ TEXT_SCHEMA = pa.schema([DOCUMENT_SCHEMA.field("text")])
 FILE_COLUMN = "file"
 STORED_SCHEMA = pa.schema(
     [
-        *(field for field in DOCUMENT_SCHEMA if field.name != "text"),
+        *(column for column in DOCUMENT_SCHEMA if column.name != "text"),
         described("text_bytes", pa.int64(), "bytes of the text's UTF-8", nullable=False),
         described("text_chars", pa.int64(), "code points of the text", nullable=False),
         described(FILE_COLUMN, pa.int32(), "which of the source shard's files the record is from", nullable=False),
@@ -69,7 +70,8 @@ class ReadFolders:
 class _Cutter:
     """Writes rows as stored shards, one after the other."""
 
-    def __init__(self, folders: ReadFolders, shard: SourceShard):
+    def __init__(self, folders: ReadFolders, shard: SourceShard, schema: pa.Schema):
+        self._schema = schema
         self._folders = folders
         self._shard = shard
         self._stack = ExitStack()
@@ -85,7 +87,7 @@ class _Cutter:
             # States are entered first, so left last: where they are, the rest is too.
             self._open = [
                 self._stack.enter_context(writer(self._folders.file(part, key), schema))
-                for part, schema in (("state", STATE_SCHEMA), ("documents", STORED_SCHEMA), ("text", TEXT_SCHEMA))
+                for part, schema in (("state", STATE_SCHEMA), ("documents", self._schema), ("text", TEXT_SCHEMA))
             ]
             self._first = documents.column(FILE_COLUMN)[0].as_py()
         for out, batch in zip(self._open, (state.to_batch(), documents, text), strict=True):
@@ -116,9 +118,14 @@ class ReadShard:
     """The work on one source shard: read it, and keep its documents, errors and first row states.
 
     Records that extraction refused are rows with an empty text that have fallen already.
+
+    Attributes:
+        folders: where it is kept.
+        columns: those that inputs bring beside the documents' own, of all inputs together.
     """
 
     folders: ReadFolders
+    columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
 
     def __call__(self, shard: SourceShard, values: Values) -> Done:
         """Do it, unless it was done.
@@ -159,17 +166,17 @@ class ReadShard:
         if not all(whole):
             return None
         # The same content may stand elsewhere in the list now.
-        files_now = tuple(FileNote(now, f.records, f.skipped) for now, f in zip(shard.files, kept.files, strict=True))
+        files_now = tuple(f._replace(file=now) for now, f in zip(shard.files, kept.files, strict=True))
         return ReadNote(
             shard.index, kept.source, kept.key, kept.cuts, files_now, kept.errors, kept.seconds, reused=True,
             damaged=tuple(damaged),
         )  # fmt: skip
 
     def _read(self, shard: SourceShard, damaged: list[str]) -> ReadNote:
-        began = time.thread_time()
+        began, elsewhere = time.thread_time(), extraction_seconds()
         counted: list[_Counted] = []
         documents = errors = 0
-        cutter = _Cutter(self.folders, shard)
+        cutter = _Cutter(self.folders, shard, pa.schema([*STORED_SCHEMA, *self.columns]))
         try:
             with writer(self.folders.file("errors", shard.key), ERROR_SCHEMA) as failed:
                 for batch, state in _joined(self._batches(shard, failed, counted)):
@@ -187,7 +194,7 @@ class ReadShard:
             msg = f"{shard}: the reader counted {records} records but gave {documents} documents and {errors} errors"
             raise RunError(msg)
         self._unchanged(shard)
-        seconds = round(time.thread_time() - began, 4)
+        seconds = round(time.thread_time() - began + extraction_seconds() - elsewhere, 4)
         files = tuple(file.note for file in counted)
         return ReadNote(
             shard.index, shard.source, shard.key, tuple(cutter.cuts), files, errors, seconds, damaged=tuple(damaged)
@@ -195,7 +202,11 @@ class ReadShard:
 
     def _unchanged(self, shard: SourceShard) -> None:
         for split, fingerprint in dict.fromkeys(zip(shard.splits, shard.fingerprints, strict=True)):
-            if filesystem.info(split.path).fingerprint != fingerprint:
+            try:
+                now = filesystem.info(split.path).fingerprint
+            except InputError:  # what can't be read is an error record by now
+                continue
+            if now != fingerprint:
                 msg = f"{split.path} was changed after the run began to read it: run the same command again"
                 raise InputError(msg)
 
@@ -210,7 +221,7 @@ class ReadShard:
                 count.add(read)
                 if read.errors.num_rows:
                     failed.write_batch(read.errors)
-                batch, state = _rows(read, place)
+                batch, state = _rows(read, place, self.columns)
                 if batch.num_rows:
                     yield batch, state
 
@@ -221,6 +232,7 @@ class _Counted:
     def __init__(self, file: int):
         self._file = file
         self._skipped: Counter[str] = Counter()
+        self._notes: Counter[str] = Counter()
         self.records = self.errors = 0
 
     def add(self, read: ReadBatch) -> None:
@@ -228,14 +240,16 @@ class _Counted:
         self.records += read.read
         self.errors += read.errors.num_rows
         self._skipped.update(read.skipped)
+        self._notes.update(read.notes)
 
     @property
     def note(self) -> FileNote:
         """The counts, for the shard's note."""
-        return FileNote(self._file, self.records, dict(sorted(self._skipped.items())))
+        skipped, notes = (dict(sorted(found.items())) for found in (self._skipped, self._notes))
+        return FileNote(self._file, self.records, skipped, notes)
 
 
-def _rows(read: ReadBatch, file: int) -> tuple[pa.RecordBatch, RowState]:
+def _rows(read: ReadBatch, file: int, more: pa.Schema) -> tuple[pa.RecordBatch, RowState]:
     """Return documents, then refused records, as rows of one batch with their state."""
     good, refused = read.documents, read.rejected
     state = RowState.alive(good.num_rows + refused.num_rows)
@@ -243,7 +257,7 @@ def _rows(read: ReadBatch, file: int) -> tuple[pa.RecordBatch, RowState]:
     if refused.num_rows:
         empty = {
             "timestamp": pa.nulls(refused.num_rows, DOCUMENT_SCHEMA.field("timestamp").type),
-            "meta": pa.nulls(refused.num_rows, pa.string()),
+            "meta": read.rejected_meta,
         }
         columns = [
             pa.concat_arrays([column, empty[name] if name in empty else refused.column(name)])
@@ -261,7 +275,11 @@ def _rows(read: ReadBatch, file: int) -> tuple[pa.RecordBatch, RowState]:
     sizes = [pc.binary_length(text), pc.utf8_length(text), pa.array(np.full(len(text), file, np.int32))]
     named = dict(zip(DOCUMENT_SCHEMA.names, columns, strict=True))
     named |= dict(zip(("text_bytes", "text_chars", FILE_COLUMN), sizes, strict=True))
-    schema = pa.schema([*STORED_SCHEMA, *TEXT_SCHEMA])
+    for column in more:
+        known = column.name in read.columns.schema.names
+        values = read.columns.column(column.name) if known else pa.nulls(good.num_rows, column.type)
+        named[column.name] = pa.concat_arrays([values, pa.nulls(refused.num_rows, column.type)])
+    schema = pa.schema([*STORED_SCHEMA, *more, *TEXT_SCHEMA])
     return pa.RecordBatch.from_arrays([named[name] for name in schema.names], schema=schema), state
 
 

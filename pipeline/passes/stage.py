@@ -38,11 +38,19 @@ class Cut(NamedTuple):
 
 
 class FileNote(NamedTuple):
-    """What a source shard read of one file: its number in the plan, records, and what was passed over, by kind."""
+    """What a source shard read of one file.
+
+    Attributes:
+        file: its position in the list of files.
+        records: documents, refused records and errors.
+        skipped: what holds no document, by kind.
+        notes: what was done to records that became documents all the same, by kind.
+    """
 
     file: int
     records: int
     skipped: dict[str, int]
+    notes: dict[str, int]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import RawIOBase
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -31,6 +32,8 @@ __all__ = ["WriteErrors", "WritePart"]
 ROW_GROUP_BYTES = 32 << 20
 ROW_GROUP_ROWS = 122_880
 """DuckDB's own vector of rows: one thread takes one row group."""
+WINDOW_GROUPS = 2
+"""Row groups whose texts are held at once while a shard is written."""
 NO_DICTIONARY = frozenset({"doc_id", "text", "url", "meta", "text_hash", "dup_cluster"})
 
 
@@ -53,11 +56,26 @@ class _Hashing(RawIOBase):
         return len(data)
 
 
-def _write_parquet(path: str, table: pa.Table, metadata: Mapping[str, str], row_bytes: float) -> dict[str, Any]:
-    """Write a table as Parquet, and return its rows, bytes and SHA-256."""
-    schema = table.schema.with_metadata({k.encode(): v.encode() for k, v in metadata.items()})
-    rows = max(1, min(ROW_GROUP_ROWS, int(ROW_GROUP_BYTES / max(row_bytes, 1))))
+def _row_group(rows: int, text_bytes: int) -> int:
+    """Return how many rows a row group takes."""
+    return max(1, min(ROW_GROUP_ROWS, int(ROW_GROUP_BYTES / max(1.0, text_bytes / max(1, rows)))))
+
+
+def _write_parquet(
+    path: str, schema: pa.Schema, tables: Iterable[pa.Table], metadata: Mapping[str, str], group: int
+) -> dict[str, Any]:
+    """Write consecutive tables as one Parquet file, and return its rows, bytes and SHA-256.
+
+    Args:
+        path: the file.
+        schema: of the tables.
+        tables: all but the last have a multiple of `group` rows.
+        metadata: goes into the footer.
+        group: rows of a row group.
+    """
+    schema = schema.with_metadata({k.encode(): v.encode() for k, v in metadata.items()})
     plain = [name for name in schema.names if name not in NO_DICTIONARY and _dictionary_helps(schema.field(name).type)]
+    rows = 0
     with filesystem.write_atomically(path) as stream:
         hashing = _Hashing(stream)
         with pq.ParquetWriter(
@@ -68,9 +86,11 @@ def _write_parquet(path: str, table: pa.Table, metadata: Mapping[str, str], row_
             use_dictionary=plain,
             write_statistics=[name for name in schema.names if name not in ("text", "meta")],
         ) as writer:
-            for start in range(0, table.num_rows, rows):
-                writer.write_table(table.slice(start, rows).replace_schema_metadata(schema.metadata))
-    return {"rows": table.num_rows, "bytes": hashing.size, "sha256": hashing.sha256.hexdigest()}
+            for table in tables:
+                rows += table.num_rows
+                for start in range(0, table.num_rows, group):
+                    writer.write_table(table.slice(start, group).replace_schema_metadata(schema.metadata))
+    return {"rows": rows, "bytes": hashing.size, "sha256": hashing.sha256.hexdigest()}
 
 
 def _dictionary_helps(type_: pa.DataType) -> bool:
@@ -163,18 +183,34 @@ class WritePart:
         rest = pa.Table.from_batches(list(self._batches(part))).combine_chunks()
         order = pc.sort_indices(rest.column("doc_id"))
         rest = rest.take(order)
-        text = self._texts(part, order.to_numpy(), rest.column("text_bytes").to_numpy())
-        text_bytes = text.buffers()[2].size if part.rows else 0
+        sizes = rest.column("text_bytes").to_numpy()
+        text_bytes = int(sizes.sum())
         schema = self._schema(part.fate)
-        table = pa.table([text if name == "text" else rest.column(name) for name in schema.names], schema=schema)
+        group = _row_group(part.rows, text_bytes)
+        places = np.empty(part.rows, np.int64)
+        places[order.to_numpy()] = np.arange(part.rows)
         written = _write_parquet(
-            filesystem.join(self.root, part.path), table, self.metadata, text_bytes / max(1, table.num_rows)
+            filesystem.join(self.root, part.path),
+            schema,
+            self._tables(part, schema, rest, places, group * max(1, WINDOW_GROUPS)),
+            self.metadata,
+            group,
         )
         sources = sorted({shard.source for shard, _, _ in part.pieces})
-        ids = table.column("doc_id")
+        ids = rest.column("doc_id")
         repeated = pc.sum(pc.equal(ids.slice(1), ids.slice(0, max(0, len(ids) - 1)))).as_py() or 0
         about = {"path": part.path, "fate": part.fate, "sources": sources, "text_bytes": text_bytes}
         return about | {"repeated_ids": repeated} | written
+
+    def _tables(
+        self, part: Part, schema: pa.Schema, rest: pa.Table, places: npt.NDArray[np.int64], window: int
+    ) -> Iterator[pa.Table]:
+        """Yield the sorted rows with their texts, so many at a time: only these texts are held."""
+        sizes = rest.column("text_bytes").to_numpy()
+        for first in range(0, part.rows, window):
+            rows = rest.slice(first, window)
+            text = self._texts(part, places - first, sizes[first : first + window])
+            yield pa.table([text if name == "text" else rows.column(name) for name in schema.names], schema=schema)
 
     def _schema(self, fate: Fate) -> pa.Schema:
         leading = DOCUMENT_SCHEMA if fate == "selected" else REJECTED_SCHEMA
@@ -210,19 +246,26 @@ class WritePart:
                 found |= self._fall(state, chosen)
             yield pa.RecordBatch.from_pydict(found)
 
-    def _texts(self, part: Part, order: Any, sizes: Any) -> pa.LargeStringArray:
-        """Return the texts in their order, copied batch by batch: so no more than one batch is held beside them."""
+    def _texts(self, part: Part, places: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> pa.LargeStringArray:
+        """Return the texts of a window of sorted rows, copied batch by batch: one batch is held beside them.
+
+        Args:
+            part: the part, whose texts are read once for each window.
+            places: of each of its rows, in the order of its batches, in the window; outside it if out of range.
+            sizes: bytes of the window's texts.
+        """
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
         out = np.empty(offsets[-1], np.uint8)
-        places = np.empty(part.rows, np.int64)
-        places[order] = offsets[:-1]
         first = 0
         for batch, _, chosen in self._chosen(part, ["text"], {"text": self._text(part.fate)}):
             rows = np.flatnonzero(chosen)
-            texts = as_buffer(batch.column("text"))
-            scatter_texts(texts.data, texts.offsets, rows, places[first : first + len(rows)], out)
+            mine = places[first : first + len(rows)]
             first += len(rows)
-        return pa.LargeStringArray.from_buffers(part.rows, pa.py_buffer(offsets), pa.py_buffer(out))
+            inside = (mine >= 0) & (mine < len(sizes))
+            if inside.any():
+                texts = as_buffer(batch.column("text"))
+                scatter_texts(texts.data, texts.offsets, rows[inside], offsets[mine[inside]], out)
+        return pa.LargeStringArray.from_buffers(len(sizes), pa.py_buffer(offsets), pa.py_buffer(out))
 
     def _fall(self, state: RowState, chosen: Any) -> dict[str, pa.Array]:
         """Return the columns that say why rows fell."""
@@ -266,8 +309,8 @@ class WriteErrors:
             with ColumnFile(self.folders.file("errors", key)) as file:
                 tables.append(file.read())
         tables += [table for shard in part.shards for table in self._of_steps(shard)]
-        table = pa.concat_tables(tables).combine_chunks()
-        written = _write_parquet(filesystem.join(self.root, part.path), table, self.metadata, 200)
+        path = filesystem.join(self.root, part.path)
+        written = _write_parquet(path, ERROR_SCHEMA, [pa.concat_tables(tables)], self.metadata, ROW_GROUP_ROWS)
         about = {"path": part.path, "fate": "errors", "sources": part.sources, "text_bytes": 0}
         return json.dumps(about | written).encode() + b"\n"
 

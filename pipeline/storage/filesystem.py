@@ -8,21 +8,24 @@ mend are `InputError`s that name the path.
 import glob
 import hashlib
 import io
+import logging
 import os
 import re
 import shutil
 import tempfile
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from tamis.schemas.errors import InputError
 
 __all__ = [
+    "DOCUMENT_SUFFIXES",
     "FileInfo",
     "create",
     "exists",
@@ -47,6 +50,11 @@ _EXTRAS = {"gs": "gcp", "gcs": "gcp", "s3": "aws", "s3a": "aws"}
 # A put on these replaces the object in one step; elsewhere a rename does.
 _OBJECT_STORES = frozenset({"gs", "gcs", "s3", "s3a", "abfs", "abfss", "az", "hf", "memory", "oss"})
 _TRIES = 4
+DOCUMENT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".xhtml")
+"""Suffixes of files that are one document each."""
+_PACKED = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4"})
+_NOWHERE = "link to nothing"
+_LOG = logging.getLogger("tamis")
 
 
 @dataclass(frozen=True, order=True)
@@ -219,8 +227,14 @@ def _sentences(path: str, otherwise: str) -> Iterator[None]:
     except InputError:
         raise
     except FileNotFoundError as error:
-        why = f" ({error.__cause__})" if error.__cause__ is not None else ""  # HTTP tells all failures so
-        msg = f"{path}: there is no such file{why}"
+        msg = f"{path}: there is no such file"
+        if error.__cause__ is not None:  # HTTP tells all failures so
+            msg = f"{path} can't be reached: {error.__cause__}"
+            if getattr(error.__cause__, "status", None) == 404:
+                msg = f"{path}: there is no such file (404)"
+        if is_local(path) and Path(local_path(path)).is_symlink():
+            target = Path(local_path(path)).readlink()
+            msg = f"{path} is a link to nothing ({target}): restore what it leads to, or remove the link"
         raise InputError(msg) from error
     except PermissionError as error:
         msg = f"{path}: no permission to read this file"
@@ -249,13 +263,22 @@ def info(path: str) -> FileInfo:
         return _remote_info(path, fs.info(inner))
 
 
-def expand(patterns: str | Iterable[str], *, suffixes: tuple[str, ...] | None = None) -> list[FileInfo]:
+def expand(
+    patterns: str | Iterable[str],
+    *,
+    suffixes: tuple[str, ...] | None = None,
+    notice: Callable[[str], None] = _LOG.warning,
+) -> list[FileInfo]:
     """Return all files that the patterns name, each once, sorted by path.
 
     Args:
         patterns: a file, a folder (all below it but names that begin with `.` or `_`), a glob (`*`, `?`,
-            `[...]`, `**`), a URL, `@list.txt` (a file of such patterns, one a line), or several of these.
-        suffixes: of a folder's files, only those whose name ends so; files named otherwise aren't filtered.
+            `[...]`, `**`) of files and folders, a URL, `@list.txt` (a file of such patterns, one a line), or several
+            of these. Links are followed; one that leads nowhere is a file that can't be read.
+        suffixes: of a folder's files, only those whose name ends so; files named otherwise aren't filtered. Documents
+            that are a file each (`.txt`, `.md`, `.html`) are taken from folders that hold nothing else: beside files
+            of records they are a README, not data.
+        notice: called with a sentence for each folder of which files are left out for their suffix.
 
     Raises:
         InputError: if a pattern names no file, or a file can't be read.
@@ -265,11 +288,12 @@ def expand(patterns: str | Iterable[str], *, suffixes: tuple[str, ...] | None = 
         if pattern.startswith("@"):
             with open_binary(pattern[1:]) as stream:
                 lines = [line.strip() for line in stream.read().decode().splitlines()]
-            found = expand([line for line in lines if line and not line.startswith("#")], suffixes=suffixes)
+            listed = [line for line in lines if line and not line.startswith("#")]
+            found = expand(listed, suffixes=suffixes, notice=notice)
         elif is_local(pattern):
-            found = _expand_local(pattern, suffixes)
+            found = _expand_local(pattern, suffixes, notice)
         else:
-            found = _expand_remote(pattern, suffixes)
+            found = _expand_remote(pattern, suffixes, notice)
         files |= {file.path: file for file in found}
     if not files:
         msg = "no input file is named: give a file, folder, glob or URL"
@@ -277,48 +301,132 @@ def expand(patterns: str | Iterable[str], *, suffixes: tuple[str, ...] | None = 
     return [files[path] for path in sorted(files)]
 
 
-def _wanted(path: str, root: str, suffixes: tuple[str, ...] | None) -> bool:
-    parts = path[len(root) :].strip("/").split("/")
-    if any(part.startswith((".", "_")) for part in parts):
-        return False
-    return suffixes is None or parts[-1].lower().endswith(suffixes)
+def _wanted(
+    folder: str, names: Iterable[str], suffixes: tuple[str, ...] | None, notice: Callable[[str], None]
+) -> list[str]:
+    """Return the names below a folder that are read.
+
+    Args:
+        folder: for the notice.
+        names: of its files, relative to it.
+        suffixes: see `expand`.
+        notice: see `expand`.
+    """
+    shown = [name for name in names if not any(part.startswith((".", "_")) for part in name.split("/"))]
+    if suffixes is None:
+        return shown
+    known = [name for name in shown if name.lower().endswith(suffixes)]
+    records = [name for name in known if not _is_document(name)]
+    wanted = records or known
+    kept = set(wanted)
+    left_out = Counter(_suffix(name) for name in shown if name not in kept)
+    if wanted and left_out:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
+        count = left_out.total()
+        files = "1 file is" if count == 1 else f"{count:,} files are"
+        notice(f"{folder}: {files} left out, of kinds that aren't read from a folder of data: {kinds}")
+    return wanted
 
 
-def _expand_local(pattern: str, suffixes: tuple[str, ...] | None) -> list[FileInfo]:
+def _is_document(name: str) -> bool:
+    """Return whether a file is a document by itself, by its suffix before that of compression."""
+    name = name.lower()
+    stem, _, last = name.rpartition(".")
+    return name.endswith(DOCUMENT_SUFFIXES) or (f".{last}" in _PACKED and stem.endswith(DOCUMENT_SUFFIXES))
+
+
+def _suffix(name: str) -> str:
+    """Return the suffix of a name as people say it: `.tar.gz`, `.zip`, or `without suffix`."""
+    suffixes = PurePosixPath(name.lower()).suffixes
+    if not suffixes:
+        return "without suffix"
+    return "".join(suffixes[-2:]) if suffixes[-1] in _PACKED and len(suffixes) > 1 else suffixes[-1]
+
+
+def _below(folder: str) -> list[str]:
+    """Return the files below a local folder, relative to it; linked folders are entered, but never one above."""
+    names: list[str] = []
+
+    def enter(inner: str, above: frozenset[str]) -> None:
+        real = os.path.realpath(Path(folder) / inner)
+        if real in above:
+            return
+        with os.scandir(Path(folder) / inner) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                name = f"{inner}/{entry.name}" if inner else entry.name
+                if entry.is_dir():
+                    enter(name, above | {real})
+                elif entry.is_file() or entry.is_symlink():  # the second: a link that leads nowhere
+                    names.append(name)
+
+    enter("", frozenset())
+    return names
+
+
+def _in_folder(folder: str, shown: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]) -> list[str]:
+    """Return the paths of the files below a local folder that are read."""
+    with _sentences(shown, "can't be listed"):
+        names = _below(folder)
+    wanted = _wanted(shown, names, suffixes, notice)
+    return [str(Path(folder) / name) for name in wanted]
+
+
+def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]) -> list[FileInfo]:
     path = local_path(pattern)
     if Path(path).is_dir():
-        names = [str(file) for file in Path(path).rglob("*") if file.is_file()]
-        names = [name for name in names if _wanted(name, path, suffixes)]
+        names = _in_folder(path, pattern, suffixes, notice)
         if not names:
             raise InputError(_nothing_in(pattern, suffixes))
-    elif Path(path).exists():
+    elif Path(path).exists() or Path(path).is_symlink():
         names = [path]
     elif glob.has_magic(path):
-        matches = glob.glob(path, recursive=True)  # noqa: PTH207  (patterns may be absolute)
+        matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  (patterns may be absolute)
         names = [name for name in matches if not Path(name).is_dir()]
+        last = PurePosixPath(path).name
+        for name in matches:
+            # A folder that matches is read as one that is named; what a ** matches on its way has its own files.
+            if Path(name).is_dir() and "**" not in last and not Path(name).name.startswith((".", "_")):
+                names += _in_folder(name, name, suffixes, notice)
         if not names:
             msg = f"no file matches {pattern}: check the folder and the pattern (*, ?, [...] and **)"
             raise InputError(msg)
     else:
         msg = f"{pattern}: there is no such file or folder"
         raise InputError(msg)
+    found = []
     for name in names:
+        if not Path(name).exists():  # its reader says so, for an input may take files that can't be read as errors
+            found.append(FileInfo(name, None, _NOWHERE))
+            continue
         if not os.access(name, os.R_OK):
             msg = f"{name}: no permission to read this file"
             raise InputError(msg)
-    return [_local_info(name, name) for name in names]
+        found.append(_local_info(name, name))
+    return found
 
 
-def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None) -> list[FileInfo]:
+def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]) -> list[FileInfo]:
     if _is_http(pattern):  # no listing, and ? is part of an address
         return [info(pattern)]
     fs, inner = _remote(pattern)
+
+    def below(folder: str, shown: str) -> dict[str, Any]:
+        listed = {
+            name.removeprefix(folder.rstrip("/") + "/"): (name, entry)
+            for name, entry in fs.find(folder, detail=True).items()
+        }
+        return dict(listed[name] for name in _wanted(shown, sorted(listed), suffixes, notice))
+
     with _sentences(pattern, "can't be listed"):
         if glob.has_magic(inner) and not fs.exists(inner):
-            entries = fs.glob(inner, detail=True)
+            entries = {}
+            for name, entry in fs.glob(inner, detail=True).items():
+                if entry.get("type") != "directory":
+                    entries[name] = entry
+                elif "**" not in inner.rpartition("/")[2]:
+                    entries |= below(name, str(fs.unstrip_protocol(name)))
         elif fs.isdir(inner):
-            entries = fs.find(inner, detail=True)
-            entries = {name: entry for name, entry in entries.items() if _wanted(name, inner, suffixes)}
+            entries = below(inner, pattern)
             if not entries:
                 raise InputError(_nothing_in(pattern, suffixes))
         else:
@@ -329,7 +437,10 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None) -> list[FileI
         if entry.get("type") != "directory"
     ]
     if not found:
+        root = inner.strip("/").partition("/")[0]
         msg = f"no file matches {pattern}: check the folder and the pattern"
+        if _scheme(pattern) in _OBJECT_STORES and not glob.has_magic(root) and not fs.exists(root):
+            msg = f"no file matches {pattern}: there is no bucket {root}, or no permission to list it"
         raise InputError(msg)
     return found
 
@@ -337,8 +448,11 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None) -> list[FileI
 def _nothing_in(pattern: str, suffixes: tuple[str, ...] | None) -> str:
     if suffixes is None:
         return f"the folder {pattern} holds no file"
-    kinds = ", ".join(suffixes)
-    return f"the folder {pattern} holds no file of a known kind ({kinds}); name the files with a glob"
+    kinds = ", ".join(suffix for suffix in suffixes if suffix.count(".") == 1)
+    return (
+        f"the folder {pattern} holds no file of a known kind ({kinds}, also compressed); "
+        "name the files with a glob and set `format:`"
+    )
 
 
 class _Resuming(io.RawIOBase):

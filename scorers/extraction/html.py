@@ -1,6 +1,8 @@
 """HTML to text without boilerplate, within limits of size, time and sense."""
 
 import functools
+import importlib.util
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -9,19 +11,22 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tamis.schemas.errors import ModelError, RunError
-from tamis.scorers.extraction.sandbox import CallFailedError, Sandbox, TimedOutError
+from tamis.scorers.extraction.sandbox import CallFailedError, OutOfMemoryError, Sandbox, TimedOutError
 
 __all__ = [
     "ExtractOptions",
     "Extracted",
     "Refusal",
+    "check_engine",
     "clean_text",
+    "extraction_seconds",
     "html_to_text",
     "looks_binary",
+    "odd_share",
     "plain_to_text",
 ]
 
-Engine = Literal["resiliparse", "trafilatura"]
+Engine = Literal["auto", "resiliparse", "trafilatura"]
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,13 @@ class ExtractOptions:
 
     Attributes:
         engine: resiliparse is fast; trafilatura finds more of the right text at a twentieth of the speed, and
-            needs the extra of its name.
+            needs the extra of its name; auto takes resiliparse's text, and trafilatura's where resiliparse's is but
+            a small share of the page's.
         main_content: leave out navigation, headers, footers, comments and other boilerplate.
         max_page_bytes: a larger page (decoded, as UTF-8) is refused.
-        timeout: seconds that a page may take. For resiliparse it is turned into a bound on the parser's work,
-            counted before parsing, so that the same pages are refused on every machine; trafilatura is
-            stopped by the clock.
+        timeout: CPU-seconds that a page may take, in a process that the operating system ends when they are over or
+            when it wants too much memory. For resiliparse the parser's work is estimated before parsing, too, so that
+            almost all such pages are refused at once, and on every machine.
         min_characters: a shorter text counts as none.
     """
 
@@ -65,39 +71,52 @@ class Extracted(NamedTuple):
 # flat pages and on tags of many attributes: 30 to 67 ns each where the main content is looked for, up to 4 ns
 # otherwise.
 _STEPS_PER_SECOND = {True: 1.5e7, False: 2.5e8}
+# Bytes of data that a parser may hold: the least, and for each byte of the largest page. Trees of flat pages of words
+# take about 20 for each byte.
+_MEMORY, _MEMORY_PER_BYTE = 1 << 30, 64
+# When trafilatura is asked, and believed; chosen on `benchmarks/extraction.py` for the best text at 10 MB of HTML a
+# second.
+_SMALL_SHARE = 0.3  # of a page's text in its main content
+_PROSE = 600  # bytes of a page in lines of prose
+_TOO_LITTLE = 0.3  # of resiliparse's text
 _MAX_UNPRINTABLE = 0.05
 _LONGEST_RUN = 10_000  # characters of ASCII without a blank
 _SNIFFED = (b"%PDF-", b"PK\x03\x04", b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"\x1f\x8b", b"\x7fELF", b"Rar!")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 _ODD_LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _BLANK_LINES = re.compile("\n{3,}")
-_RUN = re.compile(f"[!-~]{{{_LONGEST_RUN},}}")
+_RUNS = re.compile("[!-~]+")
 
-# Elements that hold nothing, or that a parser closes by itself wherever the next of their kind begins.
-_UNSTACKED = """
-    area base br col embed hr img input keygen link meta param source track wbr frame basefont bgsound
-    p tr td th tbody thead tfoot caption colgroup html head body
-"""
-# Elements that a parser closes when the next of their kind follows directly, and by what name they are told apart.
-_SIBLINGS, _KINDS = "li dt dd option", "li dt dt option"
-# Elements whose content isn't markup.
-_RAW = "script style textarea title xmp iframe noembed noframes"
-# Elements within which it is markup all the same.
-_FOREIGN = "svg math"
+_SANDBOXES: list[Sandbox] = []
 
 
 @functools.cache
-def _name_hashes(names: str) -> "np.ndarray[Any, np.dtype[np.uint64]]":
-    from tamis.scorers.extraction.markup_kernels import name_hash
-
-    return np.array(
-        [name_hash(np.frombuffer(name.encode(), np.uint8), 0, len(name)) for name in names.split()], np.uint64
-    )
+def _sandbox(target: str, memory: int, process: int) -> Sandbox:  # noqa: ARG001  (a fork needs a child of its own)
+    sandbox = Sandbox(f"tamis.scorers.extraction.{target}", memory)
+    _SANDBOXES.append(sandbox)
+    return sandbox
 
 
-@functools.cache
-def _sandbox(target: str, process: int) -> Sandbox:  # noqa: ARG001  (a forked process needs a child of its own)
-    return Sandbox(f"tamis.scorers.extraction.trafilatura_child:{target}")
+def check_engine(options: ExtractOptions) -> None:
+    """Check that what the engine needs is installed, before a run asks for it in its middle.
+
+    Raises:
+        ModelError: naming what to install.
+    """
+    if options.engine != "resiliparse" and importlib.util.find_spec("trafilatura") is None:
+        msg = f'the engine {options.engine} needs trafilatura, which isn\'t installed: pip install "tamis[trafilatura]"'
+        raise ModelError(msg)
+
+
+def extraction_seconds() -> float:
+    """Return the CPU time that this process's engines have taken so far, in processes of their own."""
+    return sum(sandbox.seconds for sandbox in _SANDBOXES)
+
+
+def _call(target: str, html: str, options: ExtractOptions) -> str:
+    """Call a function of an engine's child, within the options' time and the memory that goes with their size."""
+    memory = max(_MEMORY, _MEMORY_PER_BYTE * options.max_page_bytes)
+    return _sandbox(target, memory, os.getpid()).call(html, options.timeout)
 
 
 def clean_text(text: str) -> str:
@@ -118,6 +137,13 @@ def looks_binary(data: bytes) -> bool:
     return data.startswith(_SNIFFED)
 
 
+def odd_share(text: str) -> float:
+    """Return the share of characters that no text has: controls but white space, and U+FFFD."""
+    from tamis.scorers.extraction.markup_kernels import unprintable_share
+
+    return unprintable_share(np.frombuffer(text.encode("utf-8", "replace"), np.uint8))
+
+
 def html_to_text(html: str, options: ExtractOptions | None = None) -> Extracted:
     """Extract the text of a page.
 
@@ -128,38 +154,28 @@ def html_to_text(html: str, options: ExtractOptions | None = None) -> Extracted:
     Returns:
         The text as `clean_text` leaves it, or a refusal with one of the rules `page_too_large` (bytes),
         `gibberish` (share of characters that no text has, or length of a run without blanks),
-        `page_too_complex` (seconds, estimated), `page_timeout` (seconds) and `empty_text` (characters).
+        `page_too_complex` (seconds as estimated; no value if the parser was ended for time or memory), `page_timeout`
+        (seconds) and `empty_text` (characters).
 
     Raises:
         CallFailedError: if the engine fails on this page.
         ModelError: if the engine isn't installed.
     """
-    from tamis.scorers.extraction.markup_kernels import parser_steps
-
     options = options or ExtractOptions()
     data = np.frombuffer(html.encode("utf-8", "replace"), np.uint8)
-    if refusal := _refused(data, options):
+    refusal = _refused(data, options)
+    if refusal is None and options.engine != "trafilatura":
+        refusal = _too_complex(data, options)
+    if refusal is not None:
         return Extracted("", refusal)
-    if options.engine == "resiliparse":
-        pace = _STEPS_PER_SECOND[options.main_content]
-        limit = int(options.timeout * pace)
-        steps = parser_steps(
-            data,
-            _name_hashes(_UNSTACKED),
-            _name_hashes(_SIBLINGS),
-            _name_hashes(_KINDS),
-            _name_hashes(_RAW),
-            _name_hashes(_FOREIGN),
-            limit,
-        )
-        if steps > limit:
-            return Extracted("", Refusal("page_too_complex", steps / pace, options.timeout))
-        text = _resiliparse(html, options)
-    else:
-        try:
-            text = _trafilatura(html, options)
-        except TimedOutError:
-            return Extracted("", Refusal("page_timeout", None, options.timeout))
+    extract = {"auto": _auto, "resiliparse": _resiliparse, "trafilatura": _trafilatura}[options.engine]
+    try:
+        text = extract(html, options)
+    except TimedOutError:
+        rule = "page_timeout" if options.engine == "trafilatura" else "page_too_complex"
+        return Extracted("", Refusal(rule, None, options.timeout))
+    except OutOfMemoryError:
+        return Extracted("", Refusal("page_too_complex", None, options.timeout))
     return _checked(clean_text(text), options)
 
 
@@ -184,35 +200,55 @@ def _checked(text: str, options: ExtractOptions) -> Extracted:
     least = max(1, options.min_characters)
     if len(text) < least:
         return Extracted("", Refusal("empty_text", len(text), least))
-    run = _RUN.search(text)
-    if run and 2 * (run.end() - run.start()) > len(text):
-        return Extracted("", Refusal("gibberish", run.end() - run.start(), _LONGEST_RUN))
+    longest = 0
+    if len(text) >= _LONGEST_RUN:
+        longest = max((run.end() - run.start() for run in _RUNS.finditer(text)), default=0)
+    if longest >= _LONGEST_RUN and 2 * longest > len(text):
+        return Extracted("", Refusal("gibberish", longest, _LONGEST_RUN))
     return Extracted(text)
 
 
-def _resiliparse(html: str, options: ExtractOptions) -> str:
-    from resiliparse.extract.html2text import extract_plain_text
+def _too_complex(data: "np.ndarray[Any, np.dtype[np.uint8]]", options: ExtractOptions) -> Refusal | None:
+    from tamis.scorers.extraction.markup import estimated_steps
 
-    try:
-        return extract_plain_text(
-            html,
-            main_content=options.main_content,
-            alt_texts=False,
-            comments=not options.main_content,
-            post_meta=not options.main_content,
-        )
-    except BaseException as error:
-        if isinstance(error, MemoryError | KeyboardInterrupt | SystemExit | GeneratorExit):
-            raise
-        # A panic of native code, which is no Exception: it must cost the page, not the run.
-        msg = f"resiliparse: {type(error).__name__}: {error}"
-        raise CallFailedError(msg) from error
+    pace = _STEPS_PER_SECOND[options.main_content]
+    limit = int(options.timeout * pace)
+    steps = estimated_steps(data, limit)
+    return Refusal("page_too_complex", steps / pace, options.timeout) if steps > limit else None
+
+
+def _resiliparse(html: str, options: ExtractOptions) -> str:
+    return _call(f"resiliparse_child:{'main_content' if options.main_content else 'all_text'}", html, options)
 
 
 def _trafilatura(html: str, options: ExtractOptions) -> str:
-    target = "main_content" if options.main_content else "all_text"
     try:
-        return _sandbox(target, os.getpid()).call(html, options.timeout)
+        return _call(f"trafilatura_child:{'main_content' if options.main_content else 'all_text'}", html, options)
     except RunError as error:
         msg = f'the extractor trafilatura can\'t be used ({error}): pip install "tamis[trafilatura]"'
         raise ModelError(msg) from error
+
+
+def _auto(html: str, options: ExtractOptions) -> str:
+    """Return resiliparse's main content, or trafilatura's where resiliparse seems to have missed it.
+
+    Missed: what it found is a small share of all text of the page, and there is prose on it (most pages of the first
+    kind are forms and lists, on which neither finds anything). Where trafilatura finds far less, fails or takes too
+    long, resiliparse's text is taken after all; where resiliparse fails, trafilatura's.
+    """
+    if not options.main_content:
+        return _resiliparse(html, options)
+    try:
+        counts, _, text = _call("resiliparse_child:main_and_all_text", html, options).partition("\n")
+    except OutOfMemoryError:
+        raise
+    except CallFailedError:
+        return _trafilatura(html, options)
+    main, everything, prose = json.loads(counts)
+    if main >= _SMALL_SHARE * everything or prose < _PROSE:
+        return text
+    try:
+        other = _trafilatura(html, options)
+    except (CallFailedError, TimedOutError):
+        return text
+    return other if len("".join(other.split())) > _TOO_LITTLE * main else text

@@ -5,12 +5,38 @@ import numpy.typing as npt
 
 from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 
-__all__ = ["name_hash", "parser_steps", "unprintable_share"]
+__all__ = [
+    "CELL",
+    "CLONE_STEPS",
+    "FOREIGN",
+    "FORMATTING",
+    "PARAGRAPH",
+    "RAW",
+    "SCOPE",
+    "SIBLING",
+    "SPECIAL",
+    "VOID",
+    "name_hash",
+    "parser_steps",
+    "unprintable_share",
+]
 
 TEXT_BYTES = 48
 """Bytes of text that cost a step for each element they are in."""
 
+CLONE_STEPS = 32
+"""Steps that opening a formatting element again costs, with what it makes the search for main content look at."""
+
+VOID, RAW, FOREIGN, FORMATTING, SPECIAL, SCOPE, CELL, SIBLING, PARAGRAPH = (1 << bit for bit in range(9))
+"""Kinds of elements: holding nothing (or ended by the next of their kind); with content that isn't markup; with content
+that is markup whatever is in it; ending within others; the standard's "special" ones, beyond which end tags of others
+don't reach; those beyond which end tags of special ones don't; cells and rows; those that the next of their kind ends
+if it follows directly; paragraphs."""
+
 Bytes = npt.NDArray[np.uint8]
+SELECT, OPTION, TABLE, TERM, DESCRIPTION = (
+    np.frombuffer(name, np.uint8) for name in (b"select", b"option", b"table", b"dt", b"dd")
+)
 
 
 @lean_kernel
@@ -37,14 +63,6 @@ def _name_end(data: Bytes, start: int) -> int:
 
 
 @helper
-def _contains(names: npt.NDArray[np.uint64], name: np.uint64) -> bool:
-    for other in names:  # noqa: SIM110  (Numba has no any() over a generator)
-        if other == name:
-            return True
-    return False
-
-
-@helper
 def _raw_end(data: Bytes, start: int, name: Bytes) -> int:
     """Return where the end tag of an element begins whose content isn't markup, such as a script."""
     last = len(data) - len(name) - 2
@@ -63,36 +81,54 @@ def _raw_end(data: Bytes, start: int, name: Bytes) -> int:
 
 
 @kernel
+def _kind(names: npt.NDArray[np.uint64], kinds: npt.NDArray[np.int64], name: np.uint64) -> int:
+    """Return the bits of an element's name, 0 for one that isn't in the (sorted) table."""
+    place = np.searchsorted(names, name)
+    return kinds[place] if place < len(names) and names[place] == name else 0
+
+
+@kernel
 def parser_steps(
     data: Bytes,
-    void: npt.NDArray[np.uint64],
-    siblings: npt.NDArray[np.uint64],
-    kinds: npt.NDArray[np.uint64],
-    raw: npt.NDArray[np.uint64],
-    foreign: npt.NDArray[np.uint64],
+    names: npt.NDArray[np.uint64],
+    kinds: npt.NDArray[np.int64],
     limit: int,
 ) -> int:
-    """Return an upper estimate of the steps that parsing a page takes beyond a constant a byte.
+    """Return an estimate of the steps that parsing a page takes beyond a constant a byte.
 
     An HTML parser walks its stack of open elements at most once a tag, and holds each attribute of a tag against
     those before it; the search for main content looks from each element at all that are in it. That is quadratic in
-    depth and in attributes: a page of a few hundred kilobytes can take minutes. The estimate is the sum over tags of
-    the depth there and of half the square of the attributes, and over texts of depth times length / `TEXT_BYTES`.
+    depth and in attributes: a page of a few hundred kilobytes can take minutes. The estimate is the sum
+
+    - over tags of the depth there, and of half the square of the attributes;
+    - over texts of depth times length / `TEXT_BYTES`;
+    - over options of those before them in their select, all of which a parser looks at for the one that is selected;
+    - over paragraphs, items of lists and cells of `CLONE_STEPS` times the formatting elements that are open there,
+      since a parser may open all of them again;
+    - over end tags of formatting elements that don't end the innermost element, of 8 times what is open within.
+
+    The stack is a parser's as far as that matters: formatting elements outlive the blocks that they begin in, but for
+    tables' cells; no more than three equal ones count; end tags don't reach beyond the elements that bound them.
 
     Args:
         data: the page, UTF-8.
-        void: hashes of the names of elements that hold nothing or that a parser closes by itself.
-        siblings: hashes of the names of elements that a parser closes if the next of their kind follows directly.
-        kinds: of each sibling, the hash that stands for its kind.
-        raw: hashes of the names of elements whose content isn't markup...
-        foreign: ...unless they are within one of these.
+        names: hashes of names of elements, ascending.
+        kinds: of each, the bits that are set: `VOID`, `RAW`, `FOREIGN`, `FORMATTING`, `SPECIAL`, `SCOPE`, `CELL`,
+            `SIBLING`, `PARAGRAPH`.
         limit: the count stops when it passes this.
     """
     stack = np.empty(int(np.sqrt(2.0 * limit)) + 2, np.uint64)
+    tags = np.empty(len(stack), np.uint64)  # of formatting elements: a hash of the whole tag, to know equal ones by
+    bits = np.empty(len(stack), np.int64)
     depth = 0
     outside = len(stack)  # the depth of the outermost foreign element
     steps = 0
+    formatting = 0  # elements on the stack
     text = 0  # where the text before the next tag begins
+    select, option = name_hash(SELECT, 0, len(SELECT)), name_hash(OPTION, 0, len(OPTION))
+    term, description = name_hash(TERM, 0, len(TERM)), name_hash(DESCRIPTION, 0, len(DESCRIPTION))
+    table = name_hash(TABLE, 0, len(TABLE))
+    options = 0  # in the select so far
     n = len(data)
     i = 0
     while i < n - 1 and steps <= limit:
@@ -117,11 +153,9 @@ def parser_steps(
             continue
         end = _name_end(data, start)
         name = name_hash(data, start, end)
-        sibling = False
-        for k in range(len(siblings)):
-            if name == siblings[k]:
-                name = kinds[k]
-                sibling = True
+        if name == description:
+            name = term  # either ends the other
+        kind = _kind(names, kinds, name)
         i = end
         attributes = 0
         quote = 0
@@ -143,21 +177,62 @@ def parser_steps(
             i += 1
         steps += depth + attributes * attributes // 2 + depth * (tag - text) // TEXT_BYTES
         text = i
+        if name == select:
+            options = 0
+        elif name == option and not closing:
+            options += 1
+            steps += options
+        if kind & (PARAGRAPH | CELL | SIBLING) and not closing:
+            steps += CLONE_STEPS * formatting
+        if kind & CELL or (closing and name == table):  # what a cell left open ends with it
+            least = depth
+            while least > 0 and stack[least - 1] != table:
+                least -= 1
+            if least > 0:
+                for k in range(least, depth):
+                    formatting -= (bits[k] & FORMATTING) != 0
+                depth = least
         if closing:
-            for k in range(depth - 1, -1, -1):
-                if stack[k] == name:
-                    depth = k
+            at = depth - 1
+            bound = 0 if kind & FOREIGN else SCOPE if kind & SPECIAL else SPECIAL
+            while at >= 0 and stack[at] != name:
+                if bits[at] & bound and not kind & FORMATTING:
+                    at = -1
                     break
+                at -= 1
+            if at >= 0:
+                top = at
+                if kind & FORMATTING:
+                    formatting -= 1
+                    steps += 8 * (depth - at - 1)
+                for k in range(at + 1, depth):
+                    # Formatting is opened again after a block; what isn't formatting outlives the end of formatting.
+                    stays = bits[k] & SPECIAL if kind & FORMATTING else bits[k] & FORMATTING and name != table
+                    if stays:
+                        stack[top], tags[top], bits[top] = stack[k], tags[k], bits[k]
+                        top += 1
+                    else:
+                        formatting -= (bits[k] & FORMATTING) != 0
+                depth = top
             if depth <= outside:
                 outside = len(stack)
-        elif depth <= outside and _contains(raw, name):
+        elif depth <= outside and kind & RAW:
             i = _raw_end(data, i, data[start:end])
-        elif not (_contains(void, name) or (sibling and depth > 0 and stack[depth - 1] == name)):
+        elif not (kind & VOID or (kind & SIBLING and depth > 0 and stack[depth - 1] == name)):
+            whole = np.uint64(0)
+            if kind & FORMATTING:
+                whole = name_hash(data, tag, i)
+                equal = 0
+                for k in range(depth):
+                    equal += tags[k] == whole
+                if equal >= 3:
+                    continue
+                formatting += 1
             if depth == len(stack):
                 return limit + 1
-            if depth < outside and _contains(foreign, name):
+            if depth < outside and kind & FOREIGN:
                 outside = depth
-            stack[depth] = name
+            stack[depth], tags[depth], bits[depth] = name, whole, kind
             depth += 1
     return steps + depth * (n - text) // TEXT_BYTES
 

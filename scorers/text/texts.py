@@ -25,13 +25,22 @@ class TextBuffer(NamedTuple):
         return len(self.offsets) - 1
 
 
+def _refuse_single(texts: object) -> None:
+    """Refuse one text where several are taken: it is a sequence too, of its characters, and each would be a text."""
+    if isinstance(texts, str | bytes | bytearray):
+        msg = f"expected a sequence of texts, got a single {type(texts).__name__}: put it in a list"
+        raise DataError(msg)
+
+
 def as_arrow(texts: Texts) -> pa.LargeStringArray:
     """Return `texts` as one `large_string` array without nulls.
 
     Raises:
-        DataError: if a text holds a lone surrogate, which UTF-8 can't express; the message names its position.
+        DataError: if `texts` is a single string, or a text holds a lone surrogate, which UTF-8 can't express; the
+            message names its position.
     """
     array: Any
+    _refuse_single(texts)
     if isinstance(texts, pa.ChunkedArray):
         array = texts.combine_chunks()
     elif isinstance(texts, pa.Array):
@@ -72,7 +81,12 @@ def as_buffer(texts: "Texts | TextBuffer") -> TextBuffer:
 
 
 def as_list(texts: Texts) -> list[str]:
-    """Return `texts` as a list of `str`; nulls become empty texts."""
+    """Return `texts` as a list of `str`; nulls become empty texts.
+
+    Raises:
+        DataError: if `texts` is a single string.
+    """
+    _refuse_single(texts)
     if isinstance(texts, pa.Array | pa.ChunkedArray):
         return ["" if text is None else text for text in texts.to_pylist()]
     return ["" if text is None else text for text in texts]

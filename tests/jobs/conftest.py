@@ -72,3 +72,9 @@ def run(tmp_path):
         return execute(make_plan(parse_config(plain), plain), output, engine, fresh=fresh).manifest
 
     return go
+
+
+@pytest.fixture(autouse=True)
+def _no_width_of_ones_own(monkeypatch):
+    """What is printed doesn't depend on the terminal that the tests run in."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tamis.pipeline.steps.registry import verbs as known_verbs
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def tamis(*arguments, cwd=None, stdin=""):
     command = [sys.executable, "-c", "from tamis.jobs.cli.app import main; main()", *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, input=stdin, check=False)
 
 
@@ -37,8 +40,10 @@ def finished(corpus, tmp_path_factory):
 def test_run_tells_what_became_of_the_documents(finished):
     _, folder, done = finished
     assert "302 records read =" in done.stdout
-    assert "errors" in done.stdout
-    assert "read + exact_dedup: 3 of 3" in done.stderr
+    assert "rejected + 2 errors\n" in done.stdout
+    assert re.search(
+        r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \d+/\d+ read: \d+ of \d+ in \d+\.\d s$", done.stderr, re.MULTILINE
+    )
     assert "apitools" not in done.stderr
     assert json.loads((folder / "manifest.json").read_text())["read"] == 302
 
@@ -50,6 +55,16 @@ def test_run_as_json_and_two_workers_give_the_same(finished, tmp_path):
     assert "INFO" not in done.stderr
     shards = json.loads(done.stdout)["shards"]
     assert shards == json.loads((folder / "manifest.json").read_text())["shards"]
+
+
+def test_a_rerun_says_that_there_is_nothing_to_do_and_quiet_says_nothing(finished):
+    config, folder, done = finished
+    again = tamis("run", config, "-o", folder)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("nothing to do: the run is finished")
+    assert again.stdout.splitlines()[1:] == done.stdout.splitlines()
+    quiet = tamis("run", config, "-o", folder, "--quiet", "--fresh")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
 
 
 def test_sql(finished):
@@ -80,14 +95,26 @@ def test_plan_runs_nothing(finished, tmp_path):
     told = tamis("plan", config, "--json", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     plan = json.loads(told.stdout)
-    assert plan["source_shards"] == 3
+    assert len(plan["inputs"]) == 3
     assert "dup_cluster" in plan["columns"]
     assert plan["memory"]["worker"] > 0
     assert not list(tmp_path.iterdir())
     assert "memory: about" in tamis("plan", config).stdout
     schema = json.loads(tamis("plan", "--schema").stdout)
-    assert "langauge" not in json.dumps(schema)
-    assert "language" in json.dumps(schema["properties"]["steps"])
+    verbs = [next(iter(b["properties"])) for b in schema["properties"]["steps"]["items"]["anyOf"] if "properties" in b]
+    assert sorted(verbs) == sorted(known_verbs())
+
+
+def test_plan_draws_the_graph(finished):
+    config, _, _ = finished
+    tree = tamis("plan", config, "--graph")
+    assert tree.returncode == 0, tree.stderr
+    assert all(f"─ {step}" in tree.stdout for step in ("exact_dedup", "heuristics"))
+    assert tamis("plan", config, "--graph", "--format", "mermaid").stdout.startswith("flowchart")
+    assert tamis("plan", config, "--graph", "--format", "dot").stdout.startswith("digraph")
+    wrong = tamis("plan", config, "--graph", "--format", "dott")
+    assert wrong.returncode == 2
+    assert "did you mean 'dot'?" in wrong.stderr
 
 
 def test_score_prints_and_writes(corpus, tmp_path):
@@ -145,6 +172,6 @@ def test_help_is_quick_and_light():
         "import sys, tamis.jobs.cli.app\n"
         "print([m for m in ('apache_beam', 'pyarrow', 'numba', 'numpy') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "src", check=True)
     assert done.stdout.strip() == "[]"
     assert "sql" in tamis("--help").stdout

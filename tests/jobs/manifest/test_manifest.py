@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tamis.jobs.cli.manifest import diff, rerun, show, verify
+from tamis.jobs.cli.manifest_output import diff, rerun, show, verify
 from tamis.jobs.manifest.compare import compare
 from tamis.jobs.manifest.file import files_of, inside, read_manifest
 from tamis.pipeline.steps.registry import parse_config
+from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import digest
 from tamis.schemas.config import significant
 from tamis.schemas.errors import ConfigError, RunError
@@ -77,15 +78,15 @@ def test_a_cut_shard_is_found(made):
     assert any(f"{WEB} can't be read: " in sentence for sentence in found)
 
 
-def test_a_missing_shard_and_strangers_are_named(made):
+def test_a_missing_shard_and_unknown_files_are_named(made):
     (made / WEB).unlink()
     (made / "rejected" / "part-00007.parquet").write_bytes(b"")
     (made / "selected" / "notes.txt").write_text("mine")
     (made / "errors" / ".hidden.tmp").write_text("left by a crash, read by nobody")
     assert failures(made) == [
         f"{WEB} is missing",
-        "selected/notes.txt is a stranger: the manifest doesn't name it",
-        "rejected/part-00007.parquet is a stranger: the manifest doesn't name it",
+        "selected/notes.txt is no file of the run: the manifest doesn't name it",
+        "rejected/part-00007.parquet is no file of the run: the manifest doesn't name it",
     ]
 
 
@@ -208,6 +209,46 @@ def test_changed_inputs_are_notes_unless_asked_for(made, tmp_path):
     assert failures(made, inputs=True) == list(result.notes)
 
 
+def test_inputs_without_a_digest_are_said(made, capsys):
+    def change(manifest):
+        manifest["inputs"][0] |= {
+            "sha256": None,
+            "fingerprint": filesystem.info(manifest["inputs"][0]["path"]).fingerprint,
+        }
+
+    edit(made, change)
+    assert verify(str(made)).notes == ()
+    result = verify(str(made), inputs=True)
+    assert result.ok
+    assert [note.partition(",")[0] for note in result.notes] == [
+        "not checked by content: 1 input was recorded without a SHA-256"
+    ]
+    assert "note: not checked by content: 1 input" in capsys.readouterr().out
+
+
+def test_many_notes_are_counted_and_not_listed(made, capsys):
+    def change(manifest):
+        record = manifest["inputs"][0]
+        manifest["inputs"] += [record | {"path": f"absent-{number}", "records": 0} for number in range(50)]
+
+    edit(made, change)
+    result = verify(str(made))
+    assert len(result.notes) == 50
+    out = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("note: ") for line in out) == 20
+    assert "and 30 more of 50 notes; --json has all" in out
+
+
+def test_quiet_is_quiet_unless_something_is_wrong(made, capsys):
+    verify(str(made), quiet=True)
+    assert capsys.readouterr() == ("", "")
+    (made / WEB).unlink()
+    verify(str(made), quiet=True)
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert f"wrong: {WEB} is missing" in told.out
+
+
 def test_a_result_as_json(made, capsys):
     (made / WEB).unlink()
     verify(str(made), as_json=True)
@@ -268,7 +309,7 @@ def test_files_lie_inside_or_elsewhere(made, monkeypatch):
 def test_showing_a_run(made, capsys):
     show(str(made))
     out = capsys.readouterr().out
-    assert "8 records read = 3 selected + 4 rejected + 1 errors" in out
+    assert "8 records read = 3 selected + 4 rejected + 1 error" in out
     assert "language 2, language_score_min 1" in out
     assert "warning: a warning of the run" in out
     assert all(name in out for name in ("web.jsonl", "exact_dedup", "0.9103"))
@@ -324,12 +365,17 @@ def test_other_models_and_programs_are_reasons(tmp_path, made):
     other = tmp_path / "other"
     make_run(other, documents)
 
+    def with_model(manifest, sha256):
+        manifest["models"] = [{"step": "language", "option": "model", "reference": "m", "sha256": sha256}]
+
     def change(manifest):
-        manifest["models"] = [{"step": "language", "option": "model", "reference": "m", "sha256": "1" * 64}]
+        with_model(manifest, "1" * 64)
         manifest["provenance"] |= {"code_sha256": "2" * 64, "tamis": "9.9"}
         manifest["provenance"]["packages"]["numpy"] = "0.1"
 
     edit(other, change)
+    assert "- model language.model: only the second has it" in compare(str(made), str(other)).why
+    edit(made, lambda manifest: with_model(manifest, "2" * 64))
     why = compare(str(made), str(other), documents=False).why
     assert "- model language.model: other content" in why
     assert any(sentence.startswith("- package numpy: ") for sentence in why)

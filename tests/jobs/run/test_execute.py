@@ -90,6 +90,18 @@ def times(folder: Path, pattern: str):
     return {str(path): path.stat().st_mtime_ns for path in folder.glob(pattern)}
 
 
+def test_texts_are_written_window_by_window(config_of, run, tmp_path, monkeypatch):
+    whole = run(config_of(DEDUP, output={"shard_mb": 10}), "whole")
+    monkeypatch.setattr("tamis.pipeline.passes.write.ROW_GROUP_ROWS", 7)
+    windows = run(config_of(DEDUP, output={"shard_mb": 10}), "windows")
+    assert [shard.path for shard in windows.shards] == [shard.path for shard in whole.shards]
+    for shard in windows.shards:
+        one, other = (pq.ParquetFile(tmp_path / folder / shard.path) for folder in ("whole", "windows"))
+        assert other.read().equals(one.read())
+        if shard.fate != "errors" and shard.rows > 14:
+            assert [other.metadata.row_group(i).num_rows for i in range(2)] == [7, 7]
+
+
 def test_finished_work_is_not_done_again(config_of, run, tmp_path):
     first = run(config_of(DEDUP, LONG))
     before = times(tmp_path / "run", "**/*.arrow") | times(tmp_path / "run", "**/*.parquet")

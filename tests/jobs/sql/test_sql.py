@@ -2,15 +2,20 @@
 
 import io
 import json
+import re
+import signal
+import threading
+from decimal import Decimal
 from pathlib import Path
 
 import fsspec
 import pytest
-from rich.console import Console
 
-from tamis.jobs.sql import prompt as sql_prompt
-from tamis.jobs.sql.output import FETCH
-from tamis.jobs.sql.query import connect, run_query
+from tamis.jobs.cli import sql_prompt
+from tamis.jobs.cli.console import SafeConsole
+from tamis.jobs.cli.sql_query import run_query
+from tamis.jobs.sql.query import FETCH, Rows, Written, connect, results
+from tamis.jobs.unprintable import UNPRINTABLE
 from tamis.schemas.errors import ConfigError, RunError
 from tamis.schemas.tables import DOCUMENT_SCHEMA, REJECTED_SCHEMA
 from tests.jobs.handmade import DOCUMENTS, edit, make_run
@@ -192,7 +197,7 @@ def test_a_table_is_cut_counted_and_cannot_drive_the_terminal(made, capsys):
     run_query(made[0], "SELECT doc_id, text FROM documents ORDER BY 1", limit=2)
     out = capsys.readouterr().out
     assert "\x1b" not in out
-    assert "Second text, with a [31mline [0m break and ünïcode." in out
+    assert "Second text, with a \\x1b[31mline\\x1b[0m break and ünïcode." in out
     assert "the first 2 rows: --limit shows more" in out
     run_query(made[0], "SELECT repeat('x', 500) AS long")
     out = capsys.readouterr().out
@@ -206,13 +211,13 @@ def test_a_table_is_cut_counted_and_cannot_drive_the_terminal(made, capsys):
 
 def test_on_a_terminal_long_text_gives_way(made, capsys, monkeypatch):
     def console():
-        return Console(width=50, force_terminal=True, color_system=None)
+        return SafeConsole(width=50, force_terminal=True, color_system=None)
 
-    monkeypatch.setattr("tamis.jobs.sql.output.out_console", console)
+    monkeypatch.setattr("tamis.jobs.cli.sql_output.out_console", console)
     run_query(made[0], "SELECT doc_id, language_score, repeat(text, 30) AS long FROM selected ORDER BY 1")
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert max(map(len, lines)) == 50
-    assert lines[0].startswith("doc_id   language_s")
+    assert lines[0].startswith("doc_id   language_score   long")
     assert lines[2].startswith("a0 ")
     assert lines[2].endswith("…")
     run_query(made[0], "SELECT * FROM selected LIMIT 1")
@@ -281,12 +286,111 @@ def test_copying_elsewhere_works(made, tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == "one\n1\n"
     assert captured.err == "4 rows written\n"
+    run_query(made[0], f"COPY (SELECT 1) TO '{target}'")
+    assert capsys.readouterr().err == "1 row written\n"
     run_query(made[0], "COPY selected TO '" + str(tmp_path / "parts") + "' (FORMAT parquet, PARTITION_BY source)")
 
 
 def test_explaining_shows_the_plan(made, capsys):
     run_query(made[0], "EXPLAIN SELECT count(*) FROM selected")
     assert len(capsys.readouterr().out.splitlines()) > 3
+
+
+def test_json_loses_no_column_and_no_digit(made, capsys):
+    query = (
+        "SELECT 1 AS n, 2 AS n, 1.10::DECIMAL(4, 2) AS d, 12345678901234567.89::DECIMAL(38, 2) AS n_1, "
+        "170141183460469231731687303715884105727::HUGEINT AS h, '{\"x\": 0.10000000000000000001}'::JSON AS j, "
+        "[0.1::DECIMAL(30, 20)] AS l, {'a': 1.50::DECIMAL(5, 2)} AS s"
+    )
+    run_query(made[0], query, format="json")
+    line = capsys.readouterr().out
+    told = json.loads(line, parse_float=Decimal)
+    assert list(told) == ["n", "n_2", "d", "n_1", "h", "j", "l", "s"]
+    assert [str(told[name]) for name in ("n", "n_2", "d", "n_1")] == ["1", "2", "1.10", "12345678901234567.89"]
+    assert told["h"] == 2**127 - 1
+    assert told["j"] == {"x": Decimal("0.10000000000000000001")}
+    assert told["l"] == [Decimal("0.1")]
+    assert '"s": {"a": 1.50}' in line
+    run_query(made[0], query, format="csv")
+    assert "1,2,1.10,12345678901234567.89," in capsys.readouterr().out
+    run_query(made[0], query)
+    assert "12345678901234567.89" in capsys.readouterr().out
+
+
+def test_json_on_a_terminal_that_isnt_utf8(made, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    run_query(made[0], "SELECT 'ünï 山 😀' AS \"ä\"", format="json")
+    stream.flush()
+    assert json.loads(stream.buffer.getvalue()) == {"ä": "ünï 山 😀"}
+
+
+def test_json_of_any_text_drives_no_terminal(made, capsys):
+    run_query(made[0], "SELECT chr(155) || '2J' || chr(8238) || text AS t FROM selected", format="json")
+    out = capsys.readouterr().out
+    assert not UNPRINTABLE.search(out.replace("\n", ""))
+    assert json.loads(out.splitlines()[0])["t"].startswith("\x9b2J\u202e")
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_names_of_columns_are_never_cut(made, capsys, monkeypatch, width):
+    def console():
+        return SafeConsole(width=width, force_terminal=True, color_system=None)
+
+    monkeypatch.setattr("tamis.jobs.cli.sql_output.out_console", console)
+    for query in ("FROM steps", "FROM rules", "FROM documents", "SELECT doc_id, text, language_score FROM documents"):
+        run_query(made[0], query)
+        out = capsys.readouterr().out
+        with connect(made[0]) as connection:
+            names = [name for name, *_ in connection.execute(query).description]
+        for name in names:
+            assert name in out
+
+
+def test_identifiers_stay_whole_where_text_gives_way(made, capsys, monkeypatch):
+    def console():
+        return SafeConsole(width=80, force_terminal=True, color_system=None)
+
+    monkeypatch.setattr("tamis.jobs.cli.sql_output.out_console", console)
+    run_query(made[0], "SELECT md5(doc_id) AS id, repeat(text, 9) AS text, language_score FROM selected ORDER BY 1")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for line in lines[2:5]:
+        assert re.match(r"[0-9a-f]{32}   ", line)
+        assert "…" in line
+
+
+def test_on_a_terminal_no_format_drives_it(made, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    run_query(made[0], "SELECT text FROM documents WHERE doc_id = 'a1'", format="csv")
+    assert "with a \\x1b[31mline" in capsys.readouterr().out
+    monkeypatch.undo()
+    run_query(made[0], "SELECT text FROM documents WHERE doc_id = 'a1'", format="csv")
+    assert "with a \x1b[31mline" in capsys.readouterr().out
+
+
+def test_a_query_can_be_stopped(made):
+    """Ctrl-C reaches the main thread while DuckDB computes in another; the connection can be used on."""
+    with connect(made[0]) as connection:
+        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE (a.range * b.range) % 7 = 3"
+        with pytest.raises(KeyboardInterrupt):
+            list(results(connection, made[0], endless))
+        timer.join()
+        (rows,) = results(connection, made[0], "SELECT 5 AS five")
+        assert list(rows.fetch()) == [(5,)]
+
+
+def test_results_are_values(made, tmp_path):
+    with connect(made[0]) as connection:
+        text = f"SET threads = 1; SELECT 1 AS a, 'x' AS b; COPY (SELECT 1 UNION ALL SELECT 2) TO '{tmp_path / 'x.csv'}'"
+        found = []
+        for result in results(connection, made[0], text):
+            found.append((result.names, list(result.fetch())) if isinstance(result, Rows) else result)
+        assert found == [(["a", "b"], [(1, "x")]), Written(2)]
+        (explained,) = results(connection, made[0], "EXPLAIN SELECT 1")
+        assert explained.explains
 
 
 def test_an_unknown_format_is_refused(made):
@@ -318,7 +422,16 @@ def test_commands(made, monkeypatch, capsys):
     assert out.startswith("documents  doc_id, url, source, fate, step")
     assert "the rule's reason, as in rejected" in out
     assert "Ctrl-D" in out
-    assert "the first 1 rows" in out
+    assert "the first 1 row: .limit N shows more" in out
+    assert "never" not in out
+
+
+@pytest.mark.parametrize("word", ["quit", "exit;", ".quit", " EXIT ", "quit ;"])
+def test_leaving_needs_neither_dot_nor_semicolon(made, monkeypatch, capsys, word):
+    typed(monkeypatch, f"help\n{word}\nSELECT 'never' AS never;\n")
+    sql_prompt.prompt(made[0])
+    out = capsys.readouterr().out
+    assert "Ctrl-D" in out
     assert "never" not in out
 
 
@@ -364,4 +477,4 @@ def test_a_home_that_cannot_be_written_to_keeps_no_history(monkeypatch, tmp_path
 
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    assert isinstance(sql_prompt._history(), InMemoryHistory)
+    assert isinstance(sql_prompt.history(), InMemoryHistory)

@@ -16,7 +16,6 @@ DOCUMENT, REJECTED, ERROR, NOTHING = "document", "rejected", "error", "nothing"
 # What each case gives; the manifest allows more where it says "document or skip".
 EXPECTED = {
     "warcinfo": NOTHING,
-    "wrong-content-length-too-short": REJECTED,
     "no-warc-type": ERROR,
     "http-404": REJECTED,
     "content-encoding-gzip-corrupt": REJECTED,

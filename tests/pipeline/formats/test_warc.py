@@ -15,7 +15,8 @@ import zstandard
 from fastwarc.stream_io import BrotliWriter
 
 from tamis.pipeline.formats.compression import Codec
-from tamis.pipeline.formats.http_message import media_type, parse_http, unpack_body
+from tamis.pipeline.formats.http_message import parse_http, unpack_body
+from tamis.pipeline.formats.media_types import media_type
 from tamis.pipeline.formats.options import ReadOptions, Split
 from tamis.pipeline.formats.reader import plan_splits, read_split
 from tamis.pipeline.storage import filesystem
@@ -129,7 +130,7 @@ def test_what_is_rejected(tmp_path: Path) -> None:
         http(b"%PDF-1.4 ...", "Content-Type: application/pdf\r\n"),
         http(b"%PDF-1.4 ...", html),
         http(bytes(range(256)) * 40, html),
-        http(b"no markup, no type", ""),
+        http(b"binary \x01\x02, no type", ""),
         http(b"<p>" + b"x" * 60_000 + b"</p>", html),
         http(b"<p></p>", html),
         http(b"<div>" * 20_000 + b"deep", html),
@@ -208,7 +209,7 @@ def test_malformed_headers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@pytest.mark.parametrize("change", [-200, -50, -1, 1, 3, 10, 300, 700, 5000])
+@pytest.mark.parametrize("change", [-120, -50, -1, 1, 3, 10, 300, 700, 5000])
 def test_wrong_lengths(tmp_path: Path, codec: Codec | None, change: int) -> None:
     first, _, third = warc(["a", "b", "c"])
     block = http(article("b"))
@@ -217,8 +218,7 @@ def test_wrong_lengths(tmp_path: Path, codec: Codec | None, change: int) -> None
     assert tables.texts[0] == page_text("a")
     assert tables.texts[-1] == page_text("c")
     assert len(tables.texts) + len(tables.rejected) + len(tables.errors) == 3
-    if change > 0:
-        assert tables.texts == texts("abc")
+    assert tables.texts == texts("abc")
     if abs(change) > 4 and len(tables.texts) == 3:
         assert tables.metas[1]["defects"] == ["content-length"]
 

@@ -48,6 +48,90 @@ def test_expand(folder: Path) -> None:
     assert both[0].size == 7
 
 
+def test_a_folder_is_the_same_by_every_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / ".git").mkdir()
+    (folder / ".git" / "x.jsonl").write_bytes(b"x")
+    monkeypatch.chdir(folder)
+    expected = ["a.jsonl.gz", "b.jsonl", "c.txt", "sub/d.jsonl"]
+    for name in (".", "./", str(folder), f"{folder}/", f"../{folder.name}", f"file://{folder}", "sub/.."):
+        found = [os.path.relpath(file.path.removeprefix("file://"), folder) for file in filesystem.expand(name)]
+        assert sorted(found) == expected, name
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    store, data = tmp_path / "store", tmp_path / "data"
+    for name in ("store/s1.jsonl", "store/inner/s2.jsonl", "data/real.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (data / "link.jsonl").symlink_to(store / "s1.jsonl")
+    (data / "shard1").symlink_to("../store")
+    (store / "round").symlink_to(data)  # and around
+    expected = ["link.jsonl", "real.jsonl", "shard1/inner/s2.jsonl", "shard1/s1.jsonl"]
+    assert names(filesystem.expand(str(data)), data) == expected
+    (data / "broken.jsonl").symlink_to(tmp_path / "gone.jsonl")
+    for pattern in (str(data), f"{data}/*", f"{data}/*.jsonl", f"{data}/broken.jsonl"):
+        found = filesystem.expand(pattern, suffixes=(".jsonl",))
+        assert "broken.jsonl" in names(found, data), pattern
+    for act in (filesystem.info, filesystem.open_binary, filesystem.sha256):
+        with pytest.raises(InputError, match=r"broken\.jsonl is a link to nothing \(.*gone\.jsonl\)"):
+            act(f"{data}/broken.jsonl")
+
+
+def test_folders_that_match_a_pattern(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl/part-0.jsonl", "b.jsonl/_SUCCESS", "_tmp/c.jsonl", "d/e.jsonl", "d/e.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    found = filesystem.expand(f"{tmp_path}/*.jsonl")
+    assert names(found, tmp_path) == ["a.jsonl", "b.jsonl/part-0.jsonl"]
+    found = filesystem.expand(f"{tmp_path}/*", suffixes=(".jsonl",), notice=lambda text: None)
+    assert names(found, tmp_path) == ["a.jsonl", "b.jsonl/part-0.jsonl", "d/e.jsonl"]
+    assert names(filesystem.expand(f"{tmp_path}/**/*.csv"), tmp_path) == ["d/e.csv"]
+
+
+def test_what_is_left_out_is_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("x.zip", "y.ZIP", "sub/z.jsonl.tar.gz", "w.lzma", "README", ".cache"):
+        (folder / name).write_bytes(b"x")
+    said: list[str] = []
+    suffixes = (".jsonl", ".jsonl.gz", ".txt", ".md")
+    found = filesystem.expand(str(folder), suffixes=suffixes, notice=said.append)
+    assert names(found, folder) == ["a.jsonl.gz", "b.jsonl", "sub/d.jsonl"]
+    assert said == [
+        f"{folder}: 6 files are left out, of kinds that aren't read from a folder of data: "
+        "1 .lzma, 1 .tar.gz, 1 .txt, 2 .zip, 1 without suffix"
+    ]
+    filesystem.expand(str(folder), suffixes=suffixes)
+    assert "6 files are left out" in caplog.text
+    assert filesystem.expand(f"{folder}/x.zip", suffixes=suffixes)  # what is named is taken
+
+
+def test_documents_that_are_files_are_taken_where_there_is_nothing_else(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.md", "c/d.html", "e.txt.gz", "f.pdf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    said: list[str] = []
+    suffixes = (".jsonl", ".txt", ".txt.gz", ".md", ".html")
+    found = filesystem.expand(str(tmp_path), suffixes=suffixes, notice=said.append)
+    assert names(found, tmp_path) == ["a.txt", "b.md", "c/d.html", "e.txt.gz"]
+    (tmp_path / "g.jsonl").write_bytes(b"{}")
+    found = filesystem.expand(str(tmp_path), suffixes=suffixes, notice=said.append)
+    assert names(found, tmp_path) == ["g.jsonl"]
+    assert "1 .gz" not in said[1]
+    assert "2 .txt" not in said[1]
+    assert "1 .txt.gz" in said[1]
+
+
+def test_folders_of_an_object_store() -> None:
+    for name in ("a.jsonl", "b.jsonl/part-0.jsonl", "b.jsonl/_SUCCESS", "c.zip"):
+        with filesystem.write_atomically(f"memory://folders/{name}") as stream:
+            stream.write(b"x")
+    said: list[str] = []
+    for pattern in ("memory://folders", "memory://folders/*.jsonl"):
+        found = filesystem.expand(pattern, suffixes=(".jsonl",), notice=said.append)
+        assert [file.path.rpartition("folders/")[2] for file in found] == ["a.jsonl", "b.jsonl/part-0.jsonl"]
+    assert said == ["memory://folders: 1 file is left out, of kinds that aren't read from a folder of data: 1 .zip"]
+    filesystem.remove_tree("memory://folders")
+
+
 def test_expand_a_list_of_files(folder: Path) -> None:
     (folder / "list.txt").write_text(f"# comment\n{folder}/b.jsonl\n\n{folder}/sub/*\n")
     assert names(filesystem.expand(f"@{folder}/list.txt"), folder) == ["b.jsonl", "sub/d.jsonl"]

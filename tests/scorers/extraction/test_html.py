@@ -10,14 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tamis.schemas.errors import ModelError
 from tamis.scorers.extraction.html import (
     ExtractOptions,
+    check_engine,
     clean_text,
+    extraction_seconds,
     html_to_text,
     looks_binary,
     plain_to_text,
 )
-from tamis.scorers.extraction.markup_kernels import name_hash, parser_steps, unprintable_share
+from tamis.scorers.extraction.markup import estimated_steps
+from tamis.scorers.extraction.markup_kernels import CLONE_STEPS, unprintable_share
+from tamis.scorers.extraction.sandbox import CallFailedError
 
 ARTICLE = "<p>The miller ground his corn by the river, and the town bought all of his flour every week.</p>"
 PAGE = f"""<!doctype html><html><head><title>Mill</title><style>p {{}}</style><script>var x = "<div>";</script></head>
@@ -88,6 +93,14 @@ def test_gibberish() -> None:
         "<div " + " ".join(f"a{i}" for i in range(100_000)) + ">many",
         "<a><div>" * 100_000,
         "<DIV\tclass='>'>" * 100_000,
+        "<select>" + "<option value=1>an option" * 20_000,
+        "<select>" + "<option value=1>an option</option>" * 20_000,
+        "<b><div>x</b>" * 20_000,
+        "<font size=1><div>x</font>" * 20_000,
+        "".join(f"<p><font color=#{i:06x}>word {i} " for i in range(8_000)),
+        "".join(f"<div><font color=#{i:06x}>word {i} </div>" for i in range(20_000)),
+        "<span><div></span>" * 20_000,
+        "<table><td>" * 20_000,
     ],
 )
 def test_quadratic_pages_are_refused_at_once(html: str) -> None:
@@ -109,6 +122,11 @@ def test_quadratic_pages_are_refused_at_once(html: str) -> None:
         "<dl>" + "<dt>word<dd>word " * 50_000,
         "<ul>" + "<li><a href=x>word</a>" * 50_000 + "</ul><p>word",
         "<p>1 < 2 and word</p>" * 1000,
+        "<p><font size=2>word " * 10_000,
+        "<table>" + "<tr><td><font size=2><b>word" * 20_000,
+        ("<select>" + "<option>word" * 500 + "</select><p>word") * 20,
+        "<p><b><i>word</i></b> word" * 20_000,
+        "<p>" + ("x" * 9_999 + " ") * 1_000 + "word",
     ],
 )
 def test_long_but_flat_pages_are_not(html: str) -> None:
@@ -119,12 +137,68 @@ def test_long_but_flat_pages_are_not(html: str) -> None:
     assert again is None or again.rule == "empty_text"  # a list alone is no main content
 
 
+def test_what_no_estimate_sees_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tamis.scorers.extraction.html._too_complex", lambda data, options: None)
+    slow = "<div>" * 50_000
+    assert html_to_text(slow, ExtractOptions(timeout=0.3)).refusal == ("page_too_complex", None, 0.3)
+    greedy = "".join(f"<p><font color=#{i:06x}>word {i} " for i in range(5_000))
+    assert html_to_text(greedy, ExtractOptions(timeout=60)).refusal == ("page_too_complex", None, 60)
+    assert "The miller" in html_to_text(PAGE).text
+
+
 def test_timeout_of_trafilatura() -> None:
     pytest.importorskip("trafilatura")
     options = ExtractOptions(engine="trafilatura", timeout=0.02)
     slow = "<html><body>" + ARTICLE * 20_000
     assert html_to_text(slow, options).refusal == ("page_timeout", None, 0.02)
     assert html_to_text(PAGE, ExtractOptions(engine="trafilatura")).refusal is None
+
+
+TEXT = "The miller ground his corn by the river, and the town bought all of his flour every week. " * 15
+# A page whose words are in what resiliparse takes for a menu; all that it finds outside is one line.
+MISSED = f"""<html><body><div><p>A line.</p></div><div class="sidebar"><p>{TEXT}</p></div></body></html>"""
+
+
+def test_engines_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    check_engine(ExtractOptions())
+    for engine in ("auto", "trafilatura"):
+        with pytest.raises(ModelError, match=rf"{engine} needs trafilatura.*tamis\[trafilatura\]"):
+            check_engine(ExtractOptions(engine=engine))  # type: ignore[arg-type]
+
+
+def test_time_of_engines_is_counted() -> None:
+    before = extraction_seconds()
+    html_to_text("<div>" + ARTICLE * 20_000)
+    assert extraction_seconds() > before
+
+
+def test_auto_is_resiliparse_where_that_finds_the_text() -> None:
+    auto = ExtractOptions(engine="auto")
+    assert html_to_text(PAGE, auto) == html_to_text(PAGE)
+    whole = ExtractOptions(engine="auto", main_content=False)
+    assert html_to_text(PAGE, whole) == html_to_text(PAGE, ExtractOptions(main_content=False))
+
+
+def test_auto_is_trafilatura_where_resiliparse_misses_the_text() -> None:
+    pytest.importorskip("trafilatura")
+    auto, other = ExtractOptions(engine="auto"), ExtractOptions(engine="trafilatura")
+    assert "miller" not in html_to_text(MISSED).text
+    assert html_to_text(MISSED, other).text.count("miller") > 0
+    assert html_to_text(MISSED, auto) == html_to_text(MISSED, other)
+
+
+def test_auto_is_resiliparse_where_trafilatura_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(html: str, options: ExtractOptions) -> str:
+        return ""
+
+    def fails(html: str, options: ExtractOptions) -> str:
+        msg = "broken"
+        raise CallFailedError(msg)
+
+    for replaced in (nothing, fails):
+        monkeypatch.setattr("tamis.scorers.extraction.html._trafilatura", replaced)
+        assert html_to_text(MISSED, ExtractOptions(engine="auto")) == html_to_text(MISSED)
 
 
 def test_clean_text() -> None:
@@ -152,33 +226,41 @@ def test_looks_binary() -> None:
     assert not looks_binary(b"<html>")
 
 
-def test_parser_steps() -> None:
-    def hashes(*names: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-        return np.array([name_hash(np.frombuffer(n, np.uint8), 0, len(n)) for n in names], np.uint64)
+def steps(html: str, limit: int = 10**6) -> int:
+    return estimated_steps(np.frombuffer(html.encode(), np.uint8), limit)
 
-    def steps(html: str) -> int:
-        data = np.frombuffer(html.encode(), np.uint8)
-        siblings, kinds = hashes(b"li", b"dt", b"dd"), hashes(b"li", b"dt", b"dt")
-        return parser_steps(
-            data, hashes(b"br", b"p"), siblings, kinds, hashes(b"script"), hashes(b"svg", b"math"), 10**6
-        )
 
+def test_estimated_steps() -> None:
     assert steps("no tags < here") == 0
-    assert steps("<a>") == 0
-    assert steps("<a><b><c>") == 0 + 1 + 2
-    assert steps("<a><b></b></a>") == 0 + 1 + 2 + 1
-    assert steps("<a><b></a><c>") == 0 + 1 + 2 + 0  # </a> closes <b>, too
-    assert steps("<a></x><c>") == 0 + 1 + 1
-    assert steps("<p><p><br><a>") == 0
-    assert steps("<li>a<li>b<li><b>") == 0 + 1 + 1 + 1
-    assert steps("<dt>a<dd>b<dt><b>") == 0 + 1 + 1 + 1
-    assert steps("<li><dt><li><b>") == 0 + 1 + 2 + 3
-    assert steps("<a q=1 r='>' s>") == 9 // 2
-    assert steps("<script><a><b></script><c><d>") == 1  # its end tag is met at depth 0
-    assert steps("<svg><script><a></svg><script><b></script>") == 0 + 1 + 2 + 3
-    assert steps("<!-- <a><b> --><c><d>") == 1
+    assert steps("<x>") == 0
+    assert steps("<x><y><z>") == 0 + 1 + 2
+    assert steps("<x><y></y></x>") == 0 + 1 + 2 + 1
+    assert steps("<x><y></x><z>") == 0 + 1 + 2 + 0  # </x> closes <y>, too
+    assert steps("<x></w><z>") == 0 + 1 + 1
+    assert steps("<p><p><br><x>") == 0
+    assert steps("<li>a<li>b<li><x>") == 0 + 1 + 1 + 1
+    assert steps("<dt>a<dd>b<dt><x>") == 0 + 1 + 1 + 1
+    assert steps("<li><dt><li><x>") == 0 + 1 + 2 + 3
+    assert steps("<x q=1 r='>' s>") == 9 // 2
+    assert steps("<script><x><y></script><x><y>") == 1  # its end tag is met at depth 0
+    assert steps("<svg><script><x></svg><script><x></script>") == 0 + 1 + 2 + 3
+    assert steps("<!-- <x><y> --><x><y>") == 1
     assert steps("<!-") == 0
     assert steps("<") == 0
+
+
+def test_estimated_steps_of_elements_that_end_within_others() -> None:
+    assert steps("<span><div></span><x>") == 0 + 1 + 2 + 2  # the end tag is for nobody, beyond a div
+    assert steps("<div><table></div><x>") == 0 + 1 + 2 + 2
+    assert steps("<b><div></b><x>") == 0 + 1 + 2 + 8 + 1  # the div outlives the b
+    assert steps("<div><b></div><x>") == 0 + 1 + 2 + 1  # the b outlives the div
+    assert steps("<table><tr><td><b></td><x>") == 0 + 1 + 1 + 1 + 2 + 1  # but no cell
+    assert steps("<b><b><b><b><x>") == 0 + 1 + 2 + 3 + 3  # no more than three equal ones
+    assert steps("<b><b><b><b c><x>") == 0 + 1 + 2 + 3 + 4
+    assert steps("<b><p>") == 0 + 1 + CLONE_STEPS
+    assert steps("<b><li>") == 0 + 1 + CLONE_STEPS
+    assert steps("<div></table><x>") == 0 + 1 + 1  # there is no table to end
+    assert steps("<select>" + "<option>" * 3 + "</select>") == 0 + (1 + 1) + (2 + 2) + (2 + 3) + 2
 
 
 @given(st.text(max_size=100))

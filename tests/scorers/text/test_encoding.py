@@ -43,7 +43,16 @@ def test_declared(text: str, encoding: str, where: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "encoding"),
-    [(RUSSIAN, "cp1251"), (JAPANESE, "shift_jis"), (JAPANESE, "euc_jp"), (CHINESE, "gbk"), (GERMAN, "cp1252")],
+    [
+        (RUSSIAN, "cp1251"),
+        (RUSSIAN, "mac-cyrillic"),
+        (JAPANESE, "shift_jis"),
+        (JAPANESE, "euc_jp"),
+        (JAPANESE, "iso2022_jp"),
+        (CHINESE, "gbk"),
+        (KOREAN, "euc_kr"),
+        (GERMAN, "cp1252"),
+    ],
 )
 def test_detected(text: str, encoding: str) -> None:
     assert decode((text * 3).encode(encoding)).text == text * 3
@@ -69,6 +78,23 @@ def test_byte_order_mark_wins(encoding: str) -> None:
 def test_utf16_without_mark(encoding: str, declared: str | None) -> None:
     page = f"<html><body><p>{GERMAN}</p></body></html>"
     assert decode(page.encode(encoding), declared).text == page
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_of_few_zeros_is_believed_if_declared(encoding: str) -> None:
+    text = CHINESE * 3
+    assert decode(text.encode(encoding), encoding.replace("-", "", 2).replace("utf16", "utf-16")).text == text
+
+
+def test_encodings_that_browsers_replace() -> None:
+    assert decode("中文".encode("hz"), "hz-gb-2312").text == "\ufffd"
+    assert decode(b"plain ASCII", "hz-gb-2312").text == "plain ASCII"
+    assert decode(CHINESE.encode(), "hz-gb-2312").text == CHINESE
+
+
+def test_escapes_alone_are_no_japanese() -> None:
+    log = "\x1b[1mbold\x1b[0m and \x1b$ more"
+    assert decode(log.encode()).text == log
 
 
 def test_damaged_utf8_stays_utf8() -> None:

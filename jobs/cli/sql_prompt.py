@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import typer
-from rich.table import Table
-from rich.text import Text
 
-from tamis.jobs.cli.console import error_console, out_console
-from tamis.jobs.sql.output import FORMATS, Format, checked_format
-from tamis.jobs.sql.query import run_statements
+from tamis.jobs.cli.console import error_console, out_console, say
+from tamis.jobs.cli.layout import Column, print_rows
+from tamis.jobs.cli.sql_output import FORMATS, Format, checked_format
+from tamis.jobs.cli.sql_query import run_statements
+from tamis.jobs.cli.text import harmless
 from tamis.jobs.sql.statements import columns_of, views_of
 from tamis.jobs.sql.views import connect
 from tamis.schemas.base import nearest
@@ -25,7 +24,7 @@ from tamis.schemas.errors import ConfigError, TamisError
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
 
-__all__ = ["prompt"]
+__all__ = ["history", "prompt"]
 
 COMMANDS = {
     ".help": "this list",
@@ -35,6 +34,8 @@ COMMANDS = {
     ".limit N": "how many rows are shown; .limit alone: the default",
     ".quit": "leave; so does Ctrl-D",
 }
+BARE = {"help": ".help", "quit": ".quit", "exit": ".quit"}
+"""Words that are taken for commands without the dot, too: no statement is just one of them."""
 
 
 class _Leave(Exception):  # noqa: N818  (no error)
@@ -52,10 +53,12 @@ class _Prompt:
 
     def take(self, text: str) -> None:
         """Carry out a command or statements."""
-        if text.lstrip().startswith("."):
-            self._command(*text.split())
+        bare = BARE.get(_bare(text), text)
+        if bare.lstrip().startswith("."):
+            self._command(*bare.rstrip("; \n").split())
         else:
-            run_statements(self.connection, self.run, text, self.format, self.limit)
+            more = ".limit N shows more, .format csv or json all"
+            run_statements(self.connection, self.run, text, self.format, self.limit, more=more)
 
     def _command(self, name: str, *words: str) -> None:
         match name, words:
@@ -63,16 +66,17 @@ class _Prompt:
                 raise _Leave
             case ".help", ():
                 for command, meaning in COMMANDS.items():
-                    typer.echo(f"{command:14} {meaning}")
-                typer.echo("SELECT ...;    SQL as DuckDB has it; ends with a semicolon")
+                    say(f"{command:14} {meaning}")
+                say("SELECT ...;    SQL as DuckDB has it; ends with a semicolon")
             case ".tables", ():
                 for view in views_of(self.connection):
-                    typer.echo(f"{view:10} {', '.join(name for name, _, _ in columns_of(self.connection, view))}")
+                    names = ", ".join(name for name, _, _ in columns_of(self.connection, view))
+                    out_console().print(harmless(f"{view:10} {names}"), soft_wrap=True)
             case ".schema", (view,):
                 self._schema(view)
             case ".schema", ():
                 for view in views_of(self.connection):
-                    typer.echo(view)
+                    say(harmless(view))
                     self._schema(view)
             case ".format", (chosen,):
                 self.format = checked_format(chosen)
@@ -91,13 +95,8 @@ class _Prompt:
         if not columns:
             msg = f"no view is called {view!r}{nearest(view, views_of(self.connection))}"
             raise ConfigError(msg)
-        table = Table("column", "type", "meaning", box=None, show_header=False)
-        for name, type_, comment in columns:
-            table.add_row(Text(name), Text(type_), Text(comment or ""))
-        console = out_console()
-        if not console.is_terminal:
-            console.width = 200
-        console.print(table)
+        rows = [[name, type_, comment or ""] for name, type_, comment in columns]
+        print_rows(out_console(), [Column("column"), Column("type"), Column("meaning", wrap=True)], rows)
 
 
 def prompt(run: str, *, format: str = "table", limit: int | None = None) -> None:  # noqa: A002
@@ -125,10 +124,14 @@ def prompt(run: str, *, format: str = "table", limit: int | None = None) -> None
             return
 
 
+def _bare(text: str) -> str:
+    return text.strip().rstrip("; ").lower()
+
+
 def _complete(text: str) -> bool:
     """Return whether what was typed can be carried out: a command, nothing, or SQL whose last semicolon ends it."""
     bare = text.strip()
-    return not bare or bare.startswith(".") or sqlite3.complete_statement(bare)
+    return not bare or bare.startswith(".") or _bare(text) in BARE or sqlite3.complete_statement(bare)
 
 
 def _statements(lines: Iterable[str]) -> Iterable[str]:
@@ -145,7 +148,7 @@ def _statements(lines: Iterable[str]) -> Iterable[str]:
 
 
 def _converse(session: _Prompt) -> None:
-    typer.echo("SQL over the run; end statements with a semicolon. .tables lists the views, .help the commands.")
+    say("SQL over the run; end statements with a semicolon. .tables lists the views, .help the commands.")
     asking = _session(session)
     while True:
         try:
@@ -159,9 +162,9 @@ def _converse(session: _Prompt) -> None:
         try:
             session.take(text)
         except TamisError as error:
-            error_console().print(str(error), markup=False)
+            say(harmless(error, lines=True), error_console())
         except KeyboardInterrupt:
-            error_console().print("stopped")
+            say("stopped", error_console())
 
 
 def _session(session: _Prompt) -> "PromptSession[str]":
@@ -179,7 +182,7 @@ def _session(session: _Prompt) -> "PromptSession[str]":
     words |= dict.fromkeys(views, "view") | {command.split()[0]: "command" for command in COMMANDS}
     bindings = KeyBindings()
     asking: PromptSession[str] = PromptSession(
-        history=_history(),
+        history=history(),
         completer=WordCompleter(list(words), meta_dict=words, ignore_case=True, pattern=re.compile(r"\.?\w+")),
         complete_while_typing=False,
         multiline=True,
@@ -194,7 +197,8 @@ def _session(session: _Prompt) -> "PromptSession[str]":
     return asking
 
 
-def _history() -> Any:
+def history() -> Any:
+    """Return the prompt's history: a file of the user's own, or memory where none can be written."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"

@@ -1,0 +1,84 @@
+"""Options and settings that several commands share."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+__all__ = [
+    "AsJson",
+    "Output",
+    "Quiet",
+    "RunFolder",
+    "Runner",
+    "Set",
+    "Workers",
+    "examples",
+    "group",
+]
+
+Workers = Annotated[int, typer.Option("--workers", "-w", min=1, metavar="N", help="Local worker processes.")]
+Runner = Annotated[str, typer.Option(metavar="NAME", help="Beam runner; FnApiRunner is local.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated.")
+]
+Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Overrides output.path.")]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")]
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+_TYPE = re.compile(r" <(?:str|path|list\[str\])>")
+
+
+class _Command(TyperCommand):
+    """A command whose help names its arguments as other programs do: CONFIG, not {CONFIG} <str>."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+    def get_help(self, ctx: Any) -> str:
+        return _TYPE.sub(lambda found: " " * len(found[0]), super().get_help(ctx))
+
+
+class _Group(TyperGroup):
+    """A group of commands that says when a person stopped one."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C is a sentence and the status 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("stopped", err=True)
+            raise typer.Exit(130) from None
+
+
+class _Typer(typer.Typer):
+    """Makes commands of our own class."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[F], F]:
+        return super().command(name, cls=_Command, **options)
+
+
+def group(name: str | None = None, *, about: str, epilog: str | None = None, completion: bool = False) -> typer.Typer:
+    """Return a group of commands: -h beside --help, plain text without markup, no tracebacks of Typer's own."""
+    return _Typer(
+        name=name,
+        cls=_Group,
+        help=about,
+        epilog=epilog,
+        no_args_is_help=True,
+        add_completion=completion,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: one example a line, not folded."""
+    told: Sequence[str] = [f"  {line}" for line in lines]
+    return "\b\nExamples:\n" + "\n".join(told)

@@ -1,0 +1,162 @@
+"""The commands `tamis train ...`; what they need is imported when they run."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tamis.jobs.cli.options import AsJson, Quiet, Set, Workers, examples, group
+
+__all__ = ["train_app"]
+
+train_app = group(about="Fit the models that steps use.")
+
+ModelFolder = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The model's folder.")]
+TextField = Annotated[str, typer.Option(metavar="FIELD", help="The text field.")]
+
+
+@train_app.command(
+    "dsir",
+    short_help="Fit DSIR's ratio of target to raw pool.",
+    epilog=examples("tamis train dsir --raw 'pool/*.jsonl' --target good.jsonl -o models/dsir"),
+)
+def dsir_command(
+    raw: Annotated[list[str], typer.Option("--raw", metavar="FILES", help="Files of the raw pool; repeatable.")],
+    target: Annotated[
+        list[str],
+        typer.Option("--target", metavar="FILES", help="Files of the target, or name=files; repeatable."),
+    ],
+    output: ModelFolder,
+    text: Annotated[str, typer.Option(metavar="FIELD", help="The pool's text field.")] = "text",
+    target_text: Annotated[str, typer.Option(metavar="FIELD", help="The targets' text field.")] = "text",
+    ngrams: Annotated[int, typer.Option(min=1, max=16, metavar="N", help="The longest n-grams.")] = 2,
+    buckets: Annotated[int, typer.Option(min=1, metavar="N", help="Buckets that n-grams are hashed to.")] = 10_000,
+    hash_: Annotated[str, typer.Option("--hash", metavar="NAME", help="fast or sha256.")] = "fast",
+    tokens: Annotated[str, typer.Option(metavar="NAME", help="wordpunct, words, or a tokenizer's file.")] = "wordpunct",
+    smoothing: Annotated[float, typer.Option(min=0, metavar="X", help="Pseudo-count of the targets.")] = 0.0,
+    max_ngrams: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="N-grams to fit each side on; all if absent.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit DSIR's ratio of target to raw pool, for `dsir: {model: FOLDER}`."""
+    from tamis.jobs.cli.train_output import dsir
+
+    dsir(
+        raw,
+        target,
+        output,
+        text=text,
+        target_text=target_text,
+        ngrams=ngrams,
+        buckets=buckets,
+        hash_=hash_,
+        tokens=tokens,
+        smoothing=smoothing,
+        max_ngrams=max_ngrams,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@train_app.command(
+    "lm",
+    short_help="Train an n-gram model of good or of harmful text.",
+    epilog=examples(
+        "tamis train lm wikipedia.jsonl.zst -o models/quality",
+        "tamis train lm web.jsonl --harmful --url-list ut1/adult -o models/harmful",
+    ),
+)
+def lm_command(
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Training documents: files, folders or globs.")],
+    output: ModelFolder,
+    text: TextField = "text",
+    order: Annotated[int, typer.Option(min=1, max=6, metavar="N", help="The longest n-grams.")] = 5,
+    normalizer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="ccnet, ccnet-blanks, none, ...; ccnet if absent.")
+    ] = None,
+    mode: Annotated[str | None, typer.Option(metavar="NAME", help="ccnet, oscar or kenlm: how scoring counts.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(metavar="NAME", help="document, lines or nonblank_lines: what a sentence is.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A SentencePiece model whose pieces are the words.")
+    ] = None,
+    pieces: Annotated[
+        int | None, typer.Option(min=8, metavar="N", help="Train such a model with so many pieces.")
+    ] = None,
+    lmplz: Annotated[bool | None, typer.Option("--lmplz/--no-lmplz", help="Estimate with KenLM's lmplz.")] = None,
+    keep_arpa: Annotated[bool, typer.Option("--arpa/--no-arpa", help="Keep the ARPA file too.")] = True,
+    percentiles: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILES", help="Documents whose percentiles the model keeps, for buckets; repeatable."),
+    ] = None,
+    language_field: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="Their language, for percentiles of each language.")
+    ] = None,
+    source_field: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="Their source, for percentiles of each source.")
+    ] = None,
+    harmful: Annotated[bool, typer.Option("--harmful", help="A model of harmful text, with a threshold.")] = False,
+    label: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="With --harmful: says which documents are harmful.")
+    ] = None,
+    url_list: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="With --harmful: a UT1 category (domains, urls).")
+    ] = None,
+    group_field: Annotated[
+        str | None,
+        typer.Option("--group", metavar="FIELD", help="With --harmful: documents that stay together; else hosts."),
+    ] = None,
+    validation: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="With --harmful: of groups, for the threshold.")
+    ] = 0.2,
+    test: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="With --harmful: of groups, for the figures.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --harmful: draws the split of groups.")] = 0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train an n-gram model (KenLM's) of good or of harmful text, for `perplexity: {model: FOLDER}`."""
+    from tamis.jobs.cli.train_output import lm
+
+    split: dict[str, Any] = {"group": group_field, "validation": validation, "test": test, "seed": seed}
+    lm(
+        files,
+        output,
+        text=text,
+        order=order,
+        quality={"normalizer": normalizer, "mode": mode, "policy": policy, "tokenizer": tokenizer, "pieces": pieces},
+        harmful={"label": label, "url_list": url_list, **split} if harmful else None,
+        use_lmplz=lmplz,
+        keep_arpa=keep_arpa,
+        percentiles=percentiles or (),
+        language_field=language_field,
+        source_field=source_field,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@train_app.command(
+    "preselect",
+    short_help="Train PreSelect's classifier from models' losses.",
+    epilog=examples("tamis train preselect examples/preselect/train.yaml -o models/preselect"),
+)
+def preselect_command(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="What to measure and train, a YAML file.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FOLDER", help="The model's folder; overrides output.")
+    ] = None,
+    set_: Set = None,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what earlier calls measured.")] = False,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure language models on documents, and train the classifier of those that tell good models from bad."""
+    from tamis.jobs.cli.train_output import preselect
+
+    preselect(config, set_ or (), output, workers=workers, fresh=fresh, as_json=as_json, quiet=quiet)
