@@ -185,7 +185,12 @@ class Engine:
             arguments += ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
         if self.runner == "DataflowRunner":
             arguments += [f"--labels={key}={value}" for key, value in (labels or {}).items()]
-        pipeline = beam.Pipeline(options=PipelineOptions(arguments))
+        try:
+            pipeline = beam.Pipeline(options=PipelineOptions(arguments))
+        except ValueError as error:
+            _, *reasons = (line.strip().rstrip(".") for line in str(error).strip().splitlines())
+            msg = f"the runner {self.runner} refuses its options: {'; '.join(reasons) or error}"
+            raise ConfigError(msg) from error
         build(pipeline)
         with watched_servers(self.runner):
             result = pipeline.run()
