@@ -188,7 +188,12 @@ class Engine:
             arguments += ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
         if self.runner == "DataflowRunner":
             arguments += [f"--labels={key}={value}" for key, value in (labels or {}).items()]
-        pipeline = beam.Pipeline(options=PipelineOptions(arguments))
+        try:
+            pipeline = beam.Pipeline(options=PipelineOptions(arguments))
+        except ValueError as error:
+            _, *reasons = (line.strip().rstrip(".") for line in str(error).strip().splitlines())
+            msg = f"the runner {self.runner} refuses its options: {'; '.join(reasons) or error}"
+            raise ConfigError(msg) from error
         # Beam deletes its folder in the end; if this process is killed, a later run knows by the name that it may.
         Path(pipeline.local_tempdir).rmdir()
         pipeline.local_tempdir = str(make_temporary())

@@ -44,9 +44,8 @@ def silence_workers() -> None:
         threading.excepthook = _ThreadHook(threading.excepthook)
 
 
-def _print(*values: Any, **options: Any) -> None:
-    if debugging():
-        print(*values, **options)  # noqa: T201
+def _print(*values: Any, **_: Any) -> None:
+    logging.getLogger("apache_beam").warning("%s", " ".join(map(str, values)))
 
 
 class _ThreadHook:
@@ -61,9 +60,9 @@ class _ThreadHook:
 
 
 def _lost_connection(error: Any) -> bool:
-    import grpc  # type: ignore[import-untyped]
-
-    return isinstance(error, grpc.RpcError | grpc.FutureTimeoutError | ValueError)  # ValueError: of a closed channel
+    # By name, as what broke is Beam's dependency; ValueError: of a channel that is closed.
+    of_grpc = any(kind.__module__.partition(".")[0] == "grpc" for kind in type(error).__mro__)
+    return of_grpc or isinstance(error, ValueError)
 
 
 def _of_beam(trace: TracebackType | None) -> bool:

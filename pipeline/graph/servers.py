@@ -1,10 +1,11 @@
 """Watches the job servers that Beam starts on this machine: where one ends early, Beam may wait for ever."""
 
-import _thread
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from subprocess import TimeoutExpired
+from typing import Any
 
 from tamis.schemas.errors import RunError
 
@@ -33,7 +34,7 @@ def watched_servers(runner: str) -> Iterator[None]:
         yield
     except BaseException as error:
         # Ctrl-C ends job servers too, and stays what it is.
-        if watch.end() or (isinstance(error, Exception) and _ended(EVERY)):
+        if watch.end() or (isinstance(error, Exception) and watch.ended(EVERY)):
             raise RunError(_told(runner)) from error
         raise
     if watch.end():
@@ -48,20 +49,32 @@ def _told(runner: str) -> str:
 
 class _Watch:
     def __init__(self) -> None:
+        # An earlier run of this process may have lost one; one that lives serves this run too.
+        self._before = {server for server in _servers() if server.poll() is not None}
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._interrupted = False
 
     def loop(self) -> None:
-        gone = 0.0
+        gone, main = 0.0, threading.main_thread().ident or 0
         while not self._over.wait(EVERY):
-            gone = gone + EVERY if _ended() else 0.0
+            gone = gone + EVERY if self.ended() else 0.0
             if gone >= GRACE:
                 with self._lock:
                     if not self._over.is_set():
                         self._interrupted = True
-                        _thread.interrupt_main()
+                        # A real signal, which wakes a waiting thread; `interrupt_main` doesn't.
+                        signal.pthread_kill(main, signal.SIGINT)
                 return
+
+    def ended(self, patience: float = 0.0) -> bool:
+        """Return whether a job server has ended that wasn't stopped; its connections can end first."""
+        for server in _servers():
+            with suppress(TimeoutExpired):
+                if server not in self._before:
+                    server.wait(patience)
+                    return True
+        return False
 
     def end(self) -> bool:
         """End it; return whether it interrupted."""
@@ -70,14 +83,10 @@ class _Watch:
             return self._interrupted
 
 
-def _ended(patience: float = 0.0) -> bool:
-    """Return whether a job server has ended that Beam started and didn't stop; its connections can end first."""
+def _servers() -> list[Any]:
+    """Return the processes of the job servers that Beam started and didn't stop, those that have ended included."""
     from apache_beam.utils.subprocess_server import SubprocessServer
 
     entries = list(getattr(getattr(SubprocessServer, "_cache", None), "_cache", {}).values())
     found = [getattr(entry, "obj", None) for entry in entries]
-    for server in [pair[0] for pair in found if isinstance(pair, tuple) and hasattr(pair[0], "wait")]:
-        with suppress(TimeoutExpired):
-            server.wait(patience)
-            return True
-    return False
+    return [pair[0] for pair in found if isinstance(pair, tuple) and hasattr(pair[0], "wait")]

@@ -114,6 +114,7 @@ def tamis(folder: Path, *arguments: str, limit: float = LIMIT, cwd: Path = ROOT,
 def worker_pool(folder: Path, boot: Path | None = None, **changes: str):
     """Give a pool of workers that listens on loopback: (its port, its process)."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "examples").symlink_to(ROOT / "examples")  # the demo's paths are relative, and boot writes files here
     port = folder / "port"
     command = [sys.executable, str(HERE / "worker_pool.py"), str(port), *([str(boot)] if boot else [])]
     with (folder / "log").open("wb") as log:

@@ -125,7 +125,7 @@ def test_job_names_are_unique_and_valid_everywhere(tmp_path, monkeypatch):
             for _ in range(3):
                 engine.execute(Graph(()), [], name=name)
     assert len(set(jobs)) == len(jobs) == 18
-    assert jobs[0].startswith("tamis-nightly-run-grosste-meng")
+    assert jobs[0].startswith("tamis-nightly-run-grote-menge-")
     for job in jobs:  # Dataflow's pattern, and Kubernetes'
         assert len(job) <= 63
         assert all(c.isascii() and (c.islower() or c.isdigit() or c == "-") for c in job)
