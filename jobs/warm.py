@@ -175,6 +175,15 @@ def _warm_extract(folder: Path) -> None:
     looks_binary(page.encode())
 
 
+def _warm_encodings(folder: Path) -> None:
+    """East Asian encodings; with a config they are left to the first page that has one."""
+    del folder
+    from tamis.scorers.text.encoding import decode_as
+
+    for encoding in ("gb18030", "euc-jp", "iso-2022-jp", "big5"):
+        decode_as(b"A \xb0\xa1 B", encoding)
+
+
 def _warm_exact_dedup(folder: Path) -> None:
     del folder
     from tamis.scorers.dedup.text_hash import TextHash
@@ -264,6 +273,7 @@ PARTS: Mapping[str, Callable[[Path], None]] = {
     "documents": _warm_documents,
     "selection": _warm_selection,
     "extract": _warm_extract,
+    "encodings": _warm_encodings,
     "exact_dedup": _warm_exact_dedup,
     "language": _warm_language,
     "classifier": _warm_classifier,

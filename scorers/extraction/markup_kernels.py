@@ -80,7 +80,7 @@ def _raw_end(data: Bytes, start: int, name: Bytes) -> int:
     return len(data)
 
 
-@kernel
+@helper
 def _kind(names: npt.NDArray[np.uint64], kinds: npt.NDArray[np.int64], name: np.uint64) -> int:
     """Return the bits of an element's name, 0 for one that isn't in the (sorted) table."""
     place = np.searchsorted(names, name)

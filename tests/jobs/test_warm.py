@@ -37,9 +37,9 @@ def kernels_called_from_python() -> set[str]:
         if any(getattr(mark, "id", "") in ("kernel", "lean_kernel") for mark in getattr(node, "decorator_list", ()))
     }
     modules = {name.rpartition(".")[0] for name in kernels}
-    return {
-        f"{origin}.{name}" for module in FILES if module not in modules for origin, name in imports(module)
-    } & kernels
+    named = {f"{origin}.{name}" for module in FILES if module not in modules for origin, name in imports(module)}
+    whole = named & modules  # imported as modules
+    return {name for name in kernels if name in named or name.rpartition(".")[0] in whole}
 
 
 def test_everything_is_warm_and_stays_so() -> None:
