@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from tests.faults.damage import KINDS, damage, damageable
-from tests.faults.trials import SENTENCE, document, gone, make_trial, session
+from tests.faults.trials import SENTENCE, caught, document, gone, make_trial, session
 
 PASSES = 22
 LIMIT = 240.0
@@ -63,14 +63,14 @@ class Soak:
             self.expected[share] = self.trial.digests(f"plain{share}")
 
     def set(self, share: float) -> tuple[str, str]:
-        """Return the override of the share kept."""
+        """Return the arguments that change the share to keep."""
         steps = self.trial.plain()["steps"]
         steps[1]["score"]["keep"] = {"fraction": share}
         return "--set", f"steps={json.dumps(steps)}"
 
     @property
     def output(self) -> str:
-        """The run's folder."""
+        """The folder at hand."""
         return f"run{self.number}"
 
     def one(self) -> str:
@@ -110,7 +110,9 @@ class Soak:
         return what + result
 
     def strike(self, fault: str, process, work: Path) -> None:
-        """Do to a running process, or to its files, what the fault is."""
+        """Do it to a running run."""
+        while fault.startswith("SIG") and process.poll() is None and not caught(process.pid, signal.SIGTERM):
+            time.sleep(0.01)  # before that it isn't our program yet, but Python on its way to it
         draw = self.draw
         try:
             if fault == "kill driver":
@@ -132,7 +134,7 @@ class Soak:
             pass  # the run was faster
 
     def judge(self, fault: str, process, told: str) -> str:
-        """Say what is wrong with how a struck process ended; nothing if all is well."""
+        """Return how a run ended; note what is wrong with that."""
         status = process.returncode
         problems = []
         if not gone(process.pid):
@@ -200,6 +202,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
+    for number in SIGNALS.values():  # runs inherit what is ignored, as under nohup
+        signal.signal(number, signal.SIG_DFL)
     with tempfile.TemporaryDirectory(prefix="soak-") as own:
         folder = arguments.folder or Path(own)
         folder.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from tamis.pipeline.graph.pool import LocalPool
 from tamis.pipeline.graph.progress import Progress
 from tamis.pipeline.graph.stall import watched
 from tamis.pipeline.graph.work import do_task, failed, shown_task
+from tamis.pipeline.storage.damage import take_damage
 from tamis.schemas.errors import RunError, TamisError
 
 __all__ = ["LocalRun", "local_run", "values_of"]
@@ -67,7 +68,9 @@ class LocalRun:
             raise
 
     def _run(self, pass_: Pass, values: Values, count: Callable[[str, int], None] | None) -> bytes:
+        take_damage()
         tasks = list(pass_.tasks(values))
+        self._told(take_damage())
         if self._progress is not None and tasks:
             self._progress.start(pass_.name, len(tasks))
         held: list[bytes] = []
@@ -80,13 +83,16 @@ class LocalRun:
                 if count is not None:
                     count(name, number)
             reused += result.reused
-            for sentence in result.damaged:
-                self._note(f"{sentence}: it is made again")
+            self._told(result.damaged)
             if self._progress is not None:
                 self._progress.update(done)
         if self._progress is not None and tasks:
             self._progress.finish(reused)
         return join_values(pass_.combine, held)
+
+    def _told(self, damaged: Sequence[str]) -> None:
+        for sentence in damaged:
+            self._note(f"{sentence}: it is made again")
 
     def _note(self, text: str) -> None:
         if self._progress is not None:

@@ -23,19 +23,18 @@ def last_line(process, told):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_file_that_cannot_grow_is_one_sentence_and_the_run_goes_on(trial, workers):
-    trial.open()
-    process = trial.start("run", workers, under=(sys.executable, "-c", LIMITED.format(6000)))
-    told = trial.ended(process)
+def test_a_file_that_cannot_grow_is_one_sentence_and_the_run_goes_on(shared, workers):
+    shared.open()
+    process = shared.start("run", workers, under=(sys.executable, "-c", LIMITED.format(6000)))
+    told = shared.ended(process)
     assert "File too large" in last_line(process, told)
-    assert not list((trial.folder / "run").rglob(".*.tmp"))
-    assert trial.run("run", workers)[0] == 0
-    assert trial.run("plain")[0] == 0
-    assert trial.digests("run") == trial.digests("plain")
+    assert not list((shared.root / "run").rglob(".*.tmp"))
+    assert shared.run("run", workers)[0] == 0
+    assert shared.digests("run") == shared.expected
 
 
-def test_a_full_disk_is_one_sentence_and_the_run_goes_on(trial):
-    disk = trial.folder / "disk"
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on(shared):
+    disk = shared.root / "disk"
     disk.mkdir()
     made = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", str(disk)], capture_output=True, check=False
@@ -43,25 +42,24 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on(trial):
     if made.returncode:
         pytest.skip("no small disk can be mounted here")
     try:
-        trial.open()
-        process = trial.start("disk/run", 2)
-        told = trial.ended(process)
+        shared.open()
+        process = shared.start("disk/run", 2)
+        told = shared.ended(process)
         last = last_line(process, told)
         assert "No space left on device" in last
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-        status, told = trial.run("disk/run", 2)
+        status, told = shared.run("disk/run", 2)
         assert status == 0, told
-        assert trial.run("plain")[0] == 0
-        assert trial.digests("disk/run") == trial.digests("plain")
+        assert shared.digests("disk/run") == shared.expected
     finally:
-        trial.end()
+        shared.end()
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(trial):
-    trial.open()
+def test_a_folder_that_cannot_be_written_is_one_sentence(shared):
+    shared.open()
     place = Path("/proc/tamis/run")  # where not even the superuser can make folders
     if os.name != "posix" or not place.parent.parent.exists():
         pytest.skip("needs a /proc")
-    process = trial.start(place, 1)
-    assert "/proc/tamis" in last_line(process, trial.ended(process))
+    process = shared.start(place, 1)
+    assert "/proc/tamis" in last_line(process, shared.ended(process))

@@ -30,9 +30,9 @@ def semaphores(pid):
     return list(Path("/dev/shm").glob(f"sem.loky-{pid}-*"))
 
 
-def test_workers_end_with_a_killed_driver_and_the_next_run_leaves_nothing_behind(trial, temporary):
-    process = trial.start("run", 2, TMPDIR=str(temporary))
-    trial.at_gate(process, 2)
+def test_workers_end_with_a_killed_driver_and_the_next_run_leaves_nothing_behind(shared, temporary):
+    process = shared.start("run", 2, TMPDIR=str(temporary))
+    shared.at_gate(process, 2)
     trackers = [pid for pid in session(process.pid) if b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(session(process.pid)) == 3 + len(trackers)
     for pid in trackers:  # nobody is left who would delete semaphores
@@ -41,29 +41,29 @@ def test_workers_end_with_a_killed_driver_and_the_next_run_leaves_nothing_behind
     assert gone(process.pid)
     assert list(temporary.iterdir())
     assert semaphores(process.pid)
-    left = trial.folder / "run" / "work" / "00-read-0" / ".text.1.2.tmp"
+    left = shared.root / "run" / "work" / "00-read-0" / ".text.1.2.tmp"
     left.parent.mkdir()
     left.touch()
-    trial.open()
-    status, told = trial.run("run", 2, TMPDIR=str(temporary))
+    shared.open()
+    status, told = shared.run("run", 2, TMPDIR=str(temporary))
     assert status == 0, told
     assert list(temporary.iterdir()) == []
     assert not semaphores(process.pid)
     assert not left.exists()
-    assert list((trial.folder / "run" / "work" / "passes").iterdir()) == []
-    assert trial.run("plain")[0] == 0
-    assert trial.digests("run") == trial.digests("plain")
+    assert list((shared.root / "run" / "work" / "passes").iterdir()) == []
+    assert shared.run("plain")[0] == 0
+    assert shared.digests("run") == shared.digests("plain")
 
 
-def test_a_lost_worker_costs_a_retry_and_nothing_else(trial):
-    process = trial.start("run", 2)
-    os.kill(trial.at_gate(process, 2)[0], signal.SIGKILL)
-    trial.open()
-    told = trial.ended(process)
+def test_a_lost_worker_costs_a_retry_and_nothing_else(shared):
+    process = shared.start("run", 2)
+    os.kill(shared.at_gate(process, 2)[0], signal.SIGKILL)
+    shared.open()
+    told = shared.ended(process)
     assert process.returncode == 0, told
     assert told.count("a worker was lost; what it had in hand is done again") == 1
-    assert trial.run("plain")[0] == 0
-    assert trial.digests("run") == trial.digests("plain")
+    assert shared.run("plain")[0] == 0
+    assert shared.digests("run") == shared.digests("plain")
 
 
 def test_a_shard_that_ends_its_worker_twice_is_named_with_file_and_records(trial):
@@ -83,12 +83,12 @@ def test_a_shard_that_ends_its_worker_twice_is_named_with_file_and_records(trial
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_pass_that_stands_still_is_noticed(trial, workers):
-    process = trial.start("run", workers, TAMIS_STALL_SECONDS="0.5")
-    trial.at_gate(process, workers)
+def test_a_pass_that_stands_still_is_noticed(shared, workers):
+    process = shared.start("run", workers, TAMIS_STALL_SECONDS="0.5")
+    shared.at_gate(process, workers)
     time.sleep(1.2)
-    trial.open()
-    told = trial.ended(process)
+    shared.open()
+    told = shared.ended(process)
     assert process.returncode == 0, told
     found = re.findall(
         r"score: nothing finished for \d seconds; in hand: s\d: \S+part\d.jsonl, documents 1 to 60", told
@@ -96,22 +96,22 @@ def test_a_pass_that_stands_still_is_noticed(trial, workers):
     assert found, told
 
 
-def test_a_second_run_on_a_folder_is_refused_and_harms_nobody(trial):
-    process = trial.start("run", 2)
-    workers = trial.at_gate(process, 2)
+def test_a_second_run_on_a_folder_is_refused_and_harms_nobody(shared):
+    process = shared.start("run", 2)
+    workers = shared.at_gate(process, 2)
     for pid in workers:
         held = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.exists()]
         assert not [path for path in held if path.endswith("lock.json")]
-    status, told = trial.run("run", 1)
+    status, told = shared.run("run", 1)
     assert status == 1
     assert f"process {process.pid} on {socket.gethostname()}, since 2" in told
     assert "another run works in" in told
     assert "Traceback" not in told
-    trial.open()
-    assert trial.ended(process)
+    shared.open()
+    assert shared.ended(process)
     assert process.returncode == 0
-    assert trial.run("plain")[0] == 0
-    assert trial.digests("run") == trial.digests("plain")
+    assert shared.run("plain")[0] == 0
+    assert shared.digests("run") == shared.digests("plain")
 
 
 def test_a_damaged_lock_is_no_traceback(tmp_path):
@@ -169,13 +169,13 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_interrupted_notebook_ends_its_workers_and_can_go_on(trial, workers):
-    command = [sys.executable, "-c", INTERRUPTED, trial.gate, trial.config, trial.folder / "run", workers]
+def test_an_interrupted_notebook_ends_its_workers_and_can_go_on(shared, workers):
+    command = [sys.executable, "-c", INTERRUPTED, shared.gate, shared.config, shared.root / "run", workers]
     process = subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
     )  # fmt: skip
-    trial.processes.append(process)
+    shared.processes.append(process)
     shown, told = process.communicate(timeout=60)
     assert process.returncode == 0, told
     assert shown.splitlines() == ["workers 0", "selected 118"]

@@ -50,9 +50,14 @@ def document(draw, number):
 
 @dataclass
 class Trial:
-    """A corpus of four small inputs, a config over it, and the runs made of it."""
+    """A corpus of four small inputs, a config over it, and the runs made of it.
+
+    `root` is where the folders of runs are; `expected` what an undisturbed run gave.
+    """
 
     folder: Path
+    root: Path
+    expected: dict = field(default_factory=dict)
     processes: list = field(default_factory=list)
 
     @property
@@ -67,7 +72,7 @@ class Trial:
         return yaml.safe_load(self.config.read_text()) | changes
 
     def command(self, output, workers, *more):
-        return [*COMMAND, "run", self.config, "-o", self.folder / output, "-w", str(workers), *more]
+        return [*COMMAND, "run", self.config, "-o", self.root / output, "-w", str(workers), *more]
 
     def start(self, output, workers=1, *more, under=(), **environment):
         """Start a run as the leader of a session of its own."""
@@ -93,7 +98,11 @@ class Trial:
     def open(self):
         (self.gate / "open").touch()
 
-    def ended(self, process, seconds=60):
+    def close(self):
+        for path in self.gate.iterdir():
+            path.unlink()
+
+    def ended(self, process, seconds=120):
         """Wait for the end; return what was told on stderr."""
         _, told = process.communicate(timeout=seconds)
         return told
@@ -101,7 +110,7 @@ class Trial:
     def run(self, output, workers=1, *more, **environment):
         """Run to the end; return exit status and stderr."""
         process = self.start(output, workers, *more, **environment)
-        told = self.ended(process, 120)
+        told = self.ended(process)
         return process.returncode, told
 
     def end(self):
@@ -114,7 +123,7 @@ class Trial:
             process.communicate()
 
     def digests(self, output):
-        plain = json.loads((self.folder / output / "manifest.json").read_text())
+        plain = json.loads((self.root / output / "manifest.json").read_text())
         return {shard["path"]: shard["sha256"] for shard in plain["shards"]}
 
 
@@ -131,6 +140,14 @@ def session(leader):
     return found
 
 
+def caught(pid, number):
+    """Return whether a process looks at a signal by itself."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = int(status.partition("SigCgt:")[2].split()[0], 16)
+    # Python itself looks at SIGINT from its start on, but at the others only when told.
+    return all(mask >> (n - 1) & 1 for n in (number, signal.SIGTERM))
+
+
 def gone(leader, seconds=5.0):
     """Return whether a session has no process after so many seconds."""
     until = time.monotonic() + seconds
@@ -143,7 +160,7 @@ def gone(leader, seconds=5.0):
 
 def make_trial(folder):
     """Make corpus, scorer and config."""
-    made = Trial(folder)
+    made = Trial(folder, folder)
     made.gate.mkdir()
     (folder / "scorer.py").write_text(SCORER)
     (folder / "corpus").mkdir()
