@@ -16,7 +16,8 @@ sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries ar
 sys.path.append(str(ROOT))
 
 from benchmarks.corpus import documents, pin
-from tamis.scorers.pii.detect import KINDS, find_pii
+from tamis.scorers.pii.detect import find_pii
+from tamis.scorers.pii.kinds import KINDS
 from tamis.scorers.pii.mask import Masker
 from tests.scorers.pii.labelled import labelled
 

@@ -16,21 +16,18 @@ Where two overlap, the one counts that comes first in: key, email, iban, card, i
 import ipaddress
 import re
 from collections.abc import Collection
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError
+from tamis.scorers.pii.kinds import KINDS, PiiKind
 from tamis.scorers.pii.scan_kernels import ACCOUNT, ADDRESS, AT_SIGN, CARD, COLON, PHONE, SECRET, scan
 from tamis.scorers.pii.tables import FILE_ENDINGS, scan_tables, secret_pattern
 from tamis.scorers.text.texts import TextBuffer, Texts, as_buffer
 
-__all__ = ["KINDS", "PiiKind", "PiiSpans", "find_pii"]
-
-PiiKind: TypeAlias = Literal["email", "ip", "phone", "iban", "card", "key"]
-
-KINDS: tuple[PiiKind, ...] = get_args(PiiKind)
+__all__ = ["PiiSpans", "find_pii"]
 
 _PRECEDENCE = ("key", "email", "iban", "card", "ip", "phone")
 _DECIDED = {ADDRESS: "ip", CARD: "card", ACCOUNT: "iban", PHONE: "phone"}

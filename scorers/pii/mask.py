@@ -15,7 +15,8 @@ import pyarrow as pa
 import xxhash
 
 from tamis.schemas.errors import ConfigError
-from tamis.scorers.pii.detect import KINDS, PiiKind, PiiSpans
+from tamis.scorers.pii.detect import PiiSpans
+from tamis.scorers.pii.kinds import KINDS, PiiKind
 from tamis.scorers.text.texts import TextBuffer, Texts, as_buffer
 
 __all__ = ["DEFAULT_MASKS", "Masker"]

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError
-from tamis.scorers.pii.detect import KINDS, find_pii
+from tamis.scorers.pii.detect import find_pii
+from tamis.scorers.pii.kinds import KINDS
 from tamis.scorers.pii.mask import DEFAULT_MASKS, Masker
 from tests.scorers.pii.labelled import labelled
 

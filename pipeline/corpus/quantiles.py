@@ -1,0 +1,153 @@
+"""The number of the quantile that each document lies in, by the quantiles of the run's own corpus or of its groups."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
+from tamis.pipeline.corpus.search import Search
+from tamis.pipeline.corpus.select import SELECTION_PASSES, RankedColumn
+from tamis.pipeline.graph.passes import Done, Values
+from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
+from tamis.pipeline.storage.column_file import intact_note, writer
+from tamis.pipeline.storage.place import Place, Shard
+from tamis.pipeline.storage.row_state import RowState
+from tamis.scorers.selection.order_statistics import Goal, GroupLabel, Groups, RankSearch, ordered_to_float
+from tamis.scorers.selection.selection import PercentileRange
+
+__all__ = ["QuantileBuckets", "quantile_buckets"]
+
+
+@dataclass(frozen=True)
+class QuantileBuckets:
+    """What is put into buckets, and how the column is called.
+
+    A document's bucket is the number of cuts that aren't above its value; cut k of n - 1 is the percentile 100 k / n,
+    linear between two documents as `numpy.percentile` has it. So equal values are in one bucket, whatever its size.
+
+    Attributes:
+        column: the number.
+        buckets: how many there are.
+        by: columns whose groups have cuts of their own.
+        field: the column of the buckets.
+    """
+
+    column: str
+    buckets: int
+    by: tuple[str, ...]
+    field: pa.Field
+
+    @property
+    def percents(self) -> tuple[float, ...]:
+        """The percentiles of the cuts."""
+        return tuple(100 * k / self.buckets for k in range(1, self.buckets))
+
+    def goals(self, count: int, weight: int) -> Sequence[Goal]:
+        """Return the documents that the cuts lie between: two for each."""
+        return [
+            goal for percent in self.percents for goal in PercentileRange(percent, percent).goals(count, weight)[:2]
+        ]
+
+    def cuts(self, search: RankSearch) -> Mapping[GroupLabel, npt.NDArray[np.float64]]:
+        """Return the cuts of each group, ascending, float64 (buckets - 1,)."""
+        found = {}
+        for label, answers in search.answers().items():
+            count, _ = search.totals[label]
+            values = [math.nan if answer is None else ordered_to_float(answer.words[0]) for answer in answers]
+            found[label] = np.array(
+                [
+                    PercentileRange(percent, percent).bound(percent, count, values[2 * i], values[2 * i + 1])
+                    for i, percent in enumerate(self.percents)
+                ]
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class _Begin:
+    """The search for the cuts at its beginning."""
+
+    wanted: QuantileBuckets
+
+    def __call__(self, values: Values) -> RankSearch:
+        del values
+        grouped = bool(self.wanted.by)
+        return RankSearch(self.wanted.goals, settle_ties=False, grouped=grouped, passes=SELECTION_PASSES)
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """Writes a shard's buckets; the row states stay as they are."""
+
+    wanted: QuantileBuckets
+    source: RankedColumn
+    search: Search[RankSearch]
+    place: Place
+    state: Place
+
+    def __call__(self, shard: Shard, values: Values) -> Done:
+        """Write the column and the row states."""
+        path = self.place.file(shard)
+        if intact_note(path, []) is not None and intact_note(self.state.file(shard), []) is not None:
+            return Done(reused=True)
+        cuts = self.wanted.cuts(self.search.state(values))
+        schema = pa.schema([self.wanted.field])
+        with writer(path, schema) as out:
+            for batch, state, _ in self.source.reader.read(shard):
+                out.write_batch(pa.RecordBatch.from_arrays([self._numbers(cuts, batch, state)], schema=schema))
+            out.note = {"buckets": self.wanted.buckets}
+        rewrite_states(self.source.reader, shard, self.state, _unchanged)
+        return Done()
+
+    def _numbers(
+        self, cuts: Mapping[GroupLabel, npt.NDArray[np.float64]], batch: pa.RecordBatch, state: RowState
+    ) -> pa.Array:
+        values = self.source.values(batch)
+        groups = self.source.groups(batch) or Groups(np.zeros(batch.num_rows, np.int64), [()])
+        known = state.mask & ~np.isnan(values)
+        found = np.zeros(batch.num_rows, np.int64)
+        for code, label in enumerate(groups.labels):
+            rows = np.flatnonzero(known & (groups.codes == code))
+            if len(rows):
+                found[rows] = np.searchsorted(cuts[label], values[rows], side="right")
+        return pa.array(found, mask=~known)
+
+
+def quantile_buckets(corpus: Corpus, wanted: QuantileBuckets) -> Decision:
+    """Find the cuts of each group, and write each document's bucket; no document falls.
+
+    Args:
+        corpus: what there is to work with.
+        wanted: what is put into buckets.
+    """
+    reader = ColumnReader.of(corpus.state, corpus.columns, [wanted.column, *wanted.by])
+    source = RankedColumn(reader, wanted.column, None, wanted.by)
+    search = Search.over(corpus, "quantiles, pass", _Begin(wanted), source, SELECTION_PASSES)
+    place = corpus.stage.place("buckets")
+    work = _Bucket(wanted, source, search, place, corpus.stage.state)
+    nodes = (*search.passes(corpus), corpus.each_shard("buckets", work, inputs=search.inputs))
+    return Decision(nodes, {wanted.field.name: place}, _Found(wanted, search), search.inputs)
+
+
+def _unchanged(*_: object) -> None:
+    """Let no row fall."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The cuts, told by the group's name."""
+
+    wanted: QuantileBuckets
+    search: Search[RankSearch]
+
+    def __call__(self, values: Values) -> Outcome:
+        cuts = self.wanted.cuts(self.search.state(values))
+        shown = {
+            "/".join("null" if part is None else part for part in label) or "all": found.tolist()
+            for label, found in sorted(cuts.items(), key=lambda item: str(item[0]))
+        }
+        return Outcome(thresholds={self.wanted.field.name: shown})
