@@ -8,7 +8,7 @@ smallest number of its component, so the same labels.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ __all__ = [
     "contract",
     "large_star",
     "large_star_arcs",
+    "number_partitions",
     "partition_arcs",
     "small_star",
     "small_star_arcs",
@@ -107,11 +108,16 @@ def small_star(arcs: Arcs) -> Arcs:
     return Arcs(np.concatenate([neighbours[others], centres[first]]), np.concatenate([least[others], least[first]]))
 
 
+def number_partitions(numbers: npt.NDArray[np.uint64], partitions: int) -> npt.NDArray[np.int64]:
+    """Return the partition of each document's number (n,), by a hash of it."""
+    words = np.zeros((len(numbers), 2), np.uint64)
+    words[:, 0] = numbers
+    return partition_of(hashes(words, np.arange(4, dtype=np.uint64)), partitions)
+
+
 def partition_arcs(arcs: Arcs, partitions: int) -> list[Arcs]:
     """Return the arcs of each partition, by a hash of their centres."""
-    words = np.zeros((len(arcs.centres), 2), np.uint64)
-    words[:, 0] = arcs.centres
-    parts = partition_of(hashes(words, np.arange(4, dtype=np.uint64)), partitions)
+    parts = number_partitions(arcs.centres, partitions)
     order = np.argsort(parts, kind="stable")
     ends = np.cumsum(np.bincount(parts, minlength=partitions))[:-1]
     columns = (np.split(column[order], ends) for column in arcs)
@@ -129,23 +135,42 @@ def _fingerprint(parts: Sequence[Arcs]) -> tuple[int, int]:
     return count, total
 
 
+class _Made(Sequence[Arcs]):
+    """Parts that are made anew whenever they are asked for: one at a time is in memory."""
+
+    def __init__(self, parts: Sequence[Arcs], make: Callable[[Arcs], Arcs]):
+        self._parts = parts
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._make(self._parts[index])
+
+
+def _each_once(arcs: Arcs) -> Arcs:
+    return _grouped(arcs)[0]
+
+
 def contract(parts: Sequence[Arcs], exchange: Exchange) -> Sequence[Arcs]:
     """Contract a graph to stars: in the end each document has one arc, to the smallest of its component.
 
     This is the order of passes; a run makes each of them over its own carrier.
 
     Args:
-        parts: the edges in any division, without loops.
-        exchange: regroups arcs by centre: all arcs of a centre come out in one part.
+        parts: the edges in any division, without loops; asked for one at a time, and twice.
+        exchange: regroups arcs by centre: all arcs of a centre come out in one part. Its parts are asked for one at
+            a time, and may lie in files; those of an earlier exchange aren't asked for after it.
 
     Returns:
         Arcs from each document but the smallest of its component to that smallest, each once, in parts.
     """
     before = _fingerprint(parts)
     while True:
-        parts = [large_star(part) for part in exchange(map(large_star_arcs, parts))]
-        parts = [small_star(part) for part in exchange(map(small_star_arcs, parts))]
-        parts = [_grouped(part)[0] for part in exchange(parts)]
+        parts = _Made(exchange(map(large_star_arcs, parts)), large_star)
+        parts = _Made(exchange(map(small_star_arcs, parts)), small_star)
+        parts = _Made(exchange(parts), _each_once)
         after = _fingerprint(parts)
         if after == before:
             return parts

@@ -53,6 +53,10 @@ class Edges(NamedTuple):
         values = np.ascontiguousarray(np.broadcast_to(np.asarray(similarity, np.float64), (n,)))
         return cls(pairs[:, 0].copy(), pairs[:, 1].copy(), values, np.full(n, same, np.bool_))
 
+    def take(self, chosen: npt.NDArray[np.bool_]) -> "Edges":
+        """Return those of a mask (n,)."""
+        return Edges(self.a[chosen], self.b[chosen], self.similarity[chosen], self.same[chosen])
+
     @classmethod
     def concatenate(cls, parts: "Sequence[Edges]") -> "Edges":
         """Return all edges, each pair once (of several, the one of highest similarity, NaN last), in order."""

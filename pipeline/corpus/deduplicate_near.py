@@ -1,0 +1,234 @@
+"""Near-deduplication over the whole corpus: MinHash bands, candidate pairs, edges, components, one document of each.
+
+The stages are those of `tamis.scorers.dedup.near_duplicates`; each works on one shard or one partition. What they find
+is kept with the step: where all of it is there, a run that begins again moves no row.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from tamis.pipeline.corpus.clusters import LARGEST, MATCHES, ApplyClusters, cluster_schema
+from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
+from tamis.pipeline.corpus.near_clusters import (
+    MEMBERS,
+    MEMBERS_PER_PARTITION,
+    ClusterPartitions,
+    MatchMembers,
+    SendMembers,
+)
+from tamis.pipeline.corpus.near_components import BYTES_PER_EDGE, EDGES_IN_MEMORY, FindComponents
+from tamis.pipeline.corpus.near_edges import (
+    BAND_ROWS_PER_PARTITION,
+    BANDS,
+    EVIDENCE,
+    EVIDENCE_BYTES_PER_PARTITION,
+    FOUND_EDGES,
+    PAIRS,
+    BandPartitions,
+    EvidencePartitions,
+    MatchBands,
+    MatchEvidence,
+    ReceiveEdges,
+    ReceivePairs,
+    SendBands,
+    SendEvidence,
+    count_notes,
+)
+from tamis.pipeline.graph.passes import Exchange, Node, Pass, Values
+from tamis.pipeline.passes.shard_reader import ColumnReader
+from tamis.pipeline.passes.stage import READ, StoredShards
+from tamis.pipeline.storage.column_file import intact_note
+from tamis.pipeline.storage.place import Place, Shard
+from tamis.scorers.dedup.near_duplicates import NearDuplicates
+from tamis.scorers.dedup.report import SourceShare, band_memory, share_notes
+
+__all__ = ["NearDedup", "deduplicate_near", "near_schema", "working_memory"]
+
+
+@dataclass(frozen=True)
+class NearDedup:
+    """What a step that removes near-duplicates was asked for.
+
+    Attributes:
+        options: what counts as near-duplicates, and what stays.
+        name: of the step, if it has one of its own.
+        prefix: of the columns of signatures, see `tamis.scorers.dedup.signature_columns`.
+        column: what the keep policy looks at, if anything.
+        edges_in_memory: edges up to which components are found in memory.
+    """
+
+    options: NearDuplicates
+    name: str | None = None
+    prefix: str = "dup"
+    column: str | None = None
+    edges_in_memory: int = EDGES_IN_MEMORY
+
+
+def near_schema(name: str | None) -> pa.Schema:
+    """Return the columns of clusters."""
+    return cluster_schema(name, "cluster", "near-duplicates")
+
+
+def working_memory(documents: int, options: NearDuplicates, *, shingles_bytes: int = 4096) -> int:
+    """Return about the bytes that the largest of the stages takes.
+
+    Args:
+        documents: how many there are.
+        options: what is done.
+        shingles_bytes: of a document that is verified, on average.
+    """
+    band_rows = documents * options.bands.bands
+    matching = band_memory(documents, options.bands, -(-max(band_rows, 1) // BAND_ROWS_PER_PARTITION))
+    evidence = 0 if options.verify == "none" else 2 * min(EVIDENCE_BYTES_PER_PARTITION, documents * shingles_bytes)
+    edges = min(documents, EDGES_IN_MEMORY) * BYTES_PER_EDGE
+    members = min(documents, MEMBERS_PER_PARTITION) * 200
+    return max(matching, evidence, edges, members)
+
+
+@dataclass(frozen=True)
+class _Unfinished:
+    """Tells whether anything of a shard is still to be made."""
+
+    places: tuple[Place, ...]
+
+    def __call__(self, shard: Shard, values: Values) -> bytes:
+        """Return nothing where all of it is there."""
+        del values
+        return b"" if all(intact_note(place.file(shard), []) is not None for place in self.places) else b"1"
+
+
+def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
+    """Find the clusters of the rows alive, keep one document of each, and write cluster columns and row states."""
+    stage, options = corpus.stage, near.options
+    columns, pairs, labels = stage.place("clusters"), stage.place("pairs"), stage.place("components")
+    verified = options.verify != "none"
+    edges = stage.place("edges") if verified else pairs
+    places = dict.fromkeys((columns, stage.state, pairs, edges, labels))
+    unfinished = corpus.each_shard("finished work", _Unfinished(tuple(places)))
+    before = (unfinished.name,)
+
+    def exchange(what: str, inputs: tuple[str, ...], after: tuple[str, ...], **parts: Any) -> Exchange:
+        return Exchange(
+            name=f"{stage.label}: {what}",
+            tasks=StoredShards(),
+            folder=stage.place(f"exchange of {what}").folder,
+            inputs=(READ, *before, *inputs),
+            after=(*corpus.after, *after),
+            step=stage.label,
+            **parts,
+        )
+
+    signatures = [f"{near.prefix}_bands", f"{near.prefix}_digest"]
+    candidates = exchange(
+        "candidates",
+        (),
+        (),
+        partitions=BandPartitions(unfinished.name, options.bands.bands),
+        send=SendBands(ColumnReader.of(corpus.state, corpus.columns, signatures), near.prefix, options.bands.bands),
+        match=MatchBands(options),
+        receive=ReceivePairs(pairs, options.shingles.unit == "words", unfinished.name),
+        sent=BANDS,
+        returned=PAIRS,
+    )
+    nodes: list[Node] = [unfinished, candidates]
+    if verified:
+        compared = "text" if options.verify == "shingles" else f"{near.prefix}_minima"
+        nodes.append(
+            exchange(
+                "verification",
+                (candidates.name,),
+                (),
+                partitions=EvidencePartitions(candidates.name, unfinished.name),
+                send=SendEvidence(options, pairs, {compared: corpus.columns[compared]}, near.prefix),
+                match=MatchEvidence(options),
+                receive=ReceiveEdges(pairs, edges, unfinished.name),
+                sent=EVIDENCE,
+                returned=FOUND_EDGES,
+            )
+        )
+    counted = nodes[-1].name
+    keys = ("edges",) if verified else ("candidates", "copies")
+    components = Pass(
+        f"{stage.label}: components",
+        FindComponents(edges, labels, counted, keys, unfinished.name, near.edges_in_memory),
+        inputs=(READ, unfinished.name, counted),
+        step=stage.label,
+    )
+    wanted = ["doc_id"] if near.column is None else ["doc_id", near.column]
+    schema = near_schema(near.name)
+    clusters = exchange(
+        "clusters",
+        (components.name,),
+        (),
+        partitions=ClusterPartitions(components.name, unfinished.name),
+        send=SendMembers(options.keep, near.column, {name: corpus.columns[name] for name in wanted}, edges, labels),
+        match=MatchMembers(options.link),
+        receive=ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), columns, schema),
+        sent=MEMBERS,
+        returned=MATCHES,
+    )
+    nodes += [components, clusters]
+    report = _Found(near, stage.label, candidates.name, counted, components.name, clusters.name)
+    return Decision(
+        tuple(nodes),
+        dict.fromkeys(schema.names, columns),
+        report,
+        (READ, candidates.name, counted, components.name, clusters.name),
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    near: NearDedup
+    label: str
+    candidates: str
+    counted: str
+    components: str
+    clusters: str
+
+    def __call__(self, values: Values) -> Outcome:
+        options = self.near.options
+        candidates, copies, left_out = count_notes(values[self.candidates], "candidates", "copies", "left_out")
+        components = json.loads(values[self.components] or b"{}")
+        notes = [json.loads(line) for line in values[self.clusters].splitlines()]
+        documents, fell, clusters = (sum(note[key] for note in notes) for key in ("documents", "fell", "clusters"))
+        there, gone = Counter[str](), Counter[str]()
+        for note in notes:
+            there[note["source"]] += note["documents"]
+            gone[note["source"]] += note["fell"]
+        shares = {source: SourceShare(count, gone[source]) for source, count in sorted(there.items())}
+        largest = sorted((tuple(one) for note in notes for one in note["largest"]), key=_by_size)[:LARGEST]
+        metrics = {
+            "documents": documents,
+            "duplicates": fell,
+            "clusters": clusters,
+            "candidates": candidates,
+            "copies": copies,
+            "edges": components.get("edges", 0),
+            "comparisons_left_out": left_out,
+            "components": "out of core" if components.get("out_of_core") else "in memory",
+            "bands": options.bands.bands,
+            "rows": options.bands.rows,
+            "recall": {f"{at:.2f}": round(recall, 6) for at, recall in options.bands.curve()},
+            "removed": {
+                source: {"documents": share.documents, "removed": share.removed} for source, share in shares.items()
+            },
+            "largest": [
+                {"doc_id": doc_id, "size": size, "lowest_similarity": lowest} for size, doc_id, lowest in largest
+            ],
+        }
+        warnings = [f"step {self.label}: {note}" for note in share_notes(shares)]
+        if left_out:
+            warnings.append(
+                f"step {self.label}: {left_out:,} comparisons were left out in bands that more than "
+                f"{options.neighbours} different texts share: more rows a band tell them apart"
+            )
+        return Outcome(metrics=metrics, warnings=tuple(warnings))
+
+
+def _by_size(cluster: tuple[int, str, float | None]) -> tuple[int, str]:
+    return -cluster[0], cluster[1]

@@ -1,0 +1,325 @@
+"""Near-duplicates, from signatures to edges: candidate pairs by the bands, and which of them are alike indeed.
+
+Both move rows between shards: first band rows to partitions of the hash space, from where pairs come back to the shards
+of their documents; then, with verification, pairs and the shingles of what they name to partitions of the documents,
+from where edges come back to the shard of the first document of each. What comes back is kept in a file a shard.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tamis.pipeline.corpus.clusters import batch_rows, cut_rows
+from tamis.pipeline.graph.passes import Done, Values
+from tamis.pipeline.passes.shard_reader import ColumnReader, read_columns
+from tamis.pipeline.passes.stage import READ, stored_shards
+from tamis.pipeline.storage.column_file import ColumnFile, writer
+from tamis.pipeline.storage.place import Place, Shard
+from tamis.scorers.dedup.bands import BandRows
+from tamis.scorers.dedup.components import number_partitions
+from tamis.scorers.dedup.near_duplicates import NearDuplicates, document_numbers
+from tamis.scorers.dedup.pairs import Edges, unique_pairs
+from tamis.scorers.dedup.shingles import ShingleSets
+
+__all__ = [
+    "BANDS",
+    "BAND_ROWS_PER_PARTITION",
+    "EDGES",
+    "EVIDENCE",
+    "EVIDENCE_BYTES_PER_PARTITION",
+    "FOUND_EDGES",
+    "PAIRS",
+    "BandPartitions",
+    "EvidencePartitions",
+    "MatchBands",
+    "MatchEvidence",
+    "ReceiveEdges",
+    "ReceivePairs",
+    "SendBands",
+    "SendEvidence",
+    "count_notes",
+    "own_edges",
+]
+
+BAND_ROWS_PER_PARTITION = 4_000_000
+"""Of 24 bytes, and 40 while they are matched."""
+EVIDENCE_BYTES_PER_PARTITION = 256 << 20
+
+BANDS = pa.schema([(name, pa.uint64()) for name in ("key", "document", "digest")])
+PAIRS = pa.schema([(name, pa.uint64()) for name in ("a", "b", "kind")])
+"""A pair of documents, or, as `b` of one row a partition, how many comparisons were left out."""
+_UNLIKE, _SAME, _LEFT_OUT = range(3)
+EVIDENCE = pa.schema([("a", pa.uint64()), ("b", pa.uint64()), ("evidence", pa.large_binary())])
+"""A pair, or a document (`a`) with its shingles or signature."""
+FOUND_EDGES = pa.schema([(name, pa.uint64()) for name in ("a", "b", "similarity")])
+"""An edge, and the bits of its similarity."""
+EDGES = pa.schema([("a", pa.uint64()), ("b", pa.uint64()), ("similarity", pa.float64()), ("same", pa.bool_())])
+
+_SHARD = np.uint64(32)
+_ROW = np.uint64(0xFFFFFFFF)
+
+
+def count_notes(value: bytes, *keys: str) -> list[int]:
+    """Return sums over the lines of JSON that a pass returned."""
+    notes = [json.loads(line) for line in value.splitlines()]
+    return [sum(note[key] for note in notes) for key in keys]
+
+
+def _owners(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    return (numbers >> _SHARD).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class BandPartitions:
+    """Into how many partitions to cut the hash space: none where the step is finished."""
+
+    unfinished: str
+    bands: int
+
+    def __call__(self, values: Values) -> int:
+        """Return the number, which depends on the corpus alone."""
+        rows = sum(shard.rows for shard in stored_shards(values[READ])) * self.bands
+        return -(-max(rows, 1) // BAND_ROWS_PER_PARTITION) if values[self.unfinished] else 0
+
+
+@dataclass(frozen=True)
+class SendBands:
+    """A shard's band rows of the rows alive, by partition of the hash space."""
+
+    reader: ColumnReader
+    prefix: str
+    bands: int
+
+    def __call__(self, shard: Shard, partitions: int, values: Values) -> Sequence[pa.RecordBatch]:
+        """Return one batch a partition."""
+        del values
+        if not partitions:
+            return []
+        found: list[BandRows] = []
+        first = 0
+        for batch, state, _ in self.reader.read(shard):
+            column = batch.column(f"{self.prefix}_bands")
+            rows = np.flatnonzero(state.mask & np.asarray(column.is_valid()))
+            taken = batch.take(pa.array(rows))
+            keys = np.frombuffer(b"".join(taken.column(f"{self.prefix}_bands").to_pylist()), "<u8").astype(np.uint64)
+            numbers = document_numbers(shard.index, first + batch.num_rows)[first + rows]
+            digests = taken.column(f"{self.prefix}_digest").to_numpy(zero_copy_only=False).astype(np.uint64)
+            found.append(BandRows(keys, np.repeat(numbers, self.bands), np.repeat(digests, self.bands)))
+            first += batch.num_rows
+        parts = BandRows.concatenate(found).split(partitions)
+        return [pa.RecordBatch.from_arrays([pa.array(column) for column in part], schema=BANDS) for part in parts]
+
+
+@dataclass(frozen=True)
+class MatchBands:
+    """The candidate pairs of a partition, to the shards of their documents."""
+
+    options: NearDuplicates
+
+    def __call__(self, batches: Sequence[pa.RecordBatch], values: Values) -> Sequence[pa.RecordBatch]:
+        """Return a batch of `PAIRS` a shard: to the shard of the first document, and with verification of the other."""
+        del values
+        table = batch_rows(batches, BANDS)
+        found = self.options.candidates(BandRows(*np.ascontiguousarray(table.T)))
+        rows, owners = [np.array([[0, found.left_out, _LEFT_OUT]], np.uint64)], [np.zeros(1, np.int64)]
+        for pairs, kind in ((found.pairs, _UNLIKE), (found.equal, _SAME)):
+            marked = np.column_stack([pairs, np.full(len(pairs), kind, np.uint64)])
+            here, there = _owners(pairs[:, 0]), _owners(pairs[:, 1])
+            rows.append(marked)
+            owners.append(here)
+            if self.options.verify != "none" and kind == _UNLIKE:
+                rows.append(marked[here != there])
+                owners.append(there[here != there])
+        return cut_rows(np.concatenate(rows), np.concatenate(owners), len(batches), PAIRS) if batches else []
+
+
+def _edges_batch(edges: Edges) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array(column) for column in edges], schema=EDGES)
+
+
+@dataclass(frozen=True)
+class ReceivePairs:
+    """Keeps the pairs that a shard's documents are in, as edges that are still to be verified."""
+
+    place: Place
+    words: bool
+    unfinished: str
+
+    def __call__(self, shard: Shard, batches: Sequence[pa.RecordBatch], values: Values) -> bytes | Done:
+        """Write them; return a line of counts, and of how many bytes of evidence they ask for, about."""
+        path = self.place.file(shard)
+        if not values[self.unfinished]:
+            return _known(path)
+        table = batch_rows(batches, PAIRS)
+        unlike, same = (unique_pairs(np.ascontiguousarray(table[table[:, 2] == kind, :2])) for kind in (_UNLIKE, _SAME))
+        named = np.unique(unlike)
+        documents = int((_owners(named) == shard.index).sum())
+        unit = 2 if self.words else 8
+        with writer(path, EDGES) as out:
+            out.write_batch(_edges_batch(Edges.of(unlike, np.nan)))
+            out.write_batch(_edges_batch(Edges.of(same, 1.0, same=True)))
+            out.note = {
+                "candidates": int((_owners(unlike[:, 0]) == shard.index).sum()),
+                "copies": len(same),
+                "left_out": int(table[table[:, 2] == _LEFT_OUT, 1].sum()),
+                "evidence": -(-documents * shard.text_bytes * unit // max(1, shard.rows)),
+            }
+        return json.dumps(out.note).encode() + b"\n"
+
+
+def _known(path: str) -> Done:
+    """Return the counts that a file of an earlier run notes."""
+    with ColumnFile(path) as file:
+        return Done(json.dumps(file.note).encode() + b"\n", reused=True)
+
+
+def own_edges(place: Place, shard: Shard) -> Edges:
+    """Return the edges that a shard keeps: those whose first document is its own."""
+    with ColumnFile(place.file(shard)) as file:
+        table = file.read()
+    columns = [table.column(name).to_numpy() for name in EDGES.names]
+    mine = _owners(columns[0]) == shard.index
+    return Edges(*columns).take(mine)
+
+
+@dataclass(frozen=True)
+class EvidencePartitions:
+    """Into how many partitions to cut the documents that pairs name: by the bytes of their evidence, about."""
+
+    pairs: str
+    unfinished: str
+
+    def __call__(self, values: Values) -> int:
+        """Return the number; none where there is no pair, or the step is finished."""
+        candidates, evidence = count_notes(values[self.pairs], "candidates", "evidence")
+        wanted = candidates and values[self.unfinished]
+        return -(-max(evidence, 1) // EVIDENCE_BYTES_PER_PARTITION) if wanted else 0
+
+
+@dataclass(frozen=True)
+class SendEvidence:
+    """A shard's pairs, by a hash of their first documents, and what is compared of the shard's documents in pairs.
+
+    Attributes:
+        options: what is compared.
+        pairs: place of the pairs.
+        columns: column to place.
+        prefix: of the columns of signatures.
+    """
+
+    options: NearDuplicates
+    pairs: Place
+    columns: dict[str, Place]
+    prefix: str
+
+    def __call__(self, shard: Shard, partitions: int, values: Values) -> Sequence[pa.RecordBatch]:
+        """Return one batch a partition."""
+        del values
+        if not partitions:
+            return []
+        with ColumnFile(self.pairs.file(shard)) as file:
+            pairs = np.column_stack([file[0].column(name).to_numpy() for name in ("a", "b")]).astype(np.uint64)
+        parts = number_partitions(pairs[:, 0], partitions)
+        mine = _owners(pairs) == shard.index
+        wanted = np.concatenate(
+            [np.column_stack([pairs[mine[:, side], side], parts[mine[:, side]].astype(np.uint64)]) for side in (0, 1)]
+        )
+        wanted = unique_pairs(wanted)
+        numbers, inverse = np.unique(wanted[:, 0], return_inverse=True)
+        evidence = self._evidence(shard, (numbers & _ROW).astype(np.int64))
+        batches = []
+        for part in range(partitions):
+            sent = pairs[(parts == part) & mine[:, 0]]
+            places = inverse[wanted[:, 1] == part]
+            columns = [
+                np.concatenate([sent[:, 0], numbers[places]]),
+                np.concatenate([sent[:, 1], np.zeros(len(places), np.uint64)]),
+            ]
+            told = pa.concat_arrays([pa.nulls(len(sent), pa.large_binary()), evidence.take(pa.array(places))])
+            batches.append(pa.RecordBatch.from_arrays([*map(pa.array, columns), told], schema=EVIDENCE))
+        return batches
+
+    def _evidence(self, shard: Shard, rows: npt.NDArray[np.int64]) -> pa.LargeBinaryArray:
+        """Return what is compared of some of the shard's rows, ascending."""
+        name = "text" if self.options.verify == "shingles" else f"{self.prefix}_minima"
+        found = [pa.array([], pa.large_binary())]
+        first = 0
+        for batch in read_columns(shard, [name], self.columns):
+            low, high = np.searchsorted(rows, [first, first + batch.num_rows])
+            mine = rows[low:high] - first
+            first += batch.num_rows
+            if not len(mine):
+                continue
+            if self.options.verify == "shingles":
+                sets = self.options.evidence(batch.column(name), mine)
+                buffers = [None, pa.py_buffer(sets.bounds * 8), pa.py_buffer(sets.hashes.astype("<u8"))]
+                found.append(pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sets), buffers))
+            else:
+                found.append(batch.column(name).take(pa.array(mine)).cast(pa.binary()).cast(pa.large_binary()))
+        return pa.concat_arrays(found)
+
+
+@dataclass(frozen=True)
+class MatchEvidence:
+    """The edges of a partition, to the shards of their first documents."""
+
+    options: NearDuplicates
+
+    def __call__(self, batches: Sequence[pa.RecordBatch], values: Values) -> Sequence[pa.RecordBatch]:
+        """Return a batch of `FOUND_EDGES` a shard."""
+        del values
+        table = pa.Table.from_batches(list(batches), EVIDENCE).combine_chunks()
+        numbers = np.column_stack([table.column(name).to_numpy() for name in ("a", "b")]).astype(np.uint64)
+        is_pair = np.asarray(table.column("evidence").is_null())
+        pairs, documents = numbers[is_pair], numbers[~is_pair, 0]
+        order = np.argsort(documents)
+        told = table.column("evidence").take(pa.array(np.flatnonzero(~is_pair)[order])).combine_chunks()
+        bounds, data = _content(told)
+        sets = minima = None
+        if self.options.verify == "shingles":
+            sets = ShingleSets(bounds // 8, data.view("<u8").astype(np.uint64, copy=False))
+        else:
+            permutations = self.options.minhash.permutations
+            kind = permutations.dtype
+            minima = data.view(kind.newbyteorder("<")).astype(kind, copy=False).reshape(-1, permutations.count)
+        edges = self.options.edges(pairs, documents[order], sets, minima)
+        rows = np.column_stack([edges.a, edges.b, np.ascontiguousarray(edges.similarity).view(np.uint64)])
+        return cut_rows(rows, _owners(edges.a), len(batches), FOUND_EDGES) if batches else []
+
+
+def _content(column: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Return offsets and bytes of a large binary array, aligned for any numbers."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    array = pa.concat_arrays([pa.array([], pa.large_binary()), *chunks])
+    _, offsets, data = array.buffers()
+    bounds = np.frombuffer(offsets, np.int64, len(array) + 1, 8 * array.offset) if len(array) else np.zeros(1, np.int64)
+    content = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+    return bounds - bounds[0], content[bounds[0] : bounds[-1]].copy()
+
+
+@dataclass(frozen=True)
+class ReceiveEdges:
+    """Keeps a shard's edges: those that were verified, and those between texts of the same shingles."""
+
+    pairs: Place
+    place: Place
+    unfinished: str
+
+    def __call__(self, shard: Shard, batches: Sequence[pa.RecordBatch], values: Values) -> bytes | Done:
+        """Write them; return a line of counts."""
+        path = self.place.file(shard)
+        if not values[self.unfinished]:
+            return _known(path)
+        table = batch_rows(batches, FOUND_EDGES)
+        found = Edges.of(table[:, :2], np.ascontiguousarray(table[:, 2]).view(np.float64))
+        before = own_edges(self.pairs, shard)
+        edges = Edges.concatenate([found, before.take(before.same)])
+        note = {"edges": len(edges.a)}
+        with writer(path, EDGES) as out:
+            out.write_batch(_edges_batch(edges))
+            out.note = note
+        return json.dumps(note).encode() + b"\n"
