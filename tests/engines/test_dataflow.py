@@ -10,7 +10,15 @@ import pytest
 
 from tests.engines.carriers import HERE, LIMIT, ROOT, environment, tamis
 
-if importlib.util.find_spec("google") is None or importlib.util.find_spec("google.cloud.dataflow_v1beta3") is None:
+
+def installed(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # of a package above it
+        return False
+
+
+if not installed("google.cloud.dataflow_v1beta3"):
     pytest.skip("Beam's extra gcp isn't installed: pip install 'tamis[gcp]'", allow_module_level=True)
 
 

@@ -149,7 +149,9 @@ def test_a_terminal_shows_progress_and_nothing_of_the_runner(config, tmp_path, c
 
 
 @SLOW
-def test_a_terminal_shows_everything_when_asked(config, tmp_path):
+def test_a_terminal_shows_everything_when_asked(config, fault, tmp_path):
+    fault.write_text("raise")
     ended = tamis(tmp_path / "told", "run", str(config), "-o", str(tmp_path / "run"), *EMBEDDED, TAMIS_DEBUG="1")
-    assert ended.status == 0, ended.err
-    assert "apache_beam" in ended.err or "WARNING" in ended.err
+    assert ended.status == 1, ended.err
+    assert "Traceback" in ended.err
+    assert "apache_beam/runners/worker/" in ended.err

@@ -67,7 +67,9 @@ def test_every_engine_gives_the_same_bytes_as_one_pipeline(config, tmp_path, loc
     name = request.node.callspec.params["carrier"]
     if name == "two workers":
         assert found == funnel
-    elif name != "embed":  # whose counters end with the job
+    elif name == "embed":  # where a job's counters can be gone when it is over
+        assert found == funnel or not ended.counters
+    else:
         # Prism can lose what one bundle counted when two bundles of a transform end at the same time.
         assert all(0 < found[key] <= funnel[key] for key in funnel), (found, funnel)
         assert sum(found.values()) > 0.5 * sum(funnel.values())
