@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tamis.jobs.warm_parts import MORE_PARTS
 from tamis.schemas.config import Config
 from tamis.schemas.tables import DOCUMENT_SCHEMA
 from tamis.scorers.kernels.jit import KernelState, kernel_states
@@ -269,6 +270,10 @@ def _piece_tokenizer(folder: Path) -> Any:
     return PieceTokenizer(folder / "pieces.model")
 
 
+def _with_texts(name: str) -> Callable[[Path], None]:
+    return lambda folder: MORE_PARTS[name](folder, _TEXTS)
+
+
 PARTS: Mapping[str, Callable[[Path], None]] = {
     "documents": _warm_documents,
     "selection": _warm_selection,
@@ -280,5 +285,6 @@ PARTS: Mapping[str, Callable[[Path], None]] = {
     "heuristics": _warm_heuristics,
     "ngram_training": _warm_ngram_training,
     **{name: _warm_dsir(name) for name in ("dsir_fast", "dsir_sha256", "dsir_pieces")},
+    **{name: _with_texts(name) for name in MORE_PARTS},
 }
 """Parts of the program that have kernels; each is handed an empty folder."""
