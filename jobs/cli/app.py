@@ -36,9 +36,9 @@ def main() -> None:
     """Run the command line; a user's mistake is one sentence and an exit status, never a traceback."""
     debug = debugging()
     silence_beam()
+    end_by_signals(sys.argv[1:])
     try:
-        with end_by_signals(sys.argv[1:]):
-            app()
+        app()
     except ConfigError as error:
         if debug:
             raise
