@@ -79,18 +79,20 @@ def _url_words(folder: Path, texts: Sequence[str]) -> None:
 
 
 def _embeddings(folder: Path, texts: Sequence[str]) -> None:
-    """Hashed and static embeddings, and k-means over them."""
+    """Hashed and static embeddings, k-means over them, the bandit's logarithm."""
     del folder
     from tamis.scorers.embeddings.hashed import HashedEmbeddings
     from tamis.scorers.embeddings.kmeans import fit_clusters
     from tamis.scorers.embeddings.kmeans_start import start_spread
     from tamis.scorers.embeddings.static_kernels import mean_rows
+    from tamis.scorers.kernels.portable_log import natural_log
 
     array = pa.array(texts, pa.large_string())
     HashedEmbeddings(64, units="bytes").vectors(array)
     vectors = HashedEmbeddings(64).vectors(array)
     fit_clusters(vectors, start_spread(vectors, 3), ids=_ids(texts), rounds=2, empty="farthest")
     one, ends = np.zeros(1, np.int64), np.array([0, 1], np.int64)
+    natural_log(2.0)
     mean_rows(np.zeros((1, 4), np.float32), one, np.ones(1), one, ends, np.zeros((1, 4)))
 
 

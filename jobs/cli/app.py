@@ -32,9 +32,14 @@ def main() -> None:
     """Run the command line; a user's mistake is one sentence and an exit status, never a traceback."""
     debug = debugging()
     silence_beam()
+    end_by_signals(sys.argv[1:])
     try:
+<<<<<<< HEAD
         with end_by_signals(sys.argv[1:]):
             app(prog_name="tamis")
+=======
+        app()
+>>>>>>> h-soak
     except ConfigError as error:
         if debug:
             raise

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 __all__ = ["RESUMABLE", "SENTENCE", "end_by_signals"]
 
@@ -20,34 +20,26 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
-@contextlib.contextmanager
-def end_by_signals(arguments: Sequence[str]) -> Iterator[None]:
-    """While the block runs, end this process by SIGINT, SIGTERM and SIGHUP if it carries out a resumable command.
+def end_by_signals(arguments: Sequence[str]) -> None:
+    """From now on, end this process by SIGINT, SIGTERM and SIGHUP if it carries out a resumable command.
 
-    Worker processes are killed, one sentence is told on stderr, and the exit status is 128 and the signal's number.
-    What was ignored when the process began, as under `nohup`, stays so.
+    This holds to the very end: Python's own way would show a traceback of whatever is being tidied up. Worker
+    processes are killed, one sentence is told on stderr, and the exit status is 128 and the signal's number. What was
+    ignored when the process began, as under `nohup`, stays so.
 
     Args:
         arguments: of the command line, without the program's name.
     """
     words = " ".join([word for word in arguments if not word.startswith("-")][:2]) + " "
     if not any(words.startswith(f"{command} ") for command in RESUMABLE):
-        yield
         return
     told, tell = os.pipe()
     os.set_blocking(tell, False)
     threading.Thread(target=_wait, args=(told,), daemon=True).start()
-    wakeup = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    before = {
-        number: signal.signal(number, _nothing) for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(wakeup)
-        os.close(tell)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _nothing)
 
 
 def _nothing(number: int, frame: object) -> None:
@@ -55,10 +47,10 @@ def _nothing(number: int, frame: object) -> None:
 
 
 def _wait(told: int) -> None:
-    while number := os.read(told, 1):
-        if number[0] in _SIGNALS:
-            _end(number[0])
-    os.close(told)
+    while True:
+        number = os.read(told, 1)[0]
+        if number in _SIGNALS:
+            _end(number)
 
 
 def _end(number: int) -> None:

@@ -57,7 +57,7 @@ def test_a_signal_ends_a_run_that_is_still_planning(shared):
 
 def test_other_commands_keep_their_own_ways():
     code = "import signal, sys; from tamis.jobs.cli.signals import end_by_signals\n"
-    code += "with end_by_signals(sys.argv[1:]): print(*[signal.getsignal(n) == b for n, b in before.items()])"
+    code += "end_by_signals(sys.argv[1:]); print(*[signal.getsignal(n) == b for n, b in before.items()])"
     code = code.replace("\n", "\nbefore = {n: signal.getsignal(n) for n in (1, 2, 15)}\n")
     for arguments, same in ((["sql", "run"], True), (["manifest", "show"], True), (["manifest", "rerun"], False)):
         done = subprocess.run(
