@@ -34,12 +34,7 @@ def main() -> None:
     silence_beam()
     end_by_signals(sys.argv[1:])
     try:
-<<<<<<< HEAD
-        with end_by_signals(sys.argv[1:]):
-            app(prog_name="tamis")
-=======
-        app()
->>>>>>> h-soak
+        app(prog_name="tamis")
     except ConfigError as error:
         if debug:
             raise
