@@ -22,7 +22,7 @@ from tamis.scorers.fasttext.vocabulary_kernels import (
 )
 from tamis.scorers.kernels.characters import integer
 from tamis.scorers.kernels.jit import helper
-from tamis.scorers.kernels.processor import inverse, remainder, remainder32
+from tamis.scorers.kernels.processor import inverse, remainder32
 
 __all__ = ["BLOCK", "SHORT_ROWS", "SHORT_SLOTS", "Features", "Scratch", "sum_rows"]
 
@@ -469,12 +469,11 @@ def sum_rows(
         history[n_history] = np.int32(EOS_HASH)
         n_history += 1
         bucket = np.uint64(features.bucket)
-        inverted = inverse(bucket)
         for i in range(n_history):
             h = np.uint64(np.int64(history[i]))
             for j in range(i + 1, min(i + word_ngrams, n_history)):
                 h = h * NGRAM_FACTOR + np.uint64(np.int64(history[j]))
-                found[n] = np.int64(remainder(h, bucket, inverted))
+                found[n] = np.int64(h % bucket)
                 n += 1
                 if n == BLOCK:
                     count += _flush(found, n, features, scratch, table, total)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
+from tamis.scorers.kernels.processor import prefetch
 
 __all__ = [
     "BYTE",
@@ -168,15 +169,19 @@ def find_words(
 ) -> None:
     """Set `words[:n]` to the indices of the first `n` tokens of `text` in the vocabulary, or -1.
 
-    Look-ups of a block stand in one loop, so that the processor overlaps their cache misses.
+    The slots of a block are loaded ahead, so that the processor overlaps their cache misses.
     """
     slots = vocabulary.slots
     starts = vocabulary.starts
     mask = np.int64(len(slots) - 1)
     for t in range(n):
+        slot = np.int64((np.uint64(tokens.hashes[t]) * MIX) >> HALF) & mask
+        words[t] = slot
+        prefetch(slots, 2 * slot)
+    for t in range(n):
         h = np.uint64(tokens.hashes[t])
         tail = tokens.tails[t]
-        slot = np.int64((h * MIX) >> HALF) & mask
+        slot = words[t]
         found = np.int64(-1)
         while True:
             held = slots[slot, 0]

@@ -74,6 +74,6 @@ def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG0
 
 
 @helper
-def prefetch(array: npt.NDArray[Any], index: int) -> None:
-    """Have the memory of `array[index]`, of one dimension, loaded while other work goes on."""
+def prefetch(array: npt.NDArray[Any], index: Any) -> None:
+    """Have the memory of a contiguous array's entry `index`, counted flat, loaded while other work goes on."""
     _prefetch(array, index)
