@@ -67,6 +67,9 @@ class Extracted(NamedTuple):
     refusal: Refusal | None = None
 
 
+_RESILIPARSE = "tamis.scorers.extraction.resiliparse_child:"
+_TRAFILATURA = "tamis.scorers.extraction.trafilatura_child:"
+_INSTALL = "pip install trafilatura lxml-html-clean"
 # Steps (see `parser_steps`) that take one second at least, measured with resiliparse 2.0 on nested and on
 # flat pages and on tags of many attributes: 30 to 67 ns each where the main content is looked for, up to 4 ns
 # otherwise.
@@ -92,7 +95,7 @@ _SANDBOXES: list[Sandbox] = []
 
 @functools.cache
 def _sandbox(target: str, memory: int, process: int) -> Sandbox:  # noqa: ARG001  (a fork needs a child of its own)
-    sandbox = Sandbox(f"tamis.scorers.extraction.{target}", memory)
+    sandbox = Sandbox(target, memory)
     _SANDBOXES.append(sandbox)
     return sandbox
 
@@ -104,7 +107,7 @@ def check_engine(options: ExtractOptions) -> None:
         ModelError: naming what to install.
     """
     if options.engine != "resiliparse" and importlib.util.find_spec("trafilatura") is None:
-        msg = f'the engine {options.engine} needs trafilatura, which isn\'t installed: pip install "tamis[trafilatura]"'
+        msg = f"the engine {options.engine} needs trafilatura, which isn't installed: {_INSTALL}"
         raise ModelError(msg)
 
 
@@ -218,14 +221,14 @@ def _too_complex(data: "np.ndarray[Any, np.dtype[np.uint8]]", options: ExtractOp
 
 
 def _resiliparse(html: str, options: ExtractOptions) -> str:
-    return _call(f"resiliparse_child:{'main_content' if options.main_content else 'all_text'}", html, options)
+    return _call(f"{_RESILIPARSE}{'main_content' if options.main_content else 'all_text'}", html, options)
 
 
 def _trafilatura(html: str, options: ExtractOptions) -> str:
     try:
-        return _call(f"trafilatura_child:{'main_content' if options.main_content else 'all_text'}", html, options)
+        return _call(f"{_TRAFILATURA}{'main_content' if options.main_content else 'all_text'}", html, options)
     except RunError as error:
-        msg = f'the extractor trafilatura can\'t be used ({error}): pip install "tamis[trafilatura]"'
+        msg = f"the extractor trafilatura can't be used ({error}): {_INSTALL}"
         raise ModelError(msg) from error
 
 
@@ -239,7 +242,7 @@ def _auto(html: str, options: ExtractOptions) -> str:
     if not options.main_content:
         return _resiliparse(html, options)
     try:
-        counts, _, text = _call("resiliparse_child:main_and_all_text", html, options).partition("\n")
+        counts, _, text = _call(f"{_RESILIPARSE}main_and_all_text", html, options).partition("\n")
     except OutOfMemoryError:
         raise
     except CallFailedError:

@@ -212,20 +212,34 @@ def _sources(module: str, path: Path) -> _Sources:
 
 
 def _folders(package: str, digest: str, base: Path) -> Iterator[Path]:
+    """Yield where code may lie, the private folder only where no other one could be written to."""
     name = f"{package}-kernels-{digest}"
+    usual = list(_usual_folders(base))
+    yield from (folder / name for folder in usual)
+    if not any(_could_be_written(folder) for folder in usual):
+        private = _private_folder()
+        if private is not None:
+            yield private / name
+
+
+def _usual_folders(base: Path) -> Iterator[Path]:
     if numba.config.CACHE_DIR:
-        yield Path(numba.config.CACHE_DIR) / name
-    yield base / "__pycache__" / name
+        yield Path(numba.config.CACHE_DIR)
+    yield base / "__pycache__"
     own = os.environ.get("TAMIS_CACHE")
     if own:
-        yield Path(own) / "kernels" / name
+        yield Path(own) / "kernels"
     else:
         home = os.environ.get("XDG_CACHE_HOME")
         with contextlib.suppress(RuntimeError):  # no home folder
-            yield (Path(home) if home else Path.home() / ".cache") / "tamis" / "kernels" / name
-    private = _private_folder()
-    if private is not None:
-        yield private / name
+            yield (Path(home) if home else Path.home() / ".cache") / "tamis" / "kernels"
+
+
+def _could_be_written(folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        present = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        return present.is_dir() and os.access(present, os.W_OK)
+    return False
 
 
 def _private_folder() -> Path | None:

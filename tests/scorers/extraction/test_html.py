@@ -163,7 +163,7 @@ def test_engines_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     check_engine(ExtractOptions())
     for engine in ("auto", "trafilatura"):
-        with pytest.raises(ModelError, match=rf"{engine} needs trafilatura.*tamis\[trafilatura\]"):
+        with pytest.raises(ModelError, match=rf"{engine} needs trafilatura.*pip install trafilatura"):
             check_engine(ExtractOptions(engine=engine))  # type: ignore[arg-type]
 
 
