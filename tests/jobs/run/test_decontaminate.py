@@ -104,6 +104,29 @@ def test_columns_agree_with_the_algorithms(sets):
                 assert known.items[int(hits.items[best])].as_py() in every
 
 
+def test_a_large_index_is_built_once_and_mapped(sets, tmp_path, monkeypatch):
+    plain = rows_of(sets)
+    built = []
+    build = ContaminationIndex.build
+
+    def counted(*items, **options):
+        built.append(items)
+        return build(*items, **options)
+
+    monkeypatch.setattr(ContaminationIndex, "build", counted)
+    monkeypatch.setattr("tamis.pipeline.steps.decontaminate._LARGE", 0)
+    monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "cache"))
+    assert [rows_of(sets), rows_of(sets)] == [plain, plain]
+    assert len(built) == 1
+    (folder,) = (tmp_path / "cache" / "contamination").iterdir()
+    (folder / "words.npy").write_bytes(b"damaged")
+    assert rows_of(sets) == plain
+    assert len(built) == 2
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "file"))  # where nothing can be kept
+    assert rows_of(sets) == plain
+
+
 def test_ids_of_items_and_name(sets):
     rows = rows_of(sets, id="key", name="evals")
     assert [row["evals_item"] for row in rows.values()][1:6] == [
