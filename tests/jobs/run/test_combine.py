@@ -87,6 +87,26 @@ def test_buckets_are_those_of_numpy(run, tmp_path, by, buckets):
         assert digests(run(config(tmp_path, alive, step), "two", workers=2)) == digests(manifest)
 
 
+def test_buckets_that_are_lost_are_made_again_alone(run, tmp_path):
+    plain = config(tmp_path, {"combine": {"columns": ["a"], "name": "bucket", "how": "buckets", "buckets": 5}})
+    before = digests(run(plain))
+    (tmp_path / "run" / "manifest.json").unlink()
+    files = sorted((tmp_path / "run" / "work").glob("*combine.bucket-decision-*/**/*.arrow"))
+    kept = {path: path.stat().st_mtime_ns for path in files[1:]}
+    files[0].unlink()
+    assert digests(run(plain)) == before
+    assert files[0].is_file()
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+
+def test_buckets_of_no_documents(run, tmp_path):
+    nothing = {"rules": {"rules": [{"column": "b", "op": "min", "threshold": 7, "reason": "small"}]}}
+    step = {"combine": {"columns": ["a"], "name": "bucket", "how": "buckets", "buckets": 5, "by": ["topic"]}}
+    manifest = run(config(tmp_path, nothing, step))
+    assert manifest.selected == 0
+    assert {row["bucket"] for row in every_row(manifest, tmp_path / "run")} == {None}
+
+
 def test_the_best_of_buckets_and_rules_over_it(run, tmp_path):
     manifest = run(
         config(

@@ -4,6 +4,8 @@ import gzip
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError, ModelError
 from tests.jobs.run.step_columns import columns_of, models_of, parsed
@@ -37,6 +39,13 @@ def lists(tmp_path):
         "! remark\n||ads.example/banner^\n@@||sub.bad.example^\n||bad.example^\n/ads/\n"
     )
     return tmp_path
+
+
+def of_all_forms(folder):
+    return {
+        "lists": {"mine": str(folder / "plain.txt"), "adult": str(folder / "adult")},
+        "adblock": {"block": str(folder / "rules.txt")},
+    }
 
 
 def column(rows, name):
@@ -83,6 +92,14 @@ def test_words_soft_words_and_parts(lists):
     assert [row["address_words"] for row in inline] == [
         value and value.partition(" ")[0] if value and value.startswith("words") else None for value in found.values()
     ]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=40), st.sampled_from(["", "http://", "https://user@", "//", "http://["]))
+def test_any_text_in_the_place_of_a_url(lists, text, before):
+    step = parsed("url_filter", **of_all_forms(lists), words=["casino"], parts=["porn"])
+    (row,) = columns_of(step, url=[before + text])
+    assert row["url_lists"] is None or row["url_matched"] in ("host", "url", "part")
 
 
 def config(folder, **options):
