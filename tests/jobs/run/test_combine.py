@@ -55,7 +55,13 @@ def config(folder, *steps):
     for i in range(300):
         score = (i * 37 % 101) / 10 if i % 13 else None  # with ties, and some without
         lines.append(
-            {"id": str(i), "text": f"text {i}", "a": score, "b": i % 7, "topic": None if i % 5 == 4 else f"t{i % 3}"}
+            {
+                "id": str(i),
+                "text": f"text {i} " + "x" * (i * 31 % 40),
+                "a": score,
+                "b": i % 7,
+                "topic": None if i % 5 == 4 else f"t{i % 3}",
+            }
         )
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     columns = {"a": {"type": "double"}, "b": {"type": "int64"}, "topic": {"type": "string"}}
@@ -85,6 +91,24 @@ def test_buckets_are_those_of_numpy(run, tmp_path, by, buckets):
     assert {len(cuts) for cuts in shown.values()} == {buckets - 1}
     if buckets == 20:
         assert digests(run(config(tmp_path, alive, step), "two", workers=2)) == digests(manifest)
+
+
+@pytest.mark.parametrize(("of", "by"), [("bytes", []), ("characters", ["topic"]), ("b", [])])
+def test_buckets_of_equal_weight(run, tmp_path, of, by):
+    step = {"columns": ["a"], "name": "bucket", "how": "buckets", "buckets": 5, "of": of, "by": by}
+    rows = every_row(run(config(tmp_path, {"combine": step})), tmp_path / "run")
+    groups = {}
+    for row in rows:
+        if row["a"] is not None:
+            groups.setdefault(tuple(row[name] for name in by), []).append(row)
+    for group in groups.values():
+        ranked = sorted(group, key=lambda row: (row["a"], row["doc_id"]))
+        weights = [row["b"] if of == "b" else len(row["text"]) for row in ranked]
+        running = np.cumsum(weights)
+        cuts = [ranked[int(np.argmax(running * 5 > k * running[-1]))]["a"] for k in range(1, 5)]
+        assert [row["bucket"] for row in ranked] == [sum(cut <= row["a"] for cut in cuts) for row in ranked]
+        shares = [sum(w for row, w in zip(ranked, weights, strict=True) if row["bucket"] == k) for k in range(5)]
+        assert of == "characters" or max(shares) - min(shares) < 0.1 * sum(weights)
 
 
 def test_buckets_that_are_lost_are_made_again_alone(run, tmp_path):
@@ -152,7 +176,8 @@ def test_keep_by_the_new_column(run, tmp_path):
         ({"how": "buckets", "buckets": 3}, "buckets are of one column"),
         ({"columns": ["a"], "how": "buckets", "buckets": 3, "keep": {"min": 2}}, "keep: not with"),
         ({"columns": ["a"], "how": "buckets", "buckets": 3, "missing": "skip"}, "missing: not with"),
-        ({"by": ["topic"]}, "groups are of `how: buckets`"),
+        ({"by": ["topic"]}, "by is of `how: buckets`"),
+        ({"of": "bytes"}, "of is of `how: buckets`"),
         ({"keep": {"fraction": 0.5, "of": "tokens"}}, "counts no tokens"),
     ],
 )
@@ -169,6 +194,8 @@ def test_mistakes(options, told):
         ({"columns": ["topic"], "how": "buckets", "buckets": 3}, "columns: 'topic' holds string"),
         ({"columns": ["aa"], "how": "buckets", "buckets": 3}, "columns: no column 'aa'"),
         ({"columns": ["a"], "how": "buckets", "buckets": 3, "by": ["topics"]}, "by: no column 'topics'.*'topic'"),
+        ({"columns": ["a"], "how": "buckets", "buckets": 3, "of": "bb"}, "of: no column 'bb'"),
+        ({"columns": ["b"], "how": "buckets", "buckets": 3, "of": "a"}, "of: 'a' holds double"),
     ],
 )
 def test_columns_that_arent_there_or_hold_no_numbers(run, tmp_path, step, told):
