@@ -16,7 +16,7 @@ from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
 from tamis.pipeline.storage.column_file import intact_note, writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
-from tamis.scorers.selection.order_statistics import Goal, GroupLabel, Groups, RankSearch, ordered_to_float
+from tamis.scorers.selection.order_statistics import ByWeight, Goal, GroupLabel, Groups, RankSearch, ordered_to_float
 from tamis.scorers.selection.selection import PercentileRange
 
 __all__ = ["QuantileBuckets", "quantile_buckets"]
@@ -27,16 +27,20 @@ class QuantileBuckets:
     """What is put into buckets, and how the column is called.
 
     A document's bucket is the number of cuts that aren't above its value; cut k of n - 1 is the percentile 100 k / n,
-    linear between two documents as `numpy.percentile` has it. So equal values are in one bucket, whatever its size.
+    linear between two documents as `numpy.percentile` has it. Where documents weigh, cut k is the first value up to
+    which (itself included) the documents weigh more than k / n of them all. Equal values are in one bucket, whatever
+    its size.
 
     Attributes:
         column: the number.
+        unit: column of what a document weighs, whole numbers; None: one each.
         buckets: how many there are.
         by: columns whose groups have cuts of their own.
         field: the column of the buckets.
     """
 
     column: str
+    unit: str | None
     buckets: int
     by: tuple[str, ...]
     field: pa.Field
@@ -47,7 +51,9 @@ class QuantileBuckets:
         return tuple(100 * k / self.buckets for k in range(1, self.buckets))
 
     def goals(self, count: int, weight: int) -> Sequence[Goal]:
-        """Return the documents that the cuts lie between: two for each."""
+        """Return the documents that the cuts lie between, two for each; or one that is it, where documents weigh."""
+        if self.unit is not None:
+            return [ByWeight(k * weight // self.buckets) for k in range(1, self.buckets)]
         return [
             goal for percent in self.percents for goal in PercentileRange(percent, percent).goals(count, weight)[:2]
         ]
@@ -57,7 +63,11 @@ class QuantileBuckets:
         found = {}
         for label, answers in search.answers().items():
             count, _ = search.totals[label]
-            values = [math.nan if answer is None else ordered_to_float(answer.words[0]) for answer in answers]
+            # Beyond the last document, where nothing weighs anything, there is no cut.
+            values = [math.inf if answer is None else ordered_to_float(answer.words[0]) for answer in answers]
+            if self.unit is not None:
+                found[label] = np.array(values)
+                continue
             found[label] = np.array(
                 [
                     PercentileRange(percent, percent).bound(percent, count, values[2 * i], values[2 * i + 1])
@@ -124,8 +134,10 @@ def quantile_buckets(corpus: Corpus, wanted: QuantileBuckets) -> Decision:
         corpus: what there is to work with.
         wanted: what is put into buckets.
     """
-    reader = ColumnReader.of(corpus.state, corpus.columns, [wanted.column, *wanted.by])
-    source = RankedColumn(reader, wanted.column, None, wanted.by)
+    reader = ColumnReader.of(
+        corpus.state, corpus.columns, [wanted.column, *wanted.by, *([] if wanted.unit is None else [wanted.unit])]
+    )
+    source = RankedColumn(reader, wanted.column, wanted.unit, wanted.by)
     search = Search.over(corpus, "quantiles, pass", _Begin(wanted), source, SELECTION_PASSES)
     place = corpus.stage.place("buckets")
     work = _Bucket(wanted, source, search, place, corpus.stage.state)
@@ -147,7 +159,9 @@ class _Found:
     def __call__(self, values: Values) -> Outcome:
         cuts = self.wanted.cuts(self.search.state(values))
         shown = {
-            "/".join("null" if part is None else part for part in label) or "all": found.tolist()
+            "/".join("null" if part is None else part for part in label) or "all": [
+                cut if math.isfinite(cut) else None for cut in found.tolist()
+            ]
             for label, found in sorted(cuts.items(), key=lambda item: str(item[0]))
         }
         return Outcome(thresholds={self.wanted.field.name: shown})

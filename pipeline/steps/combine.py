@@ -20,6 +20,8 @@ from tamis.scorers.base import Annotator
 __all__ = ["CombineStep"]
 
 _WEIGHTED = ("mean", "sum")
+_UNITS = {"documents": None, "characters": "text_chars", "bytes": "text_bytes"}
+"""What quantiles can have equally much of without a step that counts it; of the text as it was read."""
 
 
 class CombineStep(Step):
@@ -45,6 +47,11 @@ class CombineStep(Step):
     )
     buckets: int | None = Field(
         default=None, ge=2, le=1000, description="how many quantiles, such as 20 (vigintiles) or 100 (percentiles)"
+    )
+    of: str = Field(
+        default="documents",
+        description="of buckets: what quantiles have equally much of: documents, characters, bytes, or a column of "
+        "whole numbers such as quality_tokens",
     )
     by: tuple[str, ...] = Field(default=(), description="of buckets: columns whose groups have quantiles of their own")
     keep: Annotated[Keep, Decides] = Field(default=Keep(), description="by the new column; not with buckets")
@@ -76,8 +83,8 @@ class CombineStep(Step):
         if self.how == "buckets" and (self.keep != Keep() or self.missing == "skip"):
             option = "missing" if self.missing == "skip" else "keep"
             return f"{option}: not with `how: buckets`; reject by buckets with a step `rules` after it"
-        if self.by and self.how != "buckets":
-            return f"by: groups are of `how: buckets`; this is `how: {self.how}`"
+        if (self.by or self.of != "documents") and self.how != "buckets":
+            return f"{'by' if self.by else 'of'} is of `how: buckets`; this is `how: {self.how}`"
         if self.keep.of == "tokens":
             return "keep.of: a combined column counts no tokens: measure in documents, characters or bytes"
         return None
@@ -122,7 +129,8 @@ class CombineStep(Step):
 
         if self.buckets is None:
             return super().decide(corpus)
-        return quantile_buckets(corpus, QuantileBuckets(self.columns_[0], self.buckets, self.by, self._field))
+        unit = _UNITS.get(self.of, self.of)
+        return quantile_buckets(corpus, QuantileBuckets(self.columns_[0], unit, self.buckets, self.by, self._field))
 
     def check(self, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> None:
         """Refuse a column that isn't there or holds no numbers.
@@ -131,7 +139,8 @@ class CombineStep(Step):
             ConfigError: naming the column.
         """
         del models
-        for option, names in (("columns", self.columns_), ("by", self.by)):
+        weighed = () if self.of in _UNITS else (self.of,)
+        for option, names in (("columns", self.columns_), ("by", self.by), ("of", weighed)):
             for name in names:
                 if name not in available or name == self.name:
                     others = [known for known in available if known != self.name]
@@ -139,6 +148,10 @@ class CombineStep(Step):
                     raise ConfigError(msg)
         for name in self.columns_:
             _require_numbers(self.label, name, available[name].type)
+        for name in weighed:
+            if not pa.types.is_integer(available[name].type):
+                msg = f"step {self.label}: of: {name!r} holds {available[name].type}, and whole numbers weigh"
+                raise ConfigError(msg)
 
 
 def _require_numbers(label: str, name: str, kind: pa.DataType) -> None:

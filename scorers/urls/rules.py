@@ -31,6 +31,7 @@ __all__ = ["AddressRules", "ListForm", "UrlWords", "split_address"]
 ListForm: TypeAlias = Literal["plain", "adblock"]
 
 _SINK = re.compile(r"^(?:0\.0\.0\.0|127\.0\.0\.1|::1?)\s+")
+_BARE_HOST = re.compile(r"(?:[a-z0-9_-]+\.)+[a-z0-9_-]+")
 _WHOLE_PAGE = {"document", "all", "doc", "important", "popup"}
 
 Urls: TypeAlias = "Sequence[str | None] | pa.Array | pa.ChunkedArray"
@@ -53,7 +54,13 @@ def split_address(url: str | None) -> tuple[str, str] | None:
     if not host or " " in host:
         return None
     path = parts.path.rstrip("/")
-    return host.removeprefix("www."), f"{path}?{parts.query}" if parts.query else path
+    return _without_www(host), f"{path}?{parts.query}" if parts.query else path
+
+
+def _without_www(host: str) -> str:
+    """Return a host without a leading `www.`, but for such as www.com: what is left would name all of .com."""
+    rest = host.removeprefix("www.")
+    return rest if "." in rest else host
 
 
 def _domains(host: str) -> list[str]:
@@ -147,6 +154,9 @@ class AddressRules:
         return len(self._hosts) + len(self._pages) + beginnings + len(self._patterns)
 
     def _add_plain(self, line: str, hosts: list[str], pages: list[str]) -> None:
+        if _BARE_HOST.fullmatch(line):  # what lists of millions of lines consist of, without taking it apart
+            hosts.append(_without_www(line))
+            return
         entry = _SINK.sub("", line.split("#", 1)[0].strip() if not line.startswith("http") else line)
         address = split_address(entry) if entry else None
         if address is None:
@@ -167,7 +177,7 @@ class AddressRules:
             return
         named = re.fullmatch(r"\|\|([^/*^|?]+)(\^?\|?|/[^*^|]*)", rule)
         if named and split_address(named[1]):
-            host = named[1].lower().removeprefix("www.")
+            host = _without_www(named[1].lower())
             path = named[2] if named[2].startswith("/") else ""
             if path.rstrip("/"):
                 self._beginnings.setdefault(host, []).append(path)

@@ -53,6 +53,25 @@ def test_plain_lists():
     assert len(rules) == 5
 
 
+def test_www_is_a_name_too():
+    rules = AddressRules(["www.com", "www.org"])
+    assert rules.matches(["http://www.com/", "http://a.www.com", "https://www.org/x"]).all()
+    assert not rules.matches(["http://example.com", "http://www.example.com", "http://example.org"]).any()
+    assert split_address("http://www.com/x") == ("www.com", "/x")
+    assert not AddressRules(["||www.com^"], "adblock").matches(["http://example.com"]).any()
+
+
+@given(st.from_regex(r"\A(?:[a-z0-9_-]{1,4}\.){1,3}[a-z0-9_-]{1,4}\Z"), st.sampled_from(["", "www."]))
+def test_a_line_that_is_a_host_names_what_its_address_says(line, before):
+    address = split_address(before + line)
+    assert address is not None
+    rules = AddressRules([before + line])
+    assert (len(rules), rules.passed_over) == (1, 0)
+    assert rules.names([f"http://{address[0]}/", f"http://sub.{address[0]}/x", f"http://x{address[0]}/"]) == [
+        "host", "host", None,
+    ]  # fmt: skip
+
+
 def test_adblock_lists():
     rules = AddressRules(
         [
