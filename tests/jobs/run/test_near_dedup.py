@@ -161,6 +161,11 @@ def test_every_runner_gives_the_same_bytes(pool, tmp_path, expected, runner):
     assert digests(ran(config_over(pool, {"near_dedup": STEP}), tmp_path, **RUNNERS[runner])) == digests(expected[1])
 
 
+def test_a_run_can_lie_elsewhere(pool, expected):
+    pytest.importorskip("fsspec")
+    assert digests(ran(config_over(pool, {"near_dedup": STEP}), "memory://runs/near")) == digests(expected[1])
+
+
 def test_order_and_sharding_change_nothing(tmp_path, expected):
     rows = documents(3, 160)
     random.Random(1).shuffle(rows)
