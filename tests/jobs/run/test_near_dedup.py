@@ -322,6 +322,12 @@ def test_options_stand_for_what_they_say():
     assert options(preset="fineweb", verify="estimate", threshold=0.7).threshold == 0.7
 
 
+@pytest.mark.parametrize("options", [{}, {"preset": "dolma3"}, STEP, {"threshold": 0.7, "keep": "longest"}])
+def test_a_resolved_config_is_the_same_step(options):
+    step = parse_step({"near_dedup": options}, "steps[0]")
+    assert parse_step({"near_dedup": step.model_dump(mode="json")}, "steps[0]") == step
+
+
 def test_memory_grows_with_the_corpus_up_to_a_partition():
     step = parse_step({"near_dedup": {"preset": "dolma3"}}, "steps[0]")
     need = [step.memory(documents, {}).worker for documents in (10**3, 10**5, 10**8, 10**10)]
