@@ -115,7 +115,7 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
         return Exchange(
             name=f"{stage.label}: {what}",
             tasks=StoredShards(),
-            folder=stage.place(f"exchange of {what}").folder,
+            folder=stage.place(f"{what}-exchange").folder,
             inputs=(READ, *before, *inputs),
             after=(*corpus.after, *after),
             step=stage.label,

@@ -86,6 +86,12 @@ class BandPartitions:
         return -(-max(rows, 1) // BAND_ROWS_PER_PARTITION) if values[self.unfinished] else 0
 
 
+def _words_of(column: pa.FixedSizeBinaryArray, words: int) -> npt.NDArray[np.uint64]:
+    """Return the 64-bit words of a column of fixed size without nulls, so many a row."""
+    raw = np.frombuffer(column.buffers()[1], "<u8", len(column) * words, column.offset * words * 8)
+    return raw.astype(np.uint64)
+
+
 @dataclass(frozen=True)
 class SendBands:
     """A shard's band rows of the rows alive, by partition of the hash space."""
@@ -105,7 +111,7 @@ class SendBands:
             column = batch.column(f"{self.prefix}_bands")
             rows = np.flatnonzero(state.mask & np.asarray(column.is_valid()))
             taken = batch.take(pa.array(rows))
-            keys = np.frombuffer(b"".join(taken.column(f"{self.prefix}_bands").to_pylist()), "<u8").astype(np.uint64)
+            keys = _words_of(taken.column(f"{self.prefix}_bands"), self.bands)
             numbers = document_numbers(shard.index, first + batch.num_rows)[first + rows]
             digests = taken.column(f"{self.prefix}_digest").to_numpy(zero_copy_only=False).astype(np.uint64)
             found.append(BandRows(keys, np.repeat(numbers, self.bands), np.repeat(digests, self.bands)))

@@ -1,33 +1,82 @@
-"""`exact_dedup`: one document of each text."""
+"""`exact_dedup`: one document of each text, address, or value of any column."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision
+from tamis.pipeline.corpus.keep_policy import KeepPolicy, check_policy, policy_problem
 from tamis.pipeline.steps.base import FoundFile, Memory, Step
-from tamis.scorers.annotators import OverText
+from tamis.schemas.errors import ConfigError
+from tamis.schemas.step import NAME, Decides
+from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
+
+if TYPE_CHECKING:
+    from tamis.scorers.dedup.text_hash import TextHash
 
 __all__ = ["ExactDedupStep"]
 
 
 class ExactDedupStep(Step):
-    """Exact deduplication over the whole input by a 128-bit hash of the (normalised) text."""
+    """Exact deduplication over the whole input by a 128-bit hash of the (normalised) text, or of another column."""
 
     verb: ClassVar[str] = "exact_dedup"
-    normalize: Literal["none", "whitespace"] = Field(
-        default="whitespace", description="whitespace: runs of white space count as one blank, ends are cut"
+    name: str | None = Field(
+        default=None, pattern=NAME, description="begins the columns' names, in place of dup and of the key's name"
+    )
+    key: str = Field(
+        default="text", min_length=1, description="the column that is compared: text, url, any; without value: stays"
+    )
+    normalize: Literal["none", "whitespace", "words"] = Field(
+        default="whitespace",
+        description="whitespace: runs of white space count as one blank, ends are cut; words: folded words alone count",
+    )
+    folding: Literal["simplified", "folded", "none"] | None = Field(
+        default=None,
+        description="of `normalize: words`; folded (if absent): lower case, no accents, no punctuation; "
+        "simplified: digits alike too; none: words as they are",
+    )
+    keep: KeepPolicy = Field(default="id", description="which document of a group stays")
+    keep_column: Annotated[str | None, Decides] = Field(default=None, description="what `keep` looks at")
+    priorities: Annotated[tuple[str, ...], Decides] = Field(
+        default=(), description="of `keep: priority`: values of `keep_column` (source if absent), the best first"
     )
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problem = policy_problem(self.keep, self.keep_column, self.priorities)
+        if problem is None and self.folding is not None and self.normalize != "words":
+            problem = "`folding` says how words are folded: give `normalize: words` too, or leave it out"
+        if problem is not None:
+            raise ValueError(problem)
+        return self
+
+    @property
+    def label(self) -> str:
+        """Verb, and name if there is one: there may be several."""
+        return self.verb if self.name is None else f"{self.verb}.{self.name}"
+
+    @property
+    def _hash_column(self) -> str:
+        return f"{self.key if self.name is None else self.name}_hash"
+
+    @property
+    def _policy_column(self) -> str | None:
+        """The column that the policy looks at."""
+        if self.keep == "longest":
+            return f"{'dup' if self.name is None else self.name}_length"
+        return "source" if self.keep == "priority" and self.keep_column is None else self.keep_column
+
     def annotator(self, models: Mapping[str, str]) -> Annotator:
-        """Return the hash of texts."""
+        """Return the hash of texts, or of another column's values."""
         from tamis.scorers.dedup.text_hash import TextHash
 
         del models
-        return OverText(TextHash(normalize=self.normalize))
+        hashing = TextHash(normalize=self.normalize, folding=self.folding or "folded", column=self._hash_column)
+        return _KeyHash(hashing, self.key, self._policy_column if self.keep == "longest" else None)
 
     @property
     def rule_names(self) -> tuple[str, ...]:
@@ -42,19 +91,72 @@ class ExactDedupStep(Step):
     @property
     def corpus_columns(self) -> pa.Schema:
         """The group of copies."""
-        from tamis.pipeline.corpus.deduplicate_exact import CLUSTER_SCHEMA
+        from tamis.pipeline.corpus.deduplicate_exact import exact_schema
 
-        return CLUSTER_SCHEMA
+        return exact_schema(self.name)
 
     def decide(self, corpus: Corpus) -> Decision:
-        """Keep the smallest `doc_id` of each group."""
-        from tamis.pipeline.corpus.deduplicate_exact import deduplicate_exact
+        """Keep one document of each group."""
+        from tamis.pipeline.corpus.deduplicate_exact import ExactDedup, deduplicate_exact
+        from tamis.scorers.dedup.keep import Keep
 
-        return deduplicate_exact(corpus)
+        keep = Keep(self.keep, self.priorities)
+        return deduplicate_exact(corpus, ExactDedup(self._hash_column, keep, self._policy_column, self.name))
+
+    def check(self, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> None:
+        """Find a key that can't be compared, and a keep policy whose column is missing or can't be ordered.
+
+        Raises:
+            ConfigError: if there is one.
+        """
+        del models
+        check_policy(self.label, self.keep, self._policy_column, self.priorities, available)
 
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
         """One partition of the hash space, with its sorted copy."""
-        from tamis.pipeline.corpus.deduplicate_exact import ROWS_PER_PARTITION
+        from tamis.pipeline.corpus.deduplicate_exact import ROWS_PER_PARTITION, rank_words
+        from tamis.scorers.dedup.keep import Keep
 
         del models
-        return Memory(worker=min(documents, ROWS_PER_PARTITION) * 6 * 8 * 3)
+        words = 4 + rank_words(Keep(self.keep, self.priorities))
+        return Memory(worker=min(documents, ROWS_PER_PARTITION) * words * 8 * 3)
+
+
+class _KeyHash:
+    """The hash of a column's values, null where there is none; on request the length of the text."""
+
+    def __init__(self, hashing: "TextHash", key: str, length: str | None):
+        self._hashing = hashing
+        self._key = key
+        self._length = length
+        self.requires = tuple(dict.fromkeys([key, *(["text"] if length is not None else [])]))
+        fields = [pa.field(f.name, f.type, metadata=f.metadata) for f in hashing.schema]
+        if key != "text":
+            fields = [described(fields[0].name, fields[0].type, f"XXH3-128 of the column {key}, normalised")]
+        if length is not None:
+            told = described(length, pa.int64(), "bytes of the text, UTF-8")
+            fields.append(told.with_metadata({**told.metadata, b"internal": b"1"}))
+        self.schema = pa.schema(fields)
+
+    def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return hashes and lengths.
+
+        Raises:
+            ConfigError: if values of the key's type can't be compared.
+        """
+        import pyarrow.compute as pc
+
+        key = batch.column(self._key)
+        if not (pa.types.is_string(key.type) or pa.types.is_large_string(key.type)):
+            try:
+                key = key.cast(pa.large_string())
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                msg = f"exact_dedup: key: the column {self._key!r} holds {key.type}, whose values can't be compared"
+                raise ConfigError(msg) from None
+        hashes = self._hashing.score(key).column(0)
+        if key.null_count:
+            hashes = pc.if_else(key.is_null(), pa.scalar(None, hashes.type), hashes)
+        columns = [hashes]
+        if self._length is not None:
+            columns.append(pc.binary_length(batch.column("text")).cast(pa.int64()))
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)

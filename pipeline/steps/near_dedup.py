@@ -28,13 +28,18 @@ class NearDedupStep(Step):
     verb: ClassVar[str] = "near_dedup"
     name: str | None = Field(default=None, pattern=NAME, description="begins the columns' names, in place of dup")
     preset: Literal["fineweb", "dolma3"] | None = Field(
-        default=None, description="fineweb: 5 words, 14 bands of 8 rows; dolma3: 26 of 11, verified by shingles"
+        default=None, description="fineweb: 5 words, 14 bands of 8 rows; dolma3: 26 of 11, verified by shingles at 0.8"
     )
-    shingles: Literal["words", "characters"] = Field(default="words", description="what texts are cut into")
-    shingle_size: int = Field(default=5, ge=1, le=1024, description="words or characters of a shingle")
-    folding: Literal["simplified", "folded", "none"] = Field(
-        default="simplified",
-        description="simplified: lower case, no accents, no punctuation, digits alike; folded: digits as they are",
+    shingles: Literal["words", "characters"] | None = Field(
+        default=None, description="what texts are cut into; words if nothing says otherwise"
+    )
+    shingle_size: int | None = Field(
+        default=None, ge=1, le=1024, description="words or characters of a shingle; 5 if nothing says otherwise"
+    )
+    folding: Literal["simplified", "folded", "none"] | None = Field(
+        default=None,
+        description="simplified (if nothing says otherwise): lower case, no accents, no punctuation, digits alike; "
+        "folded: digits as they are",
     )
     hash: Literal["mix64", "sha1"] = Field(default="mix64", description="of shingles; sha1: as datasketch's")
     bands: int | None = Field(default=None, ge=1, le=4096, description="of a signature; 14 if nothing says otherwise")
@@ -71,7 +76,7 @@ class NearDedupStep(Step):
 
     def _problem(self) -> str | None:
         """Return what contradicts what, in a sentence."""
-        given = [name for name in _OF_PRESET if name in self.model_fields_set and getattr(self, name) is not None]
+        given = [name for name in _OF_PRESET if getattr(self, name) is not None]
         if self.preset is not None and given:
             return f"preset {self.preset} says what `{given[0]}` is: leave out one of the two"
         if (self.bands is None) != (self.rows is None):
@@ -116,7 +121,9 @@ class NearDedupStep(Step):
         default = PRESETS[self.preset or "fineweb"]
         shingles, bands = default.shingles, default.bands
         if self.preset is None:
-            shingles = Shingles(self.shingles, self.shingle_size, self.folding)
+            shingles = Shingles(
+                self.shingles or shingles.unit, self.shingle_size or shingles.size, self.folding or shingles.folding
+            )
             if self.bands is not None and self.rows is not None:
                 bands = Bands(self.bands, self.rows)
             elif self.threshold is not None:

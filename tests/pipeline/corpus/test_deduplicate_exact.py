@@ -49,7 +49,7 @@ def test_groups_are_those_of_a_dictionary(tmp_path_factory, shards, count):
             states.append(state.to_batch())
         rows = [pa.record_batch([pa.array(i, pa.string())], schema=IDS) for i in ids]
         write_batches(places["documents"].file(shard), IDS, rows)
-        write_batches(places["hashes"].file(shard), TextHash.schema, [TextHash().score(t) for t in texts])
+        write_batches(places["hashes"].file(shard), TextHash().schema, [TextHash().score(t) for t in texts])
         write_batches(places["before"].file(shard), STATE_SCHEMA, states)
         flat = [
             (doc_id, text, alive)
@@ -97,7 +97,7 @@ def result_of(done):
 
 
 def test_hash_column_is_what_the_scorer_writes():
-    assert TextHash.schema.names == [HASH_COLUMN]
+    assert TextHash().schema.names == [HASH_COLUMN]
 
 
 @pytest.mark.parametrize(("rows", "count"), [(0, 1), (1, 1), (4_000_000, 1), (4_000_001, 2)])
