@@ -1,6 +1,7 @@
 """A run over real corpora: JSONL, WARC, WET and a WARC full of faults, together."""
 
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +11,7 @@ from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.registry import parse_config
+from tests.selections import decisions
 
 pytestmark = pytest.mark.devdata
 
@@ -61,6 +63,11 @@ def test_it_balances_and_verifies(runs):
 def test_bytes_do_not_follow_workers_or_order(runs, other):
     first = {shard.path: shard.sha256 for shard in runs["one"][0].shards}
     assert {shard.path: shard.sha256 for shard in runs[other][0].shards} == first
+
+
+def test_it_decides_as_it_always_did(runs):
+    known = json.loads((Path(__file__).parents[2] / "golden" / "decisions.json").read_text("utf-8"))
+    assert decisions(Path(runs["one"][1])) == known["dev"]
 
 
 def test_good_records_between_faults_survive_and_bad_ones_are_named(runs, dev_data):
