@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tamis.schemas.errors import DataError
 from tamis.scorers.dedup.bands import BandRows
-from tamis.scorers.dedup.pairs_kernels import agreements, bucket_pairs, intersections
+from tamis.scorers.dedup.pairs_kernels import agreements, bucket_pairs, intersections, large_buckets
 from tamis.scorers.dedup.shared_keys import rows_of_shared_keys
 from tamis.scorers.dedup.shingles import ShingleSets
 
@@ -29,6 +29,10 @@ __all__ = [
 
 NEIGHBOURS = 128
 """Different texts of a bucket that each is compared with; see `candidate_pairs`."""
+
+
+_SHARD = np.uint64(32)
+_ROW = np.uint64(0xFFFFFFFF)
 
 
 class Edges(NamedTuple):
@@ -102,8 +106,10 @@ def candidate_pairs(rows: BandRows, *, every: bool, neighbours: int = NEIGHBOURS
         raise DataError(msg)
     shared = rows_of_shared_keys(rows.keys)
     keys, documents, digests = (column[shared] for column in rows)
-    order = np.lexsort((documents, digests, keys))
-    keys, documents, digests = keys[order], documents[order], digests[order]
+    order = np.arange(len(keys))
+    for begin, end in large_buckets(keys, digests, documents, order).tolist():
+        order[begin:end] = begin + np.lexsort((documents[begin:end], digests[begin:end]))
+    documents, digests = documents[order], digests[order]
     nothing = np.empty((0, 2), np.uint64)
     bound = neighbours if every else 0
     n_equal, n_pairs, left_out = bucket_pairs(keys, digests, documents, bound, nothing, nothing)
@@ -116,6 +122,13 @@ def unique_pairs(pairs: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Return each pair (n, 2) once, in ascending order."""
     if not len(pairs):
         return pairs
+    shards, rows = (int(part.max()) + 1 for part in (pairs >> _SHARD, pairs & _ROW))
+    if shards * rows <= 1 << 32:  # one word a pair is sorted many times as fast as two
+        narrow = (pairs >> _SHARD) * np.uint64(rows) + (pairs & _ROW)
+        words = np.sort(narrow[:, 0] << _SHARD | narrow[:, 1])
+        words = words[np.concatenate([[True], words[1:] != words[:-1]])]
+        narrow = np.stack([words >> _SHARD, words & _ROW], axis=1)
+        return narrow // np.uint64(rows) << _SHARD | narrow % np.uint64(rows)
     ordered = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     fresh = np.ones(len(ordered), np.bool_)
     fresh[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
