@@ -87,7 +87,9 @@ class Candidates(NamedTuple):
     left_out: int
 
 
-def candidate_pairs(rows: BandRows, *, every: bool, neighbours: int = NEIGHBOURS) -> Candidates:
+def candidate_pairs(
+    rows: BandRows, *, every: bool, neighbours: int = NEIGHBOURS, limit: int | None = None
+) -> Candidates:
     """Return the pairs of documents that agree in a band; the result is the same for any order of the rows.
 
     Args:
@@ -97,6 +99,8 @@ def candidate_pairs(rows: BandRows, *, every: bool, neighbours: int = NEIGHBOURS
         neighbours: with `every`, the number of other texts of the bucket, in the order of their digests, that each is
             paired with: it bounds the work where a bucket holds many thousand different texts. Those are joined by
             others all the same wherever they resemble each other; what was left out is counted.
+        limit: pairs of different texts, repeats included, beyond which `neighbours` is halved until they fit, for
+            memory's sake; at one neighbour there are no more pairs than rows.
 
     Raises:
         DataError: if `neighbours` is below 1.
@@ -113,6 +117,9 @@ def candidate_pairs(rows: BandRows, *, every: bool, neighbours: int = NEIGHBOURS
     nothing = np.empty((0, 2), np.uint64)
     bound = neighbours if every else 0
     n_equal, n_pairs, left_out = bucket_pairs(keys, digests, documents, bound, nothing, nothing)
+    while limit is not None and n_pairs > limit and bound > 1:
+        bound //= 2
+        n_equal, n_pairs, left_out = bucket_pairs(keys, digests, documents, bound, nothing, nothing)
     equal, pairs = np.empty((n_equal, 2), np.uint64), np.empty((n_pairs, 2), np.uint64)
     bucket_pairs(keys, digests, documents, bound, equal, pairs)
     return Candidates(unique_pairs(equal), unique_pairs(pairs), left_out)

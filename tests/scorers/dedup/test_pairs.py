@@ -40,3 +40,12 @@ def test_buckets_small_and_large(sizes):
         unlike |= {tuple(sorted((one[0], other[0]))) for one, other in combinations(kinds.values(), 2)}
     assert {tuple(pair) for pair in found.equal.tolist()} == equal
     assert {tuple(pair) for pair in found.pairs.tolist()} == unlike
+
+
+def test_a_limit_takes_fewer_neighbours():
+    n = 200
+    rows = BandRows(np.zeros(n, np.uint64), np.arange(n, dtype=np.uint64), np.arange(n, dtype=np.uint64))
+    for limit in (1, 150, 1000, 10**6):
+        found = candidate_pairs(rows, every=True, neighbours=64, limit=limit)
+        assert n - 1 <= len(found.pairs) <= max(limit, n - 1)
+        assert len(found.pairs) + found.left_out == n * (n - 1) // 2
