@@ -28,6 +28,7 @@ from tamis.pipeline.corpus.near_edges import (
     EVIDENCE_BYTES_PER_PARTITION,
     FOUND_EDGES,
     PAIRS,
+    PAIRS_PER_PARTITION,
     BandPartitions,
     EvidencePartitions,
     MatchBands,
@@ -47,6 +48,10 @@ from tamis.scorers.dedup.near_duplicates import NearDuplicates
 from tamis.scorers.dedup.report import SourceShare, band_memory, share_notes
 
 __all__ = ["NearDedup", "deduplicate_near", "near_schema", "working_memory"]
+
+
+_PAIR_BYTES = 100
+"""While candidate pairs are sorted and cut."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ def working_memory(documents: int, options: NearDuplicates, *, shingles_bytes: i
     """
     band_rows = documents * options.bands.bands
     matching = band_memory(documents, options.bands, -(-max(band_rows, 1) // BAND_ROWS_PER_PARTITION))
+    matching += min(band_rows, PAIRS_PER_PARTITION) * _PAIR_BYTES
     evidence = 0 if options.verify == "none" else 2 * min(EVIDENCE_BYTES_PER_PARTITION, documents * shingles_bytes)
     edges = min(documents, EDGES_IN_MEMORY) * BYTES_PER_EDGE
     members = min(documents, MEMBERS_PER_PARTITION) * 200
@@ -224,8 +230,8 @@ class _Found:
         warnings = [f"step {self.label}: {note}" for note in share_notes(shares)]
         if left_out:
             warnings.append(
-                f"step {self.label}: {left_out:,} comparisons were left out in bands that more than "
-                f"{options.neighbours} different texts share: more rows a band tell them apart"
+                f"step {self.label}: {left_out:,} comparisons were left out in bands that very many different texts "
+                "share: more rows a band tell them apart"
             )
         return Outcome(metrics=metrics, warnings=tuple(warnings))
 

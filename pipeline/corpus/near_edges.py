@@ -33,6 +33,7 @@ __all__ = [
     "EVIDENCE_BYTES_PER_PARTITION",
     "FOUND_EDGES",
     "PAIRS",
+    "PAIRS_PER_PARTITION",
     "BandPartitions",
     "EvidencePartitions",
     "MatchBands",
@@ -48,6 +49,8 @@ __all__ = [
 BAND_ROWS_PER_PARTITION = 4_000_000
 """Of 24 bytes, and 40 while they are matched."""
 EVIDENCE_BYTES_PER_PARTITION = 256 << 20
+PAIRS_PER_PARTITION = 8_000_000
+"""Candidates beyond which each text of a bucket is compared with fewer others: where very many resemble each other."""
 
 BANDS = pa.schema([(name, pa.uint64()) for name in ("key", "document", "digest")])
 PAIRS = pa.schema([(name, pa.uint64()) for name in ("a", "b", "kind")])
@@ -130,7 +133,7 @@ class MatchBands:
         """Return a batch of `PAIRS` a shard: to the shard of the first document, and with verification of the other."""
         del values
         table = batch_rows(batches, BANDS)
-        found = self.options.candidates(BandRows(*np.ascontiguousarray(table.T)))
+        found = self.options.candidates(BandRows(*np.ascontiguousarray(table.T)), limit=PAIRS_PER_PARTITION)
         rows, owners = [np.array([[0, found.left_out, _LEFT_OUT]], np.uint64)], [np.zeros(1, np.int64)]
         for pairs, kind in ((found.pairs, _UNLIKE), (found.equal, _SAME)):
             marked = np.column_stack([pairs, np.full(len(pairs), kind, np.uint64)])

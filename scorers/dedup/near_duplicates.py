@@ -151,9 +151,14 @@ class NearDuplicates:
         """Whether all pairs of a bucket are needed."""
         return self.verify != "none" or self.link == "kept"
 
-    def candidates(self, rows: BandRows) -> Candidates:
-        """Return the pairs of a partition's band rows, those between two documents of the index left out."""
-        found = candidate_pairs(rows, every=self.every, neighbours=self.neighbours)
+    def candidates(self, rows: BandRows, *, limit: int | None = None) -> Candidates:
+        """Return the pairs of a partition's band rows, those between two documents of the index left out.
+
+        Args:
+            rows: the partition's.
+            limit: see `tamis.scorers.dedup.pairs.candidate_pairs`.
+        """
+        found = candidate_pairs(rows, every=self.every, neighbours=self.neighbours, limit=limit)
         bit = np.uint64(INDEX_BIT)
         equal, pairs = (part[(part & bit == 0).any(axis=1)] for part in (found.equal, found.pairs))
         return Candidates(equal, pairs, found.left_out)

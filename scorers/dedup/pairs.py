@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tamis.schemas.errors import DataError
 from tamis.scorers.dedup.bands import BandRows
-from tamis.scorers.dedup.pairs_kernels import agreements, bucket_pairs, intersections
+from tamis.scorers.dedup.pairs_kernels import agreements, bucket_pairs, intersections, large_buckets
 from tamis.scorers.dedup.shared_keys import rows_of_shared_keys
 from tamis.scorers.dedup.shingles import ShingleSets
 
@@ -29,6 +29,10 @@ __all__ = [
 
 NEIGHBOURS = 128
 """Different texts of a bucket that each is compared with; see `candidate_pairs`."""
+
+
+_SHARD = np.uint64(32)
+_ROW = np.uint64(0xFFFFFFFF)
 
 
 class Edges(NamedTuple):
@@ -83,7 +87,9 @@ class Candidates(NamedTuple):
     left_out: int
 
 
-def candidate_pairs(rows: BandRows, *, every: bool, neighbours: int = NEIGHBOURS) -> Candidates:
+def candidate_pairs(
+    rows: BandRows, *, every: bool, neighbours: int = NEIGHBOURS, limit: int | None = None
+) -> Candidates:
     """Return the pairs of documents that agree in a band; the result is the same for any order of the rows.
 
     Args:
@@ -93,6 +99,8 @@ def candidate_pairs(rows: BandRows, *, every: bool, neighbours: int = NEIGHBOURS
         neighbours: with `every`, the number of other texts of the bucket, in the order of their digests, that each is
             paired with: it bounds the work where a bucket holds many thousand different texts. Those are joined by
             others all the same wherever they resemble each other; what was left out is counted.
+        limit: pairs of different texts, repeats included, beyond which `neighbours` is halved until they fit, for
+            memory's sake; at one neighbour there are no more pairs than rows.
 
     Raises:
         DataError: if `neighbours` is below 1.
@@ -102,11 +110,16 @@ def candidate_pairs(rows: BandRows, *, every: bool, neighbours: int = NEIGHBOURS
         raise DataError(msg)
     shared = rows_of_shared_keys(rows.keys)
     keys, documents, digests = (column[shared] for column in rows)
-    order = np.lexsort((documents, digests, keys))
-    keys, documents, digests = keys[order], documents[order], digests[order]
+    order = np.arange(len(keys))
+    for begin, end in large_buckets(keys, digests, documents, order).tolist():
+        order[begin:end] = begin + np.lexsort((documents[begin:end], digests[begin:end]))
+    documents, digests = documents[order], digests[order]
     nothing = np.empty((0, 2), np.uint64)
     bound = neighbours if every else 0
     n_equal, n_pairs, left_out = bucket_pairs(keys, digests, documents, bound, nothing, nothing)
+    while limit is not None and n_pairs > limit and bound > 1:
+        bound //= 2
+        n_equal, n_pairs, left_out = bucket_pairs(keys, digests, documents, bound, nothing, nothing)
     equal, pairs = np.empty((n_equal, 2), np.uint64), np.empty((n_pairs, 2), np.uint64)
     bucket_pairs(keys, digests, documents, bound, equal, pairs)
     return Candidates(unique_pairs(equal), unique_pairs(pairs), left_out)
@@ -116,6 +129,13 @@ def unique_pairs(pairs: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Return each pair (n, 2) once, in ascending order."""
     if not len(pairs):
         return pairs
+    shards, rows = (int(part.max()) + 1 for part in (pairs >> _SHARD, pairs & _ROW))
+    if shards * rows <= 1 << 32:  # one word a pair is sorted many times as fast as two
+        narrow = (pairs >> _SHARD) * np.uint64(rows) + (pairs & _ROW)
+        words = np.sort(narrow[:, 0] << _SHARD | narrow[:, 1])
+        words = words[np.concatenate([[True], words[1:] != words[:-1]])]
+        narrow = np.stack([words >> _SHARD, words & _ROW], axis=1)
+        return narrow // np.uint64(rows) << _SHARD | narrow % np.uint64(rows)
     ordered = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     fresh = np.ones(len(ordered), np.bool_)
     fresh[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)

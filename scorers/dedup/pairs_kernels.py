@@ -6,7 +6,49 @@ import numpy.typing as npt
 from tamis.scorers.kernels.characters import integer
 from tamis.scorers.kernels.jit import kernel
 
-__all__ = ["agreements", "bucket_pairs", "intersections"]
+__all__ = ["agreements", "bucket_pairs", "intersections", "large_buckets"]
+
+
+_SMALL = 64
+"""Rows of a bucket that are sorted by insertion."""
+
+
+@kernel
+def large_buckets(
+    keys: npt.NDArray[np.uint64],
+    digests: npt.NDArray[np.uint64],
+    documents: npt.NDArray[np.uint64],
+    order: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Order the rows of each bucket by digest and document, but for the large ones; return these as (first, end).
+
+    Keys are ascending. `order` holds the rows' numbers, and is changed in place.
+    """
+    found = 0
+    large = np.empty((len(keys) // _SMALL + 1, 2), np.int64)
+    first = 0
+    while first < len(keys):
+        end = first + 1
+        while end < len(keys) and keys[end] == keys[first]:
+            end += 1
+        if end - first > _SMALL:
+            large[found, 0], large[found, 1] = first, end
+            found += 1
+        else:
+            for i in range(first + 1, end):
+                row = order[i]
+                at = i
+                while at > first:
+                    before = order[at - 1]
+                    if digests[before] < digests[row] or (
+                        digests[before] == digests[row] and documents[before] <= documents[row]
+                    ):
+                        break
+                    order[at] = before
+                    at -= 1
+                order[at] = row
+        first = end
+    return large[:found]
 
 
 @kernel
