@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tamis.jobs.cli import app
+
 # Kernels compile on first use, so a deadline would measure the compiler; derandomised, CI repeats what was seen here.
 settings.register_profile(
     "tamis", deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
@@ -13,6 +15,12 @@ settings.register_profile(
 settings.load_profile("tamis")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_the_test_runners() -> None:
+    """`main` called within this process must leave its signals alone: they are the test runner's."""
+    app.end_by_signals = lambda arguments: None
 
 
 @pytest.fixture(scope="session")
