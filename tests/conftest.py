@@ -1,6 +1,7 @@
 """What all tests share: deterministic property tests, and the folder of development corpora where there is one."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _signals_are_the_test_runners() -> None:
-    """`main` called within this process must leave its signals alone: they are the test runner's."""
+def _signals_are_as_a_terminal_has_them() -> None:
+    """Ctrl-C raises KeyboardInterrupt, also where tests were started in the background, which ignores it.
+
+    And `main` called within this process leaves its signals alone: they are the test runner's.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     app.end_by_signals = lambda arguments: None
 
 

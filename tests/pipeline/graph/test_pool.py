@@ -27,7 +27,7 @@ class Deaths:
             if int(mark.name.rpartition("-")[2]) < self.times[task]:
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 2  # what goes alone waits in vain
         while len(list(self.folder.iterdir())) < sum(self.times.values()) and time.monotonic() < until:
             time.sleep(0.01)
         return str(task).encode()
