@@ -108,8 +108,8 @@ def test_labels_and_display_data_tell_pass_and_step(graphs, translate):
         for item in transform.display_data:
             found = beam_runner_api_pb2.LabelledPayload.FromString(item.payload)
             data[found.key] = found.string_value
-        if "pass" in data:
-            shown.setdefault(data["pass"], set()).add(data["step"])
+        for name in filter(None, (data.get("pass") or data.get("passes", "")).split(", ")):
+            shown.setdefault(name, set()).add(data["step"])
     assert {name for name in shown if ": " not in name or name in {n.name for n in graph.nodes}} >= {
         node.name for node in graph.nodes
     }
