@@ -190,6 +190,7 @@ def _warm_exact_dedup(folder: Path) -> None:
     from tamis.scorers.dedup.text_hash import TextHash
 
     TextHash().score(_array())
+    TextHash(normalize="words").score(_array())
 
 
 def _warm_language(folder: Path) -> None:

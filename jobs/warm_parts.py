@@ -26,6 +26,7 @@ def _near_duplicates(folder: Path, texts: Sequence[str]) -> None:
     shard = Shard(pa.array(copies, pa.large_string()), _ids(copies))
     plain = NearDuplicates.preset("fineweb")
     plain.find([shard], partitions=2, out_of_core=True)
+    NearDuplicates.preset("dolma3").find([shard])
     replace(plain, verify="shingles", link="kept", shingles=Shingles("characters", 24)).find([shard])
     replace(plain, verify="signatures", shingles=Shingles(hash="sha1")).find([shard])
 
