@@ -18,6 +18,7 @@ from tamis.pipeline.passes.annotate import annotate_batch
 from tamis.pipeline.steps.base import Step
 from tamis.pipeline.steps.loaded import annotator_of
 from tamis.pipeline.storage import filesystem
+from tamis.pipeline.storage.column_file import side_by_side
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.tables import DOCUMENT_SCHEMA
@@ -111,16 +112,15 @@ def _scored(
 def _with_columns(
     batch: pa.RecordBatch, scorers: Sequence[_Scorer], schema: pa.Schema, observe: Observer
 ) -> pa.RecordBatch:
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    seen = batch
     for scorer in scorers:
-        # A column that is there already is replaced: what cleaning left is the text of the steps that follow.
-        seen = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
         found, failures = annotate_batch(scorer.annotator, seen, np.ones(batch.num_rows, bool))
         for row, error, detail in failures:
             doc_id = batch.column("doc_id")[row].as_py()
             observe(RecordProblem(None, doc_id, error, f"step {scorer.label}: {detail}"))
-        columns |= dict(zip(found.schema.names, found.columns, strict=True))
-    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+        # A column that is there already is replaced: what cleaning left is the text of the steps that follow.
+        seen = side_by_side([seen, found])
+    return pa.RecordBatch.from_arrays([seen.column(name) for name in schema.names], schema=schema)
 
 
 # --- to a file ---

@@ -33,12 +33,7 @@ def score_texts(texts: Texts, steps: Sequence[Any]) -> pa.Table:
         RunError: naming the text that a step failed on.
     """
     parsed = [parse_step(step, f"steps[{i}]") for i, step in enumerate(steps)]
-    models = {
-        step.label: {
-            name: f.path for option, ref in step.references.items() for name, f in step.find(option, ref).items()
-        }
-        for step in parsed
-    }
+    models = {step.label: {name: found.path for name, found in step.find_all().items()} for step in parsed}
     check_steps(parsed, models)
     # What a decision over a corpus adds isn't computed here.
     fields = {field.name: field for step in parsed for field in step.columns(models[step.label])}

@@ -101,12 +101,7 @@ def _run_steps(config: Config) -> None:
     for step in config.steps:
         if not isinstance(step, Step) or (step.fits and "model" not in step.references):
             continue
-        models = {
-            name: found.path
-            for option, reference in step.references.items()
-            for name, found in step.find(option, reference).items()
-        }
-        scorer = annotator_of(step, models)
+        scorer = annotator_of(step, {name: found.path for name, found in step.find_all().items()})
         if scorer is not None and set(scorer.requires) <= set(batch.schema.names):
             scorer.annotate(batch)
 

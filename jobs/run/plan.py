@@ -103,11 +103,7 @@ def find_models(config: Config) -> dict[str, dict[str, FoundFile]]:
     Raises:
         ModelError: if a model is missing, or can't be fetched.
     """
-    found: dict[str, dict[str, FoundFile]] = {}
-    for step in steps_of(config):
-        for option, reference in step.references.items():
-            found.setdefault(step.label, {}).update(step.find(option, reference))
-    return found
+    return {step.label: step.find_all() for step in steps_of(config) if step.references}
 
 
 def read_options(entry: InputConfig, extract: ExtractConfig) -> ReadOptions:

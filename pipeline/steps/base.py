@@ -192,6 +192,18 @@ class Step(StepConfig):
 
         return {option: find_model(self.label, option, reference)}
 
+    def find_all(self) -> dict[str, FoundFile]:
+        """Resolve all references: option to what was found.
+
+        Raises:
+            ModelError: if a model is missing, or can't be fetched.
+        """
+        return {
+            name: found
+            for option, reference in self.references.items()
+            for name, found in self.find(option, reference).items()
+        }
+
     def resolved(self, models: Mapping[str, FoundFile]) -> Self:
         """Return the step with what it takes from its models filled in, such as a model's own threshold.
 

@@ -17,10 +17,7 @@ def parsed(verb, **options):
 
 def models_of(step):
     """Return option to path, as a run finds them."""
-    found = {}
-    for option, reference in step.references.items():
-        found |= {name: file.path for name, file in step.find(option, reference).items()}
-    return found
+    return {name: file.path for name, file in step.find_all().items()}
 
 
 def columns_of(step, **columns):
