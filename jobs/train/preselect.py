@@ -24,12 +24,12 @@ from tamis.jobs.run.plan import Plan, make_plan
 from tamis.jobs.train.preselect_losses import FoundCausalModel, Measured, find_causal_models, measure
 from tamis.jobs.train.preselect_sample import Sample, draw_sample
 from tamis.pipeline.graph.engine import Engine
+from tamis.pipeline.steps.registry import parse_config
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import ColumnFile
 from tamis.pipeline.training.draw import SAMPLE_SCHEMA
 from tamis.pipeline.training.losses import forget_models
 from tamis.schemas.base import validate
-from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.schemas.preselect_training import PreselectTraining
 from tamis.schemas.tables import described
@@ -114,7 +114,7 @@ def train_preselect(config: PreselectTraining, engine: Engine, folder: str, *, f
     if fresh:
         filesystem.remove_tree(work)
     models = find_causal_models(config)
-    plan = make_plan(Config(inputs=config.inputs), {})
+    plan = make_plan(parse_config({"inputs": config.inputs}), {})
     inspected = inspect_inputs(plan, engine, work)
     sample = draw_sample(config, inspected.shards, engine, work)
     measured = []
