@@ -4,6 +4,7 @@ import resource
 import time
 from typing import Any
 
+from tamis.pipeline.graph.give_back import give_back
 from tamis.pipeline.graph.passes import Done, Process, Spent, Values
 from tamis.pipeline.storage.damage import take_damage
 from tamis.schemas.errors import RunError, TamisError
@@ -32,6 +33,7 @@ def do_task(process: Process, task: Any, values: Values) -> tuple[Done, Spent]:
             time.sleep(0.2 * 4**attempt)
         else:
             break
+    give_back()
     done = Done(result) if isinstance(result, bytes) else result
     return done._replace(damaged=take_damage()), Spent(1, _cpu_seconds() - before)
 

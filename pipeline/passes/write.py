@@ -90,6 +90,7 @@ def _write_parquet(
                 rows += table.num_rows
                 for start in range(0, table.num_rows, group):
                     writer.write_table(table.slice(start, group).replace_schema_metadata(schema.metadata))
+                del table  # a window of texts, before the next one is made
     return {"rows": rows, "bytes": hashing.size, "sha256": hashing.sha256.hexdigest()}
 
 
@@ -211,6 +212,7 @@ class WritePart:
             rows = rest.slice(first, window)
             text = self._texts(part, places - first, sizes[first : first + window])
             yield pa.table([text if name == "text" else rows.column(name) for name in schema.names], schema=schema)
+            del text, rows  # before the next ones are made
 
     def _schema(self, fate: Fate) -> pa.Schema:
         leading = DOCUMENT_SCHEMA if fate == "selected" else REJECTED_SCHEMA
