@@ -32,7 +32,7 @@ __all__ = ["WriteErrors", "WritePart"]
 ROW_GROUP_BYTES = 32 << 20
 ROW_GROUP_ROWS = 122_880
 """DuckDB's own vector of rows: one thread takes one row group."""
-WINDOW_GROUPS = 2
+WINDOW_GROUPS = 1
 """Row groups whose texts are held at once while a shard is written."""
 NO_DICTIONARY = frozenset({"doc_id", "text", "url", "meta", "text_hash", "dup_cluster"})
 
