@@ -113,7 +113,8 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
 
     Views over shards, read where they lie: `selected`, `rejected`, `errors`, and `documents` (both fates, with a column
     `fate`). Views of the manifest: `manifest`, `sources`, `steps` (one row a step and source), `rules` (one row a step,
-    source and rule that rejected something), `inputs`, `models`, `shards`. Only files that the manifest names are read.
+    source and rule that rejected something), `inputs`, `models`, `shards`. Views of the tables that decisions left,
+    such as `clusters`, with the `step` that each row is of. Only files that the manifest names are read.
 
     Args:
         run: the run's folder, a local path or a URL.
@@ -131,6 +132,7 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
         connection.register_filesystem(fsspec.core.url_to_fs(run)[0])
     _documents(connection, run, manifest)
     _records(connection, manifest)
+    _decisions(connection, run, manifest)
     return connection
 
 
@@ -184,17 +186,20 @@ def _documents(connection: duckdb.DuckDBPyConnection, run: str, manifest: Manife
 
 def _shard_schema(run: str, manifest: Manifest, fate: str) -> pa.Schema | None:
     for record in shards_of(manifest, fate):
-        path = shard_path(run, record)
-        if not filesystem.exists(path):
-            msg = f"{path} is missing, though the manifest names it: tamis manifest verify checks all shards"
-            raise RunError(msg)
-        with filesystem.open_binary(path) as stream:
-            try:
-                return pq.read_schema(stream)
-            except (pa.ArrowInvalid, OSError) as error:
-                msg = f"{path} is damaged ({_first_line(error)}): tamis manifest verify checks all shards"
-                raise RunError(msg) from None
+        return _parquet_schema(shard_path(run, record))
     return None
+
+
+def _parquet_schema(path: str) -> pa.Schema:
+    if not filesystem.exists(path):
+        msg = f"{path} is missing, though the manifest names it: tamis manifest verify checks all shards"
+        raise RunError(msg)
+    with filesystem.open_binary(path) as stream:
+        try:
+            return pq.read_schema(stream)
+        except (pa.ArrowInvalid, OSError) as error:
+            msg = f"{path} is damaged ({_first_line(error)}): tamis manifest verify checks all shards"
+            raise RunError(msg) from None
 
 
 def _first_line(error: Exception) -> str:
@@ -274,6 +279,27 @@ def _rules(manifest: Manifest) -> list[dict[str, Any]]:
                 for rule, rejected in counts.rejected.items()
             ]
     return rows
+
+
+# --- views of what decisions left ---
+
+
+def _decisions(connection: duckdb.DuckDBPyConnection, run: str, manifest: Manifest) -> None:
+    """Make a view of each table that decisions left, those of several steps together."""
+    for name in sorted({record.name for record in manifest.tables}):
+        parts, fields = [], {"step": described("step", _text, "label of the step")}
+        for record in manifest.tables:
+            if record.name == name:
+                path = shard_path(run, record)
+                schema = _parquet_schema(path)
+                fields |= {f.name: f for f in schema if f.name not in fields}
+                told = f"SELECT {literal(record.step)} AS step, * FROM read_parquet({literal(_sql_path(path))})"  # noqa: S608
+                parts.append(told)
+        try:
+            _view(connection, identifier(name), " UNION ALL BY NAME ".join(parts), list(fields.values()))
+        except duckdb.Error as error:
+            msg = f"{run}: the table {name} can't be read ({_first_line(error)}): tamis manifest verify says more"
+            raise RunError(msg) from None
 
 
 # --- SQL ---
