@@ -64,7 +64,7 @@ def finished_run(plan: Plan, output: str) -> Manifest | None:
         return None
     if manifest.plan_sha256 != plan.identity:
         return None
-    for shard in manifest.shards:
+    for shard in manifest.files:
         path = shard_path(output, shard)
         if not filesystem.exists(path) or filesystem.info(path).size != shard.bytes:
             return None

@@ -91,6 +91,11 @@ class Step(StepConfig):
         made = self.annotator(models)
         return pa.schema([]) if made is None else made.schema
 
+    def values_of(self, column: str) -> int | None:
+        """Return how many different values a column of the step's takes, where its options say; for estimates."""
+        del column
+        return None
+
     # --- deciding row by row ---
 
     @property
