@@ -29,7 +29,10 @@ from tamis.schemas.manifest import (
     StepRecord,
 )
 
-__all__ = ["Finish", "RunRecord", "StepPlan"]
+__all__ = ["CARD", "Finish", "RunRecord", "StepPlan"]
+
+CARD = ".huggingface.yaml"
+"""Says to `datasets.load_dataset`, given a run's folder, which of its files belong together."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,20 @@ class Finish:
         del task
         manifest = _Account(self.record, values).manifest()
         remove_others(self.record.output, {shard.path for shard in manifest.shards})
+        with filesystem.write_atomically(filesystem.join(self.record.output, CARD)) as stream:
+            stream.write(_card().encode())
         told = manifest.model_dump_json(indent=1).encode() + b"\n"
         with filesystem.write_atomically(filesystem.join(self.record.output, MANIFEST)) as stream:
             stream.write(told)
         return told
+
+
+def _card() -> str:
+    lines = ["configs:"]
+    for fate in FATES:
+        lines += [f"- config_name: {fate}", f"  data_files: {fate}/**/*.parquet"]
+        lines += ["  default: true"] * (fate == "selected")
+    return "\n".join(lines) + "\n"
 
 
 class _Account:
@@ -278,7 +291,7 @@ def _mixture(records: Sequence[ShardRecord]) -> dict[str, Any]:
     """Return each source's share of the selected text bytes."""
     sizes: dict[str, int] = {}
     for record in records:
-        if record.fate == "selected":
+        if record.fate == "selected" and record.sources:  # one that is empty has none
             source = record.sources[0]
             sizes[source] = sizes.get(source, 0) + record.text_bytes
     total = sum(sizes.values())

@@ -24,7 +24,7 @@ LOCK = "lock.json"
 """In a work folder: who works in it."""
 TAKING_OVER = 0.5
 """Seconds until who takes over a dead owner's lock looks whether another did the same; only on object stores."""
-SHARD = re.compile(r"(selected/source=[^/]+|rejected|errors)/part-\d{5,}\.parquet")
+SHARD = re.compile(r"(selected(/[^/]+)?|rejected|errors)/part-\d{5,}\.parquet")
 
 
 def claim(output: str) -> None:
@@ -83,8 +83,8 @@ def remove_others(output: str, paths: set[str]) -> None:
         if path not in paths and SHARD.fullmatch(path):
             filesystem.remove(filesystem.join(output, path))
     if filesystem.is_local(output):  # a source that is gone shouldn't show as an empty folder
-        for folder in Path(filesystem.local_path(filesystem.join(output, "selected"))).glob("source=*"):
-            if not any(folder.iterdir()):
+        for folder in Path(filesystem.local_path(filesystem.join(output, "selected"))).glob("*"):
+            if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
 
