@@ -127,6 +127,8 @@ def run(
     runner: str = "FnApiRunner",
     options: Sequence[str] = (),
     fresh: bool = False,
+    replace: bool = False,
+    cache: Path | None = None,
     progress: "Progress | None" = None,
 ) -> Run:
     """Run a config from inputs to shards and manifest, going on from what an earlier call left.
@@ -149,6 +151,8 @@ def run(
         runner: a Beam runner; the local one unless said.
         options: Beam options, such as `--region=europe-west1`.
         fresh: forget what earlier runs left in the folder.
+        replace: a finished run of another config in the folder may be replaced; `fresh` means that too.
+        cache: a folder of finished stages that runs into several folders share, or one of these runs.
         progress: told how far the run is.
 
     Raises:
@@ -159,6 +163,7 @@ def run(
     from tamis.jobs.config_file import load_config
     from tamis.jobs.run.execute import execute
     from tamis.jobs.run.plan import make_plan
+    from tamis.jobs.run.replace import refuse_replacing
     from tamis.pipeline.graph.engine import Engine
     from tamis.pipeline.graph.quiet import silence_beam
     from tamis.pipeline.steps.registry import parse_config
@@ -173,8 +178,13 @@ def run(
         parsed, plain = load_config(fspath(config))
     folder = fspath(output) if output is not None else parsed.output.path
     scratch = filesystem.join(folder, "work", "passes")
+    plan = make_plan(parsed, plain)
+    if not (replace or fresh):
+        refuse_replacing(
+            plan, folder, "`replace=True` replaces it; another `output`, and this one as `cache`, keeps both"
+        )
     with Engine(scratch, workers=workers, runner=runner, options=options, progress=progress) as engine:
-        finished = execute(make_plan(parsed, plain), folder, engine, fresh=fresh)
+        finished = execute(plan, folder, engine, fresh=fresh, cache=None if cache is None else fspath(cache))
     if finished.problems:
         raise RunError("; ".join(finished.problems))
     return Run(folder, finished.nothing_to_do)

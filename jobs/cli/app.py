@@ -105,7 +105,7 @@ def demo(
     short_help="Run a config from inputs to shards and manifest.",
     epilog=examples(
         "tamis run corpus.yaml --workers 4",
-        "tamis run corpus.yaml --set steps.language.min_score=0.8 -o runs/strict",
+        "tamis run corpus.yaml --set steps.language.min_score=0.8 -o b --cache runs/a",
         "tamis run gs://b/c.yaml --runner DataflowRunner -- --region=europe-west1",
     ),
 )
@@ -117,6 +117,11 @@ def run(
     output: Output = None,
     set_: Set = None,
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what earlier runs left, or go on.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a finished run of another config.")] = False,
+    cache: Annotated[
+        str | None,
+        typer.Option("--cache", metavar="DIR", help="Finished stages for several runs; or a run's folder."),
+    ] = None,
     workers: Workers = 1,
     runner: Runner = "FnApiRunner",
     as_json: AsJson = False,
@@ -136,6 +141,8 @@ def run(
         runner=runner,
         options=options,
         fresh=fresh,
+        replace=replace,
+        cache=cache,
         as_json=as_json,
         quiet=quiet,
     )
@@ -198,7 +205,7 @@ def status(run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A run'
 
 @app.command(short_help="Delete what a run keeps for resuming.", epilog=examples("tamis clean runs/demo"))
 def clean(run_folder: RunFolder) -> None:
-    """Delete a run's work folder; shards and manifest stay."""
+    """Delete a run's work folder, where shards and manifest stay, or what a cache of several runs holds."""
     from tamis.jobs.cli.run_folder import clean as carry_out
 
     carry_out(run_folder)

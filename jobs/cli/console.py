@@ -143,12 +143,13 @@ class RunProgress:
 
     def finish(self, reused: int = 0) -> None:
         """The current pass is over; so many of its shards had been done by an earlier run."""
+        told = f", {reused:,} reused" if reused else ""
         if self._live is not None:
+            self._live.update(self._task, description=f"{self._label}{told}")
             self._live.stop()
             self._live = None
             return
         seconds = time.monotonic() - self._began
-        told = f", {reused:,} reused" if reused else ""
         self._log(f"{self._label}: {self._done:,} of {self._total:,}{told} in {seconds:.1f} s")
 
     def _log(self, line: str) -> None:

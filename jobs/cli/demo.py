@@ -43,4 +43,4 @@ def run_demo(output: str, workers: int, *, quiet: bool = False) -> None:
     folder = str(Path(output).resolve())
     with _inside(examples.parent):
         config, plain = load_config(str(examples / "demo.yaml"))
-        run_config(config, plain, folder, workers=workers, runner="FnApiRunner", quiet=quiet)
+        run_config(config, plain, folder, workers=workers, runner="FnApiRunner", replace=True, quiet=quiet)

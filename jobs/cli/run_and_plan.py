@@ -36,6 +36,8 @@ def run_config(
     runner: str,
     options: Sequence[str] = (),
     fresh: bool = False,
+    replace: bool = False,
+    cache: str | None = None,
     as_json: bool = False,
     quiet: bool = False,
 ) -> Manifest:
@@ -49,6 +51,8 @@ def run_config(
         runner: name of a Beam runner.
         options: further Beam options.
         fresh: forget what earlier runs left.
+        replace: a finished run of another config in the folder may be replaced; `fresh` means that too.
+        cache: a folder of finished stages that several runs share.
         as_json: print the manifest instead of a summary.
         quiet: show no progress and no summary, only warnings.
 
@@ -57,6 +61,7 @@ def run_config(
     """
     from tamis.jobs.run.execute import execute
     from tamis.jobs.run.plan import make_plan
+    from tamis.jobs.run.replace import refuse_replacing, replaced_run
     from tamis.jobs.run.status import PROGRESS
     from tamis.pipeline.graph.engine import Engine
     from tamis.pipeline.graph.progress import Progress, ProgressFile
@@ -70,8 +75,12 @@ def run_config(
     if filesystem.is_local(folder):
         shown = ProgressFile(Path(filesystem.local_path(folder)) / "work" / PROGRESS, shown)
     engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=shown)
+    plan = make_plan(config, plain)
+    found = replaced_run(plan, folder) if replace or fresh else refuse_replacing(plan, folder, _instead(folder))
+    if found is not None and not quiet:
+        say(harmless(f"replaces {found} in {folder}: {found.why}"), error_console())
     try:
-        finished = execute(make_plan(config, plain), folder, engine, fresh=fresh)
+        finished = execute(plan, folder, engine, fresh=fresh, cache=cache)
     except KeyboardInterrupt:
         say("stopped; what is finished is kept, and the same command goes on from there", error_console())
         raise typer.Exit(130) from None
@@ -90,6 +99,11 @@ def run_config(
             say(harmless(f"tamis: {problem}"), error_console())
         raise typer.Exit(1)
     return manifest
+
+
+def _instead(folder: str) -> str:
+    keeps = f"--output with another folder, and --cache {shlex.quote(folder)}, keeps both and computes nothing twice"
+    return f"--replace replaces it; {keeps}"
 
 
 def print_summary(manifest: Manifest, folder: str) -> None:

@@ -9,6 +9,7 @@ from tamis.jobs.manifest.compare import Comparison, compare
 from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
+from tamis.jobs.run.replace import refuse_replacing
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.graph.progress import Progress
 from tamis.pipeline.steps.registry import parse_config
@@ -61,7 +62,8 @@ def rerun(
         progress: told how far the passes are.
 
     Raises:
-        ConfigError: if `output` is the run's own folder, or the recorded config isn't one of this version.
+        ConfigError: if `output` is the run's own folder or holds another run, or the recorded config isn't one of this
+            version.
         TamisError: whatever stopped the run.
     """
     before = read_manifest(run)
@@ -77,7 +79,9 @@ def rerun(
         raise ConfigError(msg) from None
     scratch = filesystem.join(output, "work", "passes")
     engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=progress)
-    manifest = execute(make_plan(config, plain), output, engine, fresh=fresh).manifest
+    plan = make_plan(config, plain)
+    refuse_replacing(plan, output, "give another folder with --output")
+    manifest = execute(plan, output, engine, fresh=fresh).manifest
     return RerunResult(manifest, compare(run, output))
 
 

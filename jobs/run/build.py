@@ -27,7 +27,7 @@ FINISH = "manifest"
 """The last pass, whose value is the manifest."""
 WRITE, ERRORS = "write", "errors"
 WORK_FILES = "inputs"
-"""Folder of what is known of the input files, in the work folder."""
+"""Folder of what is known of the input files, among the finished stages; the list of them is in the work folder."""
 
 
 def file_list(work: str, plan: Plan) -> str:
@@ -35,7 +35,7 @@ def file_list(work: str, plan: Plan) -> str:
     return filesystem.join(work, WORK_FILES, f"files-{plan.identity[:16]}.value")
 
 
-def build_graph(plan: Plan, placed: Placed, schema: pa.Schema, output: str) -> Graph:
+def build_graph(plan: Plan, placed: Placed, schema: pa.Schema, output: str, cache: str) -> Graph:
     """Return the passes of a run.
 
     Args:
@@ -43,8 +43,9 @@ def build_graph(plan: Plan, placed: Placed, schema: pa.Schema, output: str) -> G
         placed: where the files of its steps go.
         schema: the columns that the steps add.
         output: the run's folder.
+        cache: folder of finished stages, which may be that of several runs.
     """
-    return _Builder(plan, placed, schema, output).graph()
+    return _Builder(plan, placed, schema, output, cache).graph()
 
 
 @dataclass
@@ -57,13 +58,14 @@ class _At:
 
 
 class _Builder:
-    def __init__(self, plan: Plan, placed: Placed, schema: pa.Schema, output: str):
+    def __init__(self, plan: Plan, placed: Placed, schema: pa.Schema, output: str, cache: str):
         self._plan = plan
         self._placed = placed
         self._schema = schema
         self._output = output
         self._work = filesystem.join(output, "work")
         self._files = file_list(self._work, plan)
+        self._known = filesystem.join(cache, WORK_FILES)
         self._nodes: list[Node] = []
         self._annotated: list[str] = []
         self._reports: dict[str, list[tuple[Report, tuple[str, ...]]]] = {}
@@ -77,7 +79,7 @@ class _Builder:
 
     def graph(self) -> Graph:
         """Return the passes, from the files to the manifest."""
-        inspect = InspectFiles(self._files, filesystem.join(self._work, WORK_FILES), self._placed.read_code)
+        inspect = InspectFiles(self._files, self._known, self._placed.read_code)
         self._nodes.append(Pass(INPUTS, inspect, FileGroups(self._files), step="extract"))
         self._nodes.append(
             Pass(

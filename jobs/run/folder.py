@@ -60,12 +60,15 @@ def _mark(marker: str) -> None:
 
 
 def sweep(output: str) -> None:
-    """Delete what a run that was killed left: half-written files, which never had a name that anyone reads."""
+    """Delete what a run that was killed left: half-written files, which never had a name that anyone reads.
+
+    Those among the finished stages are deleted by who uses these.
+    """
     sweep_temporary()
     if not filesystem.is_local(output):
         return
     root = Path(filesystem.local_path(output))
-    for name in ("work", *FATES):
+    for name in ("work/written", *FATES):
         for path in (root / name).rglob(".*.tmp"):
             path.unlink(missing_ok=True)
     for path in (root / "work" / "passes").glob("*"):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tamis.pipeline.formats.options import InputColumn, ReadOptions, Split, format_of
 from tamis.pipeline.formats.reader import plan_splits
-from tamis.pipeline.graph.passes import Values
+from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.filesystem import FileInfo
 from tamis.pipeline.storage.value_file import read_value, write_value
@@ -207,7 +207,7 @@ class InspectFiles:
     folder: str
     code: str
 
-    def __call__(self, group: _Group, values: Values) -> bytes:
+    def __call__(self, group: _Group, values: Values) -> Done:
         """Return a line for each file."""
         del values
         inputs, files = read_file_list(self.path)
@@ -216,12 +216,12 @@ class InspectFiles:
         kept = filesystem.join(self.folder, f"{digest([self.code, group.first, about])[:24]}.value")
         known = read_value(kept, [])
         if known is not None:
-            return known
+            return Done(known, reused=True)
         found = [inspect_file(i, files[i], inputs[files[i].input], hashing=True) for i in mine]
         value = b"".join(one.to_line() for one in found)
         if not any(one.problem for one in found):
             write_value(kept, value)
-        return value
+        return Done(value)
 
 
 @functools.lru_cache(maxsize=2)
