@@ -145,7 +145,7 @@ def run(
     ```
 
     Args:
-        config: a config file's path or URL, or what such a file holds.
+        config: a config file's path or URL, whose folder its relative paths belong to; or what such a file holds.
         output: the run's folder; the config's `output.path` if absent.
         workers: local worker processes; works from scripts and notebooks alike.
         runner: a Beam runner; the local one unless said.
@@ -162,7 +162,8 @@ def run(
     """
     from tamis.jobs.config_file import load_config
     from tamis.jobs.run.execute import execute
-    from tamis.jobs.run.plan import make_plan
+    from tamis.jobs.run.paths import places_of
+    from tamis.jobs.run.plan import plan_from
     from tamis.jobs.run.replace import refuse_replacing
     from tamis.pipeline.graph.engine import Engine
     from tamis.pipeline.graph.quiet import silence_beam
@@ -171,14 +172,17 @@ def run(
     from tamis.schemas.errors import RunError
 
     silence_beam()
+    file: str | None = None
     if isinstance(config, Mapping):
         plain: Mapping[str, Any] = dict(config)
         parsed = parse_config(plain)
     else:
-        parsed, plain = load_config(fspath(config))
-    folder = fspath(output) if output is not None else parsed.output.path
+        file = fspath(config)
+        parsed, plain = load_config(file)
+    places = places_of(file)
+    folder = fspath(output) if output is not None else places.output(parsed.output.path)
     scratch = filesystem.join(folder, "work", "passes")
-    plan = make_plan(parsed, plain)
+    plan = plan_from(parsed, plain, places)
     if not (replace or fresh):
         refuse_replacing(
             plan, folder, "`replace=True` replaces it; another `output`, and this one as `cache`, keeps both"

@@ -137,6 +137,7 @@ def run(
         loaded,
         plain,
         output,
+        config_file=config,
         workers=workers,
         runner=runner,
         options=options,
@@ -190,9 +191,9 @@ def plan(
 
     loaded, plain = load_config(config, set_ or ())
     if graph:
-        show_graph(loaded, plain, format_)
+        show_graph(loaded, plain, format_, config)
         return
-    show_plan(loaded, plain, as_json=as_json)
+    show_plan(loaded, plain, config_file=config, as_json=as_json)
 
 
 @app.command(short_help="Say how a run stands.", epilog=examples("tamis status runs/demo"))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from tamis.jobs.provenance import code_digest
+from tamis.jobs.run.paths import Places
 from tamis.jobs.run.plan import find_models
 from tamis.pipeline.steps.registry import parse_config
 from tamis.pipeline.storage import filesystem
@@ -81,7 +82,7 @@ def _input_problem(record: InputRecord, *, thorough: bool) -> str | None:
     return None if sha256 == record.sha256 else f"was changed: its SHA-256 is {sha256}, recorded is {record.sha256}"
 
 
-def model_problems(manifest: Manifest, *, thorough: bool) -> Iterator[str]:
+def model_problems(manifest: Manifest, folders: tuple[str, ...], *, thorough: bool) -> Iterator[str]:
     """Yield a sentence for each model that is missing or, if `thorough`, changed."""
     if not thorough:
         for record in manifest.models:
@@ -96,13 +97,13 @@ def model_problems(manifest: Manifest, *, thorough: bool) -> Iterator[str]:
     for step in config.steps:
         recorded = [record for record in manifest.models if record.step == step.label]
         if recorded:
-            yield from _changed_models(config, step.label, recorded)
+            yield from _changed_models(config, Places(folders), step.label, recorded)
 
 
-def _changed_models(config: Config, label: str, recorded: Sequence[ModelRecord]) -> Iterator[str]:
+def _changed_models(config: Config, places: Places, label: str, recorded: Sequence[ModelRecord]) -> Iterator[str]:
     steps = tuple(step for step in config.steps if step.label == label)
     try:
-        found = find_models(config.model_copy(update={"steps": steps}))[label]
+        found = find_models(config.model_copy(update={"steps": steps}), places)[label]
     except (InputError, ModelError) as error:
         yield str(error)
         return

@@ -60,6 +60,7 @@ class RunRecord:
 
     Attributes:
         output: the run's folder.
+        folder: where relative paths of the config lead from, relative to the run's folder.
         files: the list of input files.
         name: of the run.
         config_sha256: of the config.
@@ -77,6 +78,7 @@ class RunRecord:
     """
 
     output: str
+    folder: str | None
     files: str
     name: str
     config_sha256: str
@@ -153,6 +155,7 @@ class _Account:
             plan_sha256=record.identity,
             config=dict(record.config),
             source_config=dict(record.source_config),
+            folder=record.folder,
             provenance=Provenance.model_validate(record.provenance),
             inputs=tuple(self._inputs()),
             models=tuple(

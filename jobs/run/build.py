@@ -1,5 +1,6 @@
 """From a plan to the graph of its run: all passes, known before anything is read."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -48,6 +49,13 @@ def build_graph(plan: Plan, placed: Placed, schema: pa.Schema, output: str, cach
     return _Builder(plan, placed, schema, output, cache).graph()
 
 
+def _seen_from(output: str, plan: Plan) -> str | None:
+    """Return the folder of the config's relative paths as the run's folder sees it; None where that can't be said."""
+    if not plan.folders or not filesystem.is_local(output):
+        return None
+    return os.path.relpath(plan.folders[0], filesystem.absolute(output))
+
+
 @dataclass
 class _At:
     """How far the passes built so far have come."""
@@ -79,12 +87,12 @@ class _Builder:
 
     def graph(self) -> Graph:
         """Return the passes, from the files to the manifest."""
-        inspect = InspectFiles(self._files, self._known, self._placed.read_code)
+        inspect = InspectFiles(self._files, self._known, self._placed.read_code, self._plan.folders)
         self._nodes.append(Pass(INPUTS, inspect, FileGroups(self._files), step="extract"))
         self._nodes.append(
             Pass(
                 READ,
-                ReadShard(self._placed.read, self._plan.input_columns),
+                ReadShard(self._placed.read, self._plan.input_columns, self._plan.folders),
                 SourceShards(self._files),
                 inputs=(INPUTS,),
                 step="extract",
@@ -181,6 +189,7 @@ class _Builder:
         plan = self._plan
         return RunRecord(
             output=self._output,
+            folder=_seen_from(self._output, plan),
             files=self._files,
             name=plan.config.name,
             config_sha256=plan.digest,

@@ -96,9 +96,11 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
     if fresh and cache is not None:
         msg = "--fresh forgets finished stages and --cache keeps them for several runs: give one of the two"
         raise ConfigError(msg)
-    work = filesystem.join(output, "work")
-    stages = work if cache is None else cache_folder(cache)
-    graph = graph_of(plan, output, cache=stages)
+    # Workers may stand elsewhere.
+    place = filesystem.absolute(output)
+    work = filesystem.join(place, "work")
+    stages = work if cache is None else filesystem.absolute(cache_folder(cache))
+    graph = graph_of(plan, place, cache=stages)
     if engine.local:
         refuse_what_does_not_fit(estimate(plan), engine.workers)
     claim(output)

@@ -201,11 +201,13 @@ class InspectFiles:
         path: the list of files.
         folder: for what is kept.
         code: digest of the code that reads.
+        folders: in which relative paths of files are looked up, wherever a worker stands.
     """
 
     path: str
     folder: str
     code: str
+    folders: tuple[str, ...] = ()
 
     def __call__(self, group: _Group, values: Values) -> Done:
         """Return a line for each file."""
@@ -217,7 +219,8 @@ class InspectFiles:
         known = read_value(kept, [])
         if known is not None:
             return Done(known, reused=True)
-        found = [inspect_file(i, files[i], inputs[files[i].input], hashing=True) for i in mine]
+        with filesystem.relative_to(self.folders):
+            found = [inspect_file(i, files[i], inputs[files[i].input], hashing=True) for i in mine]
         value = b"".join(one.to_line() for one in found)
         if not any(one.problem for one in found):
             write_value(kept, value)

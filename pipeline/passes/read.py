@@ -122,10 +122,12 @@ class ReadShard:
     Attributes:
         folders: where it is kept.
         columns: those that inputs bring beside the documents' own, of all inputs together.
+        inputs: folders in which relative paths of files are looked up, wherever a worker stands.
     """
 
     folders: ReadFolders
     columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    inputs: tuple[str, ...] = ()
 
     def __call__(self, shard: SourceShard, values: Values) -> Done:
         """Do it, unless it was done.
@@ -142,7 +144,8 @@ class ReadShard:
         path = filesystem.join(self.folders.folder, "notes", f"{shard.key}.value")
         note = self._known(path, shard, damaged)
         if note is None:
-            note = self._read(shard, damaged)
+            with filesystem.relative_to(self.inputs):
+                note = self._read(shard, damaged)
             write_value(path, note.to_line())
         rows = sum(cut.rows for cut in note.cuts)
         counters = {

@@ -17,6 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -27,6 +28,7 @@ from tamis.schemas.errors import InputError
 __all__ = [
     "DOCUMENT_SUFFIXES",
     "FileInfo",
+    "absolute",
     "create",
     "exists",
     "expand",
@@ -36,6 +38,7 @@ __all__ = [
     "local_path",
     "make_dirs",
     "open_binary",
+    "relative_to",
     "remove",
     "remove_below",
     "remove_tree",
@@ -55,6 +58,8 @@ DOCUMENT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".xht
 _PACKED = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4"})
 _NOWHERE = "link to nothing"
 _LOG = logging.getLogger("tamis")
+_FOLDERS: ContextVar[tuple[str, ...]] = ContextVar("folders", default=())
+"""Where relative local paths are looked up, the first one that has them; the working folder alone if there is none."""
 
 
 @dataclass(frozen=True, order=True)
@@ -84,9 +89,32 @@ def is_local(path: str) -> bool:
     return _scheme(path) is None
 
 
+@contextmanager
+def relative_to(folders: Iterable[str]) -> Iterator[None]:
+    """Look relative local paths up in some folders, in their order, while the block runs.
+
+    So paths keep the names that a config gives them, wherever a worker stands; of none the first folder is taken.
+    """
+    token = _FOLDERS.set(tuple(folders))
+    try:
+        yield
+    finally:
+        _FOLDERS.reset(token)
+
+
 def local_path(path: str) -> str:
-    """Return a local path without its `file://`, and with `~` resolved."""
-    return str(Path(_SCHEME.sub("", path)).expanduser())
+    """Return a local path without its `file://`, with `~` resolved, and looked up as `relative_to` says."""
+    plain = str(Path(_SCHEME.sub("", path)).expanduser())
+    folders = _FOLDERS.get()
+    if not folders or Path(plain).is_absolute():
+        return plain
+    places = [str(Path(folder) / plain) for folder in folders]
+    return next((place for place in places if os.path.lexists(place)), places[0])
+
+
+def absolute(path: str) -> str:
+    """Return a path that means the same wherever a worker stands."""
+    return str(Path(local_path(path)).absolute()) if is_local(path) else path
 
 
 def _remote(path: str) -> tuple[Any, str]:
@@ -372,37 +400,53 @@ def _in_folder(folder: str, shown: str, suffixes: tuple[str, ...] | None, notice
 
 
 def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]) -> list[FileInfo]:
-    path = local_path(pattern)
+    plain = str(Path(_SCHEME.sub("", pattern)).expanduser())
+    folders = _FOLDERS.get()
+    roots: tuple[str, ...] = folders if folders and not Path(plain).is_absolute() else ("",)
+    for root in roots:
+        path = str(Path(root) / plain)
+        names = _matches(path, pattern, suffixes, notice)
+        if names is not None:
+            break
+    else:
+        msg = f"{pattern}: there is no such file or folder"
+        if glob.has_magic(plain):
+            msg = f"no file matches {pattern}: check the folder and the pattern (*, ?, [...] and **)"
+        raise InputError(msg)
+    found = []
+    for name in names:
+        shown = name.removeprefix(root.rstrip("/") + "/") if root else name
+        if not Path(name).exists():  # its reader says so, for an input may take files that can't be read as errors
+            found.append(FileInfo(shown, None, _NOWHERE))
+            continue
+        if not os.access(name, os.R_OK):
+            msg = f"{shown}: no permission to read this file"
+            raise InputError(msg)
+        found.append(_local_info(name, shown))
+    return found
+
+
+def _matches(
+    path: str, pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]
+) -> list[str] | None:
+    """Return the files that a local path means: itself, those of a folder, or what a glob matches; None if nothing."""
     if Path(path).is_dir():
         names = _in_folder(path, pattern, suffixes, notice)
         if not names:
             raise InputError(_nothing_in(pattern, suffixes))
-    elif Path(path).exists() or Path(path).is_symlink():
-        names = [path]
-    elif glob.has_magic(path):
-        matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  (patterns may be absolute)
-        names = [name for name in matches if not Path(name).is_dir()]
-        last = PurePosixPath(path).name
-        for name in matches:
-            # A folder that matches is read as one that is named; what a ** matches on its way has its own files.
-            if Path(name).is_dir() and "**" not in last and not Path(name).name.startswith((".", "_")):
-                names += _in_folder(name, name, suffixes, notice)
-        if not names:
-            msg = f"no file matches {pattern}: check the folder and the pattern (*, ?, [...] and **)"
-            raise InputError(msg)
-    else:
-        msg = f"{pattern}: there is no such file or folder"
-        raise InputError(msg)
-    found = []
-    for name in names:
-        if not Path(name).exists():  # its reader says so, for an input may take files that can't be read as errors
-            found.append(FileInfo(name, None, _NOWHERE))
-            continue
-        if not os.access(name, os.R_OK):
-            msg = f"{name}: no permission to read this file"
-            raise InputError(msg)
-        found.append(_local_info(name, name))
-    return found
+        return names
+    if Path(path).exists() or Path(path).is_symlink():
+        return [path]
+    if not glob.has_magic(path):
+        return None
+    matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  (patterns may be absolute)
+    names = [name for name in matches if not Path(name).is_dir()]
+    last = PurePosixPath(path).name
+    for name in matches:
+        # A folder that matches is read as one that is named; what a ** matches on its way has its own files.
+        if Path(name).is_dir() and "**" not in last and not Path(name).name.startswith((".", "_")):
+            names += _in_folder(name, name, suffixes, notice)
+    return names or None
 
 
 def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]) -> list[FileInfo]:
