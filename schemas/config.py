@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from tamis.schemas.base import Model, canonical_json, digest
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.extract import ExtractConfig
+from tamis.schemas.secrets import redacted_all
 from tamis.schemas.step import StepConfig
 
 __all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "significant"]
@@ -153,8 +154,8 @@ class Config(Model):
         return plain | {"steps": steps}
 
     def digest(self, models: dict[str, dict[str, str]]) -> str:
-        """Return the SHA-256 of all that can change a result: not the run's name, place, or where models lie."""
-        return digest(significant(self.resolved(models)))
+        """Return the SHA-256 of all that can change a result: not name, place, where models lie, or credentials."""
+        return digest(significant(redacted_all(self.resolved(models))))
 
 
 def significant(config: Mapping[str, Any]) -> dict[str, Any]:

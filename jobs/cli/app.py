@@ -14,6 +14,7 @@ from tamis.jobs.cli.text import harmless
 from tamis.jobs.cli.train import train_app
 from tamis.pipeline.graph.quiet import debugging, silence_beam
 from tamis.schemas.errors import ConfigError, TamisError
+from tamis.schemas.secrets import redacted
 
 __all__ = ["app", "main"]
 
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"tamis: {harmless(message, lines=True)}", file=sys.stderr)  # noqa: T201
+    print(f"tamis: {harmless(redacted(message), lines=True)}", file=sys.stderr)  # noqa: T201
     sys.exit(status)
 
 

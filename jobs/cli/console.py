@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from tamis.jobs.cli.text import duration, harmless
+from tamis.schemas.secrets import redacted
 
 __all__ = ["RunProgress", "SafeConsole", "error_console", "out_console", "say", "stamped", "write_json"]
 
@@ -112,7 +113,8 @@ class RunProgress:
 
     def note(self, text: str) -> None:
         """Something a person should know now: a lost worker, a damaged file. Told when quiet, too."""
-        self._console.print(harmless(text) if self._console.is_terminal else stamped(harmless(text)), soft_wrap=True)
+        shown = harmless(redacted(text))
+        self._console.print(shown if self._console.is_terminal else stamped(shown), soft_wrap=True)
 
     def start(self, label: str, total: int) -> None:
         """A pass of `total` shards begins."""

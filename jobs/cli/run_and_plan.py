@@ -18,6 +18,7 @@ from tamis.schemas.base import nearest
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.manifest import Manifest
+from tamis.schemas.secrets import redacted_all
 
 __all__ = ["print_summary", "run_config", "show_graph", "show_plan"]
 
@@ -180,6 +181,7 @@ def show_plan(
         "memory": {"worker": need.worker, "shared": need.shared, "disk": need.disk},
         "documents": need.documents,
     }
+    told = redacted_all(told)
     if as_json:
         _json(told, indent=1)
     else:

@@ -93,7 +93,7 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     wrong, odd = check_config(manifest)
     failures += wrong
     notes += odd
-    notes += undigested_inputs(manifest) if inputs else ()
+    notes += undigested_inputs(manifest)
     folders = config_folders(run, manifest)
     with filesystem.relative_to(folders):
         (failures if inputs else notes).extend(input_problems(manifest, thorough=inputs))

@@ -11,6 +11,7 @@ from tamis.schemas.base import digest
 from tamis.schemas.config import Config, significant
 from tamis.schemas.errors import ConfigError, InputError, ModelError
 from tamis.schemas.manifest import InputRecord, Manifest, ModelRecord
+from tamis.schemas.secrets import REDACTED
 
 __all__ = ["check_config", "input_problems", "model_problems", "undigested_inputs"]
 
@@ -50,6 +51,8 @@ def check_config(manifest: Manifest) -> tuple[list[str], list[str]]:
 def input_problems(manifest: Manifest, *, thorough: bool) -> Iterator[str]:
     """Yield a sentence for each input file that is missing or changed: by its size, and if `thorough` by its digest."""
     for record in manifest.inputs:
+        if REDACTED in record.path:  # told by `undigested_inputs`
+            continue
         problem = _input_problem(record, thorough=thorough)
         if problem:
             yield f"input {record.path} {problem}"
@@ -57,7 +60,11 @@ def input_problems(manifest: Manifest, *, thorough: bool) -> Iterator[str]:
 
 def undigested_inputs(manifest: Manifest) -> Iterator[str]:
     """Yield a sentence on the inputs whose content nothing in the manifest proves, if there are any."""
-    paths = [record.path for record in manifest.inputs if record.sha256 is None]
+    hidden = sum(REDACTED in record.path for record in manifest.inputs)
+    if hidden:
+        those = "1 input" if hidden == 1 else f"{hidden:,} inputs"
+        yield f"not looked at: {those} whose addresses had credentials, which the manifest doesn't keep"
+    paths = [record.path for record in manifest.inputs if record.sha256 is None and REDACTED not in record.path]
     if paths:
         those = "1 input was" if len(paths) == 1 else f"{len(paths):,} inputs were"
         yield (

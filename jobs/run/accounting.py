@@ -28,6 +28,7 @@ from tamis.schemas.manifest import (
     ShardRecord,
     StepRecord,
 )
+from tamis.schemas.secrets import redacted
 
 __all__ = ["CARD", "Finish", "RunRecord", "StepPlan"]
 
@@ -168,7 +169,7 @@ class _Account:
             steps=tuple(self._steps()),
             mixture=_mixture(shards),
             shards=shards,
-            warnings=tuple(self._warnings(repeated)),
+            warnings=tuple(redacted(told) for told in self._warnings(repeated)),
             started=record.started,
             seconds=round(time.time() - record.clock, 3),
             passes=tuple(self._passes()),
@@ -220,7 +221,7 @@ class _Account:
         for found in inspected_files(self._record.files, self._values[INPUTS]):
             file = files[found.file]
             yield InputRecord(
-                path=file.path,
+                path=redacted(file.path),
                 source=file.source,
                 bytes=file.size,
                 sha256=found.sha256,

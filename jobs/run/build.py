@@ -21,6 +21,7 @@ from tamis.pipeline.passes.stage import READ, Stage, StoredShards
 from tamis.pipeline.passes.write import WriteErrors, WritePart
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.place import Place
+from tamis.schemas.secrets import redacted, redacted_all
 
 __all__ = ["FINISH", "WORK_FILES", "build_graph", "file_list"]
 
@@ -194,11 +195,11 @@ class _Builder:
             name=plan.config.name,
             config_sha256=plan.digest,
             identity=plan.identity,
-            config=plan.declared.resolved(plan.model_digests()),
-            source_config=dict(plan.plain),
+            config=redacted_all(plan.declared.resolved(plan.model_digests())),
+            source_config=redacted_all(dict(plan.plain)),
             provenance=provenance(plan.steps).model_dump(mode="json"),
             models=tuple(
-                (label, option, model.reference, model.sha256)
+                (label, option, redacted(model.reference), model.sha256)
                 for label, found in plan.models.items()
                 for option, model in found.items()
             ),

@@ -19,6 +19,7 @@ from tamis.schemas.base import digest
 from tamis.schemas.config import Config, InputConfig
 from tamis.schemas.errors import ConfigError, InputError
 from tamis.schemas.extract import ExtractConfig
+from tamis.schemas.secrets import REDACTED, redacted
 from tamis.scorers.extraction.html import ExtractOptions
 
 __all__ = ["Plan", "check_inputs", "find_models", "make_plan", "plan_from", "read_options", "steps_of"]
@@ -83,7 +84,7 @@ class Plan:
     @property
     def identity(self) -> str:
         """SHA-256 of all that a run follows from, as far as it is known before it: config, models, files, program."""
-        files = [[file.source, file.path, file.fingerprint] for file in self.files]
+        files = [[file.source, redacted(file.path), file.fingerprint] for file in self.files]
         output = self.config.output.model_dump(mode="json")
         code = [code_digest(), *(step_code(step) for step in self.steps if step.verb in plugged_in())]
         return digest([self.digest, self.config.name, output, files, code])
@@ -183,7 +184,9 @@ def _files(config: Config) -> tuple[tuple[PlannedInput, ...], tuple[PlannedFile,
         try:
             listed = filesystem.expand(entry.path, suffixes=data_suffixes())
         except InputError as error:
-            msg = f"input {entry.source}: {error}"
+            hidden = next((path for path in entry.path if "://" in path and REDACTED in path), None)
+            why = f"; manifests keep no credentials, so {hidden} has none: write it with ${{VAR}}" if hidden else ""
+            msg = f"input {entry.source}: {error}{why}"
             raise InputError(msg) from None
         for info in listed:
             key = (entry.source, info.path)

@@ -8,6 +8,7 @@ from tamis.jobs.run.plan import Plan
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError, RunError
 from tamis.schemas.manifest import Manifest
+from tamis.schemas.secrets import redacted_all
 
 __all__ = ["Replaced", "refuse_replacing", "replaced_run"]
 
@@ -54,7 +55,7 @@ def replaced_run(plan: Plan, output: str) -> Replaced | None:
         return None
     if manifest.config_sha256 == plan.digest:
         return Replaced(manifest, ())
-    now = plan.declared.resolved(plan.model_digests())
+    now = redacted_all(plan.declared.resolved(plan.model_digests()))
     changes = config_changes(manifest, now, [step.label for step in plan.steps])
     return Replaced(manifest, tuple(changes) or ("a model's content changed",))
 

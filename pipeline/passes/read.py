@@ -26,6 +26,7 @@ from tamis.pipeline.storage.row_state import RowState
 from tamis.pipeline.storage.value_file import read_value, write_value
 from tamis.schemas.errors import InputError, RunError
 from tamis.schemas.extract import EXTRACT_RULES
+from tamis.schemas.secrets import redacted
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, STATE_SCHEMA, described
 from tamis.scorers.extraction.html import extraction_seconds
 
@@ -101,8 +102,8 @@ class _Cutter:
         """End the stored shard at hand."""
         if self._open:
             states, documents, text = self._open
-            cut = Cut(self._rows, self._bytes, documents.batches, self._shard.splits[self._first].path)
-            documents.note = {"paths": [split.path for split in self._shard.splits]}
+            cut = Cut(self._rows, self._bytes, documents.batches, redacted(self._shard.splits[self._first].path))
+            documents.note = {"paths": [redacted(split.path) for split in self._shard.splits]}
             states.note = text.note = {"rows": self._rows}
             self._stack.close()
             self.cuts.append(cut)

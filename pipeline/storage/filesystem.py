@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, cast
 
 from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.schemas.errors import InputError
+from tamis.schemas.secrets import redacted
 
 __all__ = [
     "DOCUMENT_SUFFIXES",
@@ -43,6 +44,7 @@ __all__ = [
     "remove_below",
     "remove_tree",
     "sha256",
+    "tells_changes",
     "write_atomically",
 ]
 
@@ -236,15 +238,25 @@ def _local_info(path: str, shown: str) -> FileInfo:
     return FileInfo(shown, status.st_size, told)
 
 
+def tells_changes(fingerprint: str) -> bool:
+    """Return whether a fingerprint changes when a file's content does; where it doesn't, the content has to be read."""
+    return " " in fingerprint or not fingerprint.startswith("size:")
+
+
 def _remote_info(path: str, entry: dict[str, Any]) -> FileInfo:
     size = entry.get("size")
-    for key in ("ETag", "etag", "md5Hash", "crc32c", "oid", "blob_id", "checksum"):
+    for key in ("ETag", "etag", "md5Hash", "crc32c", "oid", "blob_id", "checksum", "Content-MD5", "Digest"):
         if entry.get(key):
             return FileInfo(path, size, f"{key.lower()}:{str(entry[key]).strip(chr(34))}")
-    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+    for key in ("mtime", "LastModified", "last_modified", "Last-Modified", "updated", "created"):
         if entry.get(key):
             return FileInfo(path, size, f"size:{size} {key.lower()}:{entry[key]}")
     return FileInfo(path, size, f"size:{size}")
+
+
+def _cause(path: str, error: Exception) -> Exception | None:
+    """Return what may be shown as an error's cause: nothing where the address has credentials, which it would tell."""
+    return error if redacted(path) == path else None
 
 
 @contextmanager
@@ -263,16 +275,16 @@ def _sentences(path: str, otherwise: str) -> Iterator[None]:
         if is_local(path) and Path(local_path(path)).is_symlink():
             target = Path(local_path(path)).readlink()
             msg = f"{path} is a link to nothing ({target}): restore what it leads to, or remove the link"
-        raise InputError(msg) from error
+        raise InputError(msg) from _cause(path, error)
     except PermissionError as error:
         msg = f"{path}: no permission to read this file"
         raise InputError(msg) from error
     except IsADirectoryError as error:
         msg = f"{path} is a folder, not a file"
         raise InputError(msg) from error
-    except Exception as error:  # each file system has its own kinds of failure
+    except Exception as error:  # noqa: BLE001  (each file system has its own kinds of failure)
         msg = f"{path} {otherwise}: {type(error).__name__}: {error}"
-        raise InputError(msg) from error
+        raise InputError(msg) from _cause(path, error)
 
 
 def info(path: str) -> FileInfo:
@@ -352,7 +364,7 @@ def _wanted(
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
         count = left_out.total()
         files = "1 file is" if count == 1 else f"{count:,} files are"
-        notice(f"{folder}: {files} left out, of kinds that aren't read from a folder of data: {kinds}")
+        notice(f"{redacted(folder)}: {files} left out, of kinds that aren't read from a folder of data: {kinds}")
     return wanted
 
 
@@ -535,10 +547,10 @@ class _Resuming(io.RawIOBase):
                 return cast("bytes", self._file.read(size))
             except (FileNotFoundError, PermissionError):
                 raise
-            except Exception as error:  # each file system has its own kinds of network failure
+            except Exception as error:  # noqa: BLE001  (each file system has its own kinds of network failure)
                 if attempt == _TRIES or not self._file.seekable():
-                    msg = f"{self._path} can't be read at byte {self._position}: {error}"
-                    raise OSError(msg) from error
+                    msg = f"{redacted(self._path)} can't be read at byte {self._position}: {redacted(str(error))}"
+                    raise OSError(msg) from _cause(self._path, error)
             time.sleep(0.1 * 4**attempt)
             attempt += 1
             self._file = self._open()
@@ -559,9 +571,9 @@ def _open_remote(path: str) -> BinaryIO:
             raise error
     except OSError:
         raise
-    except Exception as error:
-        msg = f"{path} can't be opened: {type(error).__name__}: {error}"
-        raise OSError(msg) from error
+    except Exception as error:  # noqa: BLE001  (each file system has its own kinds of failure)
+        msg = f"{redacted(path)} can't be opened: {type(error).__name__}: {redacted(str(error))}"
+        raise OSError(msg) from _cause(path, error)
     return cast("BinaryIO", io.BufferedReader(raw, _BUFFER))
 
 
