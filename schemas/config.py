@@ -109,6 +109,12 @@ class Config(Model):
     )
     allow_empty: bool = Field(default=False, description="a run that reads no record or selects none is no failure")
 
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="a trial: so many documents at most, drawn by `sample`, of so many files as hold about as many",
+    )
+
     @field_validator("inputs")
     @classmethod
     def _order_free(cls, value: tuple[InputConfig, ...]) -> tuple[InputConfig, ...]:
@@ -173,4 +179,6 @@ def significant(config: Mapping[str, Any]) -> dict[str, Any]:
             kept[verb] = {k: v for k, v in options.items() if k not in digested}
         steps.append(kept)
     plain = {key: value for key, value in config.items() if key not in ("name", "max_errors", "allow_empty")}
+    if plain.get("limit") is None:
+        plain.pop("limit", None)
     return plain | {"output": output, "steps": steps}

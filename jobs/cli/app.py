@@ -123,6 +123,9 @@ def run(
         str | None,
         typer.Option("--cache", metavar="DIR", help="Finished stages for several runs; or a run's folder."),
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="A trial over N documents, drawn at random.")
+    ] = None,
     workers: Workers = 1,
     runner: Runner = "FnApiRunner",
     as_json: AsJson = False,
@@ -132,7 +135,7 @@ def run(
     from tamis.jobs.cli.run_and_plan import run_config
     from tamis.jobs.config_file import load_config
 
-    loaded, plain = load_config(config, set_ or ())
+    loaded, plain = load_config(config, [*(set_ or ()), *([f"limit={limit}"] if limit is not None else [])])
     options = _beam_options(beam_options or [])
     run_config(
         loaded,
@@ -145,6 +148,7 @@ def run(
         fresh=fresh,
         replace=replace,
         cache=cache,
+        limit=limit,
         as_json=as_json,
         quiet=quiet,
     )

@@ -40,6 +40,7 @@ def run_config(
     fresh: bool = False,
     replace: bool = False,
     cache: str | None = None,
+    limit: int | None = None,
     as_json: bool = False,
     quiet: bool = False,
 ) -> Manifest:
@@ -56,6 +57,7 @@ def run_config(
         fresh: forget what earlier runs left.
         replace: a finished run of another config in the folder may be replaced; `fresh` means that too.
         cache: a folder of finished stages that several runs share.
+        limit: the run is a trial over so many documents, and has a folder of its own unless `output` names one.
         as_json: print the manifest instead of a summary.
         quiet: show no progress and no summary, only warnings.
 
@@ -71,7 +73,7 @@ def run_config(
     from tamis.pipeline.graph.progress import Progress, ProgressFile
 
     places = places_of(config_file)
-    folder = output or places.output(config.output.path)
+    folder = output or places.output(config.output.path) + (f"-limit-{limit}" if limit is not None else "")
     if filesystem.is_local(folder) and Path(folder).is_file():
         msg = f"{folder} is a file; a run needs a folder: give --output"
         raise ConfigError(msg)

@@ -214,5 +214,6 @@ class _Builder:
                 for stage in self._placed.stages
             ),
             annotated=tuple(self._annotated),
+            warnings=plan.warnings,
             passes=tuple((name, next(node.step for node in self._nodes if node.name == name)) for name in passes),
         )

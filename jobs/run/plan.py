@@ -24,6 +24,9 @@ from tamis.scorers.extraction.html import ExtractOptions
 
 __all__ = ["Plan", "check_inputs", "find_models", "make_plan", "plan_from", "read_options", "steps_of"]
 
+LIMIT_BYTES, UNKNOWN_BYTES = 256 << 10, 64 << 20
+"""Of a run with a `limit`: bytes of input files a document, and what a file counts for whose size isn't known."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -39,6 +42,7 @@ class Plan:
         digest: SHA-256 of everything in the config that can change a result.
         folders: absolute ones in which relative paths of inputs are looked up, in their order.
         notes: sentences on paths that were found elsewhere than beside the config.
+        warnings: what the manifest is to say of the plan: that a trial left files out.
     """
 
     config: Config
@@ -50,6 +54,7 @@ class Plan:
     digest: str
     folders: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -168,10 +173,16 @@ def plan_from(config: Config, plain: Mapping[str, Any], places: Places) -> Plan:
     steps = tuple(places.step(step).resolved(models.get(step.label, {})) for step in steps_of(config))
     with filesystem.relative_to(places.folders):
         inputs, files = _files(places.inputs(config))
+    every = len(files)
+    if config.limit is not None:
+        files = _trial(files, len(inputs), config.limit, config.seed)
+    told = f"limit: {len(files):,} of {every:,} input files are read, and at most {config.limit} documents drawn"
     digests = {label: {o: m.sha256 for o, m in found.items()} for label, found in models.items()}
     # A threshold that a model brings follows from the model, whose content is in the digest.
     run_as = config.model_copy(update={"steps": steps})
-    return Plan(run_as, config, plain, inputs, files, models, config.digest(digests), places.folders, places.notes)
+    warnings = (told,) if config.limit is not None else ()
+    sha256 = config.digest(digests)
+    return Plan(run_as, config, plain, inputs, files, models, sha256, places.folders, places.notes, warnings)
 
 
 def _files(config: Config) -> tuple[tuple[PlannedInput, ...], tuple[PlannedFile, ...]]:
@@ -197,6 +208,23 @@ def _files(config: Config) -> tuple[tuple[PlannedInput, ...], tuple[PlannedFile,
                 continue
             found[key] = PlannedFile(number, entry.source, info.path, info.size, info.fingerprint)
     return inputs, tuple(found[key] for key in sorted(found))
+
+
+def _trial(files: tuple[PlannedFile, ...], inputs: int, limit: int, seed: int) -> tuple[PlannedFile, ...]:
+    """Return the files that a trial reads, in their order: of each input as many as may hold its share of documents.
+
+    They are drawn by a hash of the seed and their names, so that a trial sees no one end of a crawl alone.
+    """
+    chosen: set[tuple[str, str]] = set()
+    for number in range(inputs):
+        mine = [file for file in files if file.input == number]
+        room = limit * LIMIT_BYTES / inputs
+        for file in sorted(mine, key=lambda file: digest([seed, file.source, redacted(file.path)])):
+            chosen.add((file.source, file.path))
+            room -= file.size if file.size is not None else UNKNOWN_BYTES
+            if room <= 0:
+                break
+    return tuple(file for file in files if (file.source, file.path) in chosen)
 
 
 def check_inputs(plan: Plan, limit: int | None = None) -> int:
