@@ -30,8 +30,12 @@ from tamis.schemas.manifest import (
     StepRecord,
     TableRecord,
 )
+from tamis.schemas.secrets import redacted
 
-__all__ = ["Finish", "RunRecord", "StepPlan"]
+__all__ = ["CARD", "Finish", "RunRecord", "StepPlan"]
+
+CARD = ".huggingface.yaml"
+"""Says to `datasets.load_dataset`, given a run's folder, which of its files belong together."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class RunRecord:
 
     Attributes:
         output: the run's folder.
+        folder: where relative paths of the config lead from, relative to the run's folder.
         files: the list of input files.
         name: of the run.
         config_sha256: of the config.
@@ -76,6 +81,7 @@ class RunRecord:
     """
 
     output: str
+    folder: str | None
     files: str
     name: str
     config_sha256: str
@@ -106,12 +112,21 @@ class Finish:
         """
         del task
         manifest = _Account(self.record, values).manifest()
-        mine = {one.path for one in manifest.files}
-        remove_others(self.record.output, mine)
+        remove_others(self.record.output, {one.path for one in manifest.files})
+        with filesystem.write_atomically(filesystem.join(self.record.output, CARD)) as stream:
+            stream.write(_card().encode())
         told = manifest.model_dump_json(indent=1).encode() + b"\n"
         with filesystem.write_atomically(filesystem.join(self.record.output, MANIFEST)) as stream:
             stream.write(told)
         return told
+
+
+def _card() -> str:
+    lines = ["configs:"]
+    for fate in FATES:
+        lines += [f"- config_name: {fate}", f"  data_files: {fate}/**/*.parquet"]
+        lines += ["  default: true"] * (fate == "selected")
+    return "\n".join(lines) + "\n"
 
 
 class _Account:
@@ -143,6 +158,7 @@ class _Account:
             plan_sha256=record.identity,
             config=dict(record.config),
             source_config=dict(record.source_config),
+            folder=record.folder,
             provenance=Provenance.model_validate(record.provenance),
             inputs=tuple(self._inputs()),
             models=tuple(
@@ -156,7 +172,7 @@ class _Account:
             mixture=_mixture(shards),
             shards=shards,
             tables=tuple(self._tables()),
-            warnings=tuple(self._warnings(repeated)),
+            warnings=tuple(redacted(told) for told in self._warnings(repeated)),
             started=record.started,
             seconds=round(time.time() - record.clock, 3),
             passes=tuple(self._passes()),
@@ -208,7 +224,7 @@ class _Account:
         for found in inspected_files(self._record.files, self._values[INPUTS]):
             file = files[found.file]
             yield InputRecord(
-                path=file.path,
+                path=redacted(file.path),
                 source=file.source,
                 bytes=file.size,
                 sha256=found.sha256,
@@ -288,7 +304,7 @@ def _mixture(records: Sequence[ShardRecord]) -> dict[str, Any]:
     """Return each source's share of the selected text bytes."""
     sizes: dict[str, int] = {}
     for record in records:
-        if record.fate == "selected":
+        if record.fate == "selected" and record.sources:  # one that is empty has none
             source = record.sources[0]
             sizes[source] = sizes.get(source, 0) + record.text_bytes
     total = sum(sizes.values())

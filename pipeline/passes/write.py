@@ -180,7 +180,7 @@ class WritePart:
         return Done(json.dumps(note).encode() + b"\n", {f"{part.fate}: documents written": part.rows})
 
     def _write(self, part: Part) -> dict[str, Any]:
-        rest = pa.Table.from_batches(list(self._batches(part))).combine_chunks()
+        rest = self._rows(part)
         order = pc.sort_indices(rest.column("doc_id"))
         rest = rest.take(order)
         sizes = rest.column("text_bytes").to_numpy()
@@ -201,6 +201,13 @@ class WritePart:
         repeated = pc.sum(pc.equal(ids.slice(1), ids.slice(0, max(0, len(ids) - 1)))).as_py() or 0
         about = {"path": part.path, "fate": part.fate, "sources": sources, "text_bytes": text_bytes}
         return about | {"repeated_ids": repeated} | written
+
+    def _rows(self, part: Part) -> pa.Table:
+        """Return all rows of the part in the order of its batches, with all columns but the texts."""
+        if part.rows:
+            return pa.Table.from_batches(list(self._batches(part))).combine_chunks()
+        columns = [column for column in self._schema(part.fate) if column.name != "text"]
+        return pa.schema([*columns, pa.field("text_bytes", pa.int64())]).empty_table()
 
     def _tables(
         self, part: Part, schema: pa.Schema, rest: pa.Table, places: npt.NDArray[np.int64], window: int

@@ -182,7 +182,7 @@ def test_card_lists_what_the_hub_loads(finished, about):
     assert metadata["license"] == "odc-by-1.0"
     assert metadata["size_categories"] == ["n<1K"]
     configs = {config["config_name"]: config["data_files"] for config in metadata["configs"]}
-    assert list(configs) == ["default", "books", "web"]
+    assert list(configs) == ["default", "books", "web", "rejected"]
     rows = {n: sum(pq.read_metadata(finished / file).num_rows for file in configs[n]) for n in ("books", "web")}
     assert rows == {"books": 7, "web": 100}
     assert sum(pq.read_metadata(path).num_rows for path in finished.glob(configs["default"])) == 107
