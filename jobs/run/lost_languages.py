@@ -47,7 +47,9 @@ def lost_languages(counts: Mapping[tuple[str, int, int], int], steps: Sequence[_
         if number < FEWEST or rejected[language] <= SHARE * number:
             continue
         worst, most = min(by_rule[language].items(), key=lambda item: (-item[1], item[0]))
-        found.setdefault(worst, []).append(f"{language} ({rejected[language]:,} of {number:,} rejected, {most:,} by it)")
+        found.setdefault(worst, []).append(
+            f"{language} ({rejected[language]:,} of {number:,} rejected, {most:,} by it)"
+        )
     for (step, rule), languages in sorted(found.items()):
         more = f" and {len(languages) - SHOWN} more" if len(languages) > SHOWN else ""
         yield (
