@@ -13,7 +13,7 @@ likelihoods (see `tamis.scorers.perplexity.ratio`): a high one is harmful.
 import difflib
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class TrainedHarmful:
         test: its metrics on the test groups, None if no labelled documents are in them.
         documents: split to harmful and clean documents.
         clean: how the model of clean text was trained, None without a contrast. With one, the thresholds of
-            `calibration`, `validation` and `test` are of the ratio with its sign changed, below which is harmful.
+            `calibration` are of the ratio with its sign changed, below which is harmful.
     """
 
     folder: ModelFolder
@@ -80,7 +80,7 @@ class TrainedHarmful:
     @property
     def threshold(self) -> float:
         """The threshold as scoring applies it: of the perplexity, or of the ratio."""
-        return self.calibration.threshold if self.clean is None else -self.calibration.threshold
+        return self.validation.threshold
 
 
 def label_documents(
@@ -210,22 +210,24 @@ def train_harmful(
         )
     scores = {name: _scores(shown, documents, rows[name]) for name in SPLITS[1:]}
     calibration = calibrate(scores["validation"], documents.harmful[rows["validation"]], candidates=candidates)
+    sign = 1 if clean is None else -1
+    best = replace(calibration.best, threshold=sign * calibration.threshold)
     tested = None
     if all(counts["test"]):
-        tested = evaluate(scores["test"], documents.harmful[rows["test"]], calibration.threshold)
+        found = evaluate(scores["test"], documents.harmful[rows["test"]], calibration.threshold)
+        tested = replace(found, threshold=best.threshold)
     plotted = "test" if tested is not None else "validation"
-    sign = 1 if clean is None else -1
     plot_perplexities(
         sign * scores[plotted],
         documents.harmful[rows[plotted]],
         folder / _PLOT,
-        threshold=sign * calibration.threshold,
+        threshold=best.threshold,
         title=f"{plotted} groups, none of them in training",
         ratio=clean is not None,
     )
-    settings = {**model.folder.settings, "harmful": "below", "threshold": calibration.threshold}
+    settings = {**model.folder.settings, "harmful": "below", "threshold": best.threshold}
     if clean is not None:
-        settings |= {"harmful": "above", "threshold": -calibration.threshold, "contrast": clean.folder.digest}
+        settings |= {"harmful": "above", "contrast": clean.folder.digest}
     written = write_model_folder(
         folder,
         kind=model.folder.kind,
@@ -235,13 +237,13 @@ def train_harmful(
             **model.folder.provenance,
             "split": {name: {"harmful": harmful, "clean": others} for name, (harmful, others) in counts.items()},
             "split_seed": None if splits is not None else seed,
-            "validation": asdict(calibration.best),
+            "validation": asdict(best),
             "test": None if tested is None else asdict(tested),
-            "sweep": _sweep(calibration),
+            "sweep": [(sign * at, score) for at, score in _sweep(calibration)],
             **(provenance or {}),
         },
     )
-    return TrainedHarmful(written, model, calibration, calibration.best, tested, counts, clean)
+    return TrainedHarmful(written, model, calibration, best, tested, counts, clean)
 
 
 def _split(

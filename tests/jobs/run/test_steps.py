@@ -125,6 +125,63 @@ def test_dsir_draws_exactly_so_many_the_same_every_time(config_of, run, tmp_path
     assert digests(run(config_of(step, seed=4), "c")) != digests(manifest)
 
 
+def test_dsir_draws_from_each_group_alone(config_of, run, tmp_path, models):
+    options = {"target": str(models / "water.jsonl"), "min_tokens": 20}
+    keep = {"fraction": 0.4, "by": ["source"]}
+    manifest = run(config_of({"dsir": {**options, "keep": keep}}), "a")
+    rows = every_row(manifest, tmp_path / "a")
+    for source in ("web", "books"):
+        mine = [row for row in rows if row["source"] == source]
+        long = [row for row in mine if row["dsir_tokens"] >= 20]
+        assert sum(row["fate"] == "selected" for row in mine) == int(0.4 * len(long))
+        threshold = manifest.steps[1].thresholds["dsir_log_weight_fraction"][source]
+        fell = [row for row in mine if row.get("rule") == "dsir_log_weight_fraction"]
+        assert {row["threshold"] for row in fell} == {threshold}
+        assert all(row["value"] <= threshold for row in fell)
+    assert digests(run(config_of({"dsir": {**options, "keep": keep}}), "b", workers=2)) == digests(manifest)
+    documents = {"documents": 5, "by": ["source"]}
+    drawn = every_row(run(config_of({"dsir": {**options, "keep": documents}}), "c"), tmp_path / "c")
+    assert sorted(row["source"] for row in drawn if row["fate"] == "selected") == ["books"] * 5 + ["web"] * 5
+    with pytest.raises(ConfigError, match="`by` groups for one target alone"):
+        parse_step({"dsir": {"target": {"a": "x", "b": "y"}, "keep": keep}}, "steps[0]")
+
+
+def test_the_best_of_each_group(config_of, run, tmp_path, models):
+    keep = {"fraction": 0.25, "by": ["source"], "of": "bytes"}
+    step = {"preselect": {"model": str(models / "classifier"), "keep": keep}}
+    rows = every_row(run(config_of(step)), tmp_path / "run")
+    for source in ("web", "books"):
+        mine = [row for row in rows if row["source"] == source]
+        order = sorted(mine, key=lambda row: (-row["preselect_score"], row["doc_id"]))
+        size = sum(len(row["text"].encode()) for row in mine)
+        kept = [row["doc_id"] for row in order if row["fate"] == "selected"]
+        assert kept == [row["doc_id"] for row in order[: len(kept)]]
+        taken = sum(len(row["text"].encode()) for row in order[: len(kept)])
+        last = len(order[len(kept) - 1]["text"].encode())
+        assert taken > 0.25 * size >= taken - last
+
+
+def test_length_enters_dsirs_weights_as_asked(config_of, run, tmp_path, models):
+    def scored(folder, **options):
+        step = {"dsir": {"target": str(models / "water.jsonl"), "min_tokens": 20, **options}}
+        return run(config_of(step), folder), every_row(run(config_of(step), folder), tmp_path / folder)
+
+    (_, none), (chunk, scaled), (token, means) = (
+        scored(name, normalise=name, keep={"fraction": 0.5}) for name in ("none", "chunk", "token")
+    )
+    for whole, part, mean in zip(none, scaled, means, strict=True):
+        tokens = max(whole["dsir_tokens"], 1)
+        assert part["dsir_log_weight"] == pytest.approx(whole["dsir_log_weight"] * min(1, 128 / tokens))
+        assert mean["dsir_log_weight"] == pytest.approx(whole["dsir_log_weight"] / tokens)
+    assert not chunk.warnings
+    assert any("the draw is near random" in warning for warning in token.warnings)
+    assert not scored("top", normalise="token", top_k=True, keep={"fraction": 0.5})[0].warnings
+    assert [row["dsir_log_weight"] for row in scored("default")[1]] == [row["dsir_log_weight"] for row in scaled]
+    reference = parse_step({"dsir": {"model": "m", "normalise": "reference"}}, "steps[0]")
+    assert reference == parse_step({"dsir": {"model": "m", "normalise": "none"}}, "steps[0]")
+    assert parse_step({"dsir": {"model": "m", "normalise": "token", "keep": {"fraction": 0.5}}}, "steps[0]").notes([])
+
+
 def test_dsir_with_two_targets_takes_no_document_twice(config_of, run, tmp_path, models):
     targets = {"water": str(models / "water.jsonl"), "home": str(models / "home.jsonl")}
     step = {

@@ -151,7 +151,7 @@ def test_harmful_lm_with_a_contrast(examples: Path, tmp_path: Path, capsys: Any)
     )
     assert tamis(*arguments, *told) == 0
     settings = read_model_folder(tmp_path / "o" / "clean").settings
-    assert (settings["order"], settings["normalizer"]) == (2, "ccnet-blanks")
+    assert (settings["order"], settings["normalizer"]) == (2, "ccnet-blanks/1")
     assert json.loads(capsys.readouterr().out)["against"] == str(tmp_path / "o" / "clean")
 
 
