@@ -182,6 +182,7 @@ def show_plan(
         "columns": schema.names,
         "memory": {"worker": need.worker, "shared": need.shared, "disk": need.disk},
         "documents": need.documents,
+        "notes": [note for i, step in enumerate(made.steps) for note in step.notes(made.steps[:i])],
     }
     told = redacted_all(told)
     if as_json:
@@ -236,6 +237,8 @@ def _print_plan(told: Mapping[str, Any]) -> None:
     worker, shared, disk = (need[name] / 1e6 for name in ("worker", "shared", "disk"))
     say(f"memory: about {worker:,.0f} MB a worker, {shared:,.0f} MB of models mapped once")
     say(f"work folder: about {disk:,.0f} MB")
+    for note in told["notes"]:
+        say(harmless(f"note: {note}"))
 
 
 def _json(told: Mapping[str, Any], *, indent: int | None) -> None:

@@ -4,7 +4,7 @@ A step is one module of `tamis.pipeline.steps`, or of another distribution that 
 `tamis.steps`. It overrides of `Step` what it has; the rest of the program knows only this class.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -247,6 +247,20 @@ class Step(StepConfig):
         """
         del documents
         return Memory(shared=sum(model.bytes for model in models.values()))
+
+    @property
+    def languages_kept(self) -> tuple[str, ...] | None:
+        """The languages that documents behind the step are in; None if it keeps all."""
+        return None
+
+    def notes(self, before: Sequence["Step"]) -> tuple[str, ...]:
+        """Return sentences that `tamis plan` says about the step: what its user may not expect.
+
+        Args:
+            before: the steps before it.
+        """
+        del before
+        return ()
 
     @property
     def does_something(self) -> bool:
