@@ -264,29 +264,44 @@ def score(
 
 
 @app.command(
-    short_help="Ask DuckDB about a run.",
+    short_help="Ask DuckDB about a run, or about two.",
     epilog=examples(
         "tamis sql runs/demo",
-        'tamis sql runs/demo "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"',
-        "tamis sql runs/demo \"COPY (SELECT text FROM selected) TO 'texts.jsonl'\"",
+        'tamis sql runs/demo "FROM funnel()"',
+        'tamis sql runs/demo "FROM sample(\'duplicate\', 5)" -o copies.parquet',
+        'tamis sql runs/demo runs/strict "SELECT fate_a, fate_b, count(*) FROM joined GROUP BY ALL"',
     ),
 )
 def sql(
     run_folder: RunFolder,
-    query: Annotated[str | None, typer.Argument(metavar="QUERY", help="SQL; without it a prompt opens.")] = None,
+    rest: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN] [QUERY]", help="Another run to join, and SQL; without SQL a prompt opens."),
+    ] = None,
     format_: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="table, tsv, csv or json (lines).")
     ] = "table",
     as_json: AsJson = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Print so many rows at most.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the rows: .parquet, .csv, .tsv or .jsonl."),
+    ] = None,
 ) -> None:
-    """Ask DuckDB about a run: views selected, rejected, errors, documents, steps, rules, sources and others."""
+    """Ask DuckDB about a run: views selected, rejected, documents, steps, rules and others, macros such as funnel().
+
+    Of two runs, a and b are schemas with the views of each, and joined has their documents side by side.
+    """
+    from tamis.jobs.cli.sql_query import run_query, runs_and_query
+
     chosen = "json" if as_json else format_
+    runs, query = runs_and_query(run_folder, rest or ())
     if query is None:
+        if output is not None:
+            msg = "--output takes the rows of a query: give one"
+            raise ConfigError(msg)
         from tamis.jobs.cli.sql_prompt import prompt
 
-        prompt(run_folder, format=chosen, limit=limit)
+        prompt(runs, format=chosen, limit=limit)
         return
-    from tamis.jobs.cli.sql_query import run_query
-
-    run_query(run_folder, query, format=chosen, limit=limit)
+    run_query(runs, query, format=chosen, limit=limit, output=output)

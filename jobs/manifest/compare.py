@@ -65,7 +65,7 @@ class Comparison:
     """What differs between two runs.
 
     Attributes:
-        same_bytes: the shards have the same names and the same bytes.
+        same_bytes: the shards, and tables beside them, have the same names and the same bytes.
         differences: section by section.
         moved: documents that only one of them selected; empty if the documents weren't compared.
         why: sentences.
@@ -96,7 +96,7 @@ def compare(first: str, second: str, *, documents: bool = True) -> Comparison:
 
 
 def _digests(manifest: Manifest) -> dict[str, str]:
-    return {record.path: record.sha256 for record in manifest.shards}
+    return {record.path: record.sha256 for record in manifest.files}
 
 
 # --- what ---

@@ -10,6 +10,7 @@ from typing import Any
 
 from tamis.jobs.manifest.file import FATES, MANIFEST
 from tamis.jobs.run.folder import remove_others
+from tamis.jobs.run.tables import write_tables
 from tamis.pipeline.corpus.context import Outcome, Report
 from tamis.pipeline.graph.passes import Values
 from tamis.pipeline.passes.annotate import StageNote, join_notes
@@ -27,6 +28,7 @@ from tamis.schemas.manifest import (
     Provenance,
     ShardRecord,
     StepRecord,
+    TableRecord,
 )
 from tamis.schemas.secrets import redacted
 
@@ -110,7 +112,7 @@ class Finish:
         """
         del task
         manifest = _Account(self.record, values).manifest()
-        remove_others(self.record.output, {shard.path for shard in manifest.shards})
+        remove_others(self.record.output, {one.path for one in manifest.files})
         with filesystem.write_atomically(filesystem.join(self.record.output, CARD)) as stream:
             stream.write(_card().encode())
         told = manifest.model_dump_json(indent=1).encode() + b"\n"
@@ -169,6 +171,7 @@ class _Account:
             steps=tuple(self._steps()),
             mixture=_mixture(shards),
             shards=shards,
+            tables=tuple(self._tables()),
             warnings=tuple(redacted(told) for told in self._warnings(repeated)),
             started=record.started,
             seconds=round(time.time() - record.clock, 3),
@@ -261,6 +264,12 @@ class _Account:
                 thresholds=thresholds,
                 metrics=metrics,
             )
+
+    def _tables(self) -> Iterator[TableRecord]:
+        """Write what decisions leave beside the shards."""
+        for label, outcomes in self._outcomes.items():
+            found = {name: table for outcome in outcomes for name, table in outcome.tables.items()}
+            yield from write_tables(self._record.output, label, found, self._record.config_sha256)
 
     def _passes(self) -> Iterator[PassRecord]:
         """Yield what each pass cost."""

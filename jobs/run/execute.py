@@ -69,7 +69,7 @@ def finished_run(plan: Plan, output: str) -> Manifest | None:
         return None
     if not all(filesystem.tells_changes(file.fingerprint) for file in plan.files):
         return None  # only their content says whether they changed, which workers read
-    for shard in manifest.shards:
+    for shard in manifest.files:
         path = shard_path(output, shard)
         if not filesystem.exists(path) or filesystem.info(path).size != shard.bytes:
             return None

@@ -16,6 +16,7 @@ __all__ = [
     "ReadOptions",
     "Split",
     "data_suffixes",
+    "file_name",
     "format_of",
 ]
 

@@ -10,10 +10,12 @@ from pydantic import Field, model_validator
 from tamis.pipeline.corpus.context import Corpus, Decision, Fit
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_set, find_model
+from tamis.pipeline.steps.papers import DSIR
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.folders import local_folder
 from tamis.schemas.errors import InputError, ModelError
 from tamis.schemas.keep import Keep
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import Decides, FilePath
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
@@ -28,6 +30,7 @@ class DsirStep(Step):
     """Importance resampling towards a target corpus (Xie et al. 2023)."""
 
     verb: ClassVar[str] = "dsir"
+    papers: ClassVar[tuple[Paper, ...]] = (DSIR,)
     target: Annotated[str | dict[str, str] | None, FilePath] = Field(
         default=None, description="files of the target corpus; name: files for several targets"
     )

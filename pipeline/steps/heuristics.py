@@ -7,6 +7,8 @@ from pydantic import Field
 
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import find_file
+from tamis.pipeline.steps.papers import C4, FINEWEB, GOPHER
+from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Rule
 from tamis.schemas.step import Decides, FilePath
 from tamis.scorers.annotators import OverText
@@ -21,6 +23,7 @@ class HeuristicsStep(Step):
     """Text statistics, and rules over them: presets, thresholds that override theirs, and rules of one's own."""
 
     verb: ClassVar[str] = "heuristics"
+    papers: ClassVar[tuple[Paper, ...]] = (GOPHER, C4, FINEWEB)
     presets: Annotated[tuple[str, ...], Decides] = ()
     thresholds: Annotated[dict[str, float | None], Decides] = Field(default_factory=dict)
     rules_: Annotated[tuple[Rule, ...], Decides] = Field(default=(), alias="rules")
@@ -29,6 +32,12 @@ class HeuristicsStep(Step):
         default="all", description="rules: only the columns that rules need"
     )
     bad_words: Annotated[str | None, FilePath] = Field(default=None, description="a file with a word or phrase a line")
+
+    @property
+    def cites(self) -> tuple[Paper, ...]:
+        """The papers of the presets that it takes."""
+        named = {"gopher": GOPHER, "c4": C4, "fineweb": FINEWEB}
+        return tuple(paper for word, paper in named.items() if any(word in preset for preset in self.presets))
 
     @property
     def rules(self) -> tuple[Rule, ...]:

@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.papers import LID
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import Decides, FilePath
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
@@ -23,6 +25,7 @@ class LanguageStep(Step):
     """Language identification with a fastText model; lid.176 unless `model` names another."""
 
     verb: ClassVar[str] = "language"
+    papers: ClassVar[tuple[Paper, ...]] = (LID,)
     keep: Annotated[tuple[str, ...] | None, Decides] = Field(
         default=None, description="language codes to keep; all if absent"
     )

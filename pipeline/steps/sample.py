@@ -39,7 +39,7 @@ class SampleStep(Step):
     """Draws documents at random by a keyed hash of their ids: so many, or a share; the others are rejected."""
 
     verb: ClassVar[str] = "sample"
-    documents: Annotated[int | None, Decides] = Field(default=None, ge=1, description="how many; 1000 without both")
+    documents: Annotated[int | None, Decides] = Field(default=None, ge=1, description="how many; 1000 by default")
     fraction: Annotated[float | None, Decides] = Field(default=None, gt=0, le=1, description="share of the documents")
     seed: int = Field(default=0, ge=0, lt=2**63, description="another one draws others")
     name: str = Field(default="sample", pattern=NAME, description="tells several such steps and their columns apart")
