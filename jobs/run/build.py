@@ -122,7 +122,9 @@ class _Builder:
         self._annotate(group)
 
     def _corpus(self, stage: Stage) -> Corpus:
-        return Corpus(stage, self._at.state, dict(self._at.columns), self._plan.config.seed, (self._at.after,))
+        config, at = self._plan.config, self._at
+        score_all = config.score == "all"
+        return Corpus(stage, at.state, dict(at.columns), config.seed, (at.after,), score_all, self._output)
 
     def _fit(self, stage: Stage) -> Stage:
         fit = stage.step.fit(self._corpus(stage))

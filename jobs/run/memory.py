@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tamis.jobs.run.plan import Plan
 from tamis.pipeline.formats.options import format_of
 from tamis.pipeline.formats.reader import EXPANSION
+from tamis.pipeline.steps.base import DOCUMENT_BYTES
 from tamis.schemas.errors import InputError, RunError
 
 __all__ = ["Need", "estimate", "refuse_what_does_not_fit"]
@@ -14,8 +15,6 @@ BASE = 350 << 20
 """Bytes of a worker process with its libraries and compiled kernels."""
 BATCHES = 200 << 20
 """Bytes of the batches that a worker holds at once, with what is computed from them."""
-DOCUMENT_BYTES = 2000
-"""Text of a document, about, for estimates alone."""
 
 
 @dataclass(frozen=True)

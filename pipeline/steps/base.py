@@ -23,8 +23,10 @@ from tamis.scorers.selection.rules import decide
 if TYPE_CHECKING:
     from tamis.pipeline.corpus.context import Corpus, Decision, Fit
 
-__all__ = ["KEEP_KINDS", "FoundFile", "Memory", "Step"]
+__all__ = ["DOCUMENT_BYTES", "KEEP_KINDS", "FoundFile", "Memory", "Step"]
 
+DOCUMENT_BYTES = 2000
+"""Text of a document, about, for estimates alone."""
 KEEP_KINDS = ("min", "max", "percentile", "fraction", "documents")
 
 
