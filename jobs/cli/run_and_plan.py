@@ -117,7 +117,7 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
         TamisError: if the config doesn't fit its inputs, models or itself.
     """
     from tamis.jobs.run.check import check_steps
-    from tamis.jobs.run.memory import estimate
+    from tamis.jobs.run.memory import estimate, step_costs
     from tamis.jobs.run.plan import check_inputs, make_plan
 
     made = make_plan(config, plain)
@@ -146,6 +146,7 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
         "columns": schema.names,
         "memory": {"worker": need.worker, "shared": need.shared, "disk": need.disk},
         "documents": need.documents,
+        "costs": step_costs(made, need.documents),
     }
     if as_json:
         _json(told, indent=1)
@@ -198,6 +199,10 @@ def _print_plan(told: Mapping[str, Any]) -> None:
     worker, shared, disk = (need[name] / 1e6 for name in ("worker", "shared", "disk"))
     say(f"memory: about {worker:,.0f} MB a worker, {shared:,.0f} MB of models mapped once")
     say(f"work folder: about {disk:,.0f} MB")
+    for label, sentences in told["costs"].items():
+        say()
+        for sentence in sentences:
+            say(harmless(f"{label}: {sentence}"))
 
 
 def _json(told: Mapping[str, Any], *, indent: int | None) -> None:
