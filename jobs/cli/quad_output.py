@@ -91,9 +91,9 @@ def draw(run: str, step: str | None, output: Path) -> None:
     """
     from tamis.scorers.influence.plot import plot_clusters
 
-    stored = stored_quad(run, step)
     if not output.parent.is_dir():
         msg = f"{output}: there is no folder {output.parent}"
         raise ConfigError(msg)
+    stored = stored_quad(run, step)
     plot_clusters(stored.clusters, output, tau=stored.options.tau, title=f"{stored.label}, in standard deviations")
     say(f"{harmless(output)}: {counted(stored.clusters.num_rows, 'cluster')}")

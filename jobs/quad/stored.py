@@ -82,4 +82,4 @@ def _read(run: str, record: TableRecord) -> pa.Table:
     if hashlib.sha256(data).hexdigest() != record.sha256:
         msg = f"{path} was changed: its SHA-256 isn't the manifest's"
         raise RunError(msg)
-    return pq.read_table(io.BytesIO(data))
+    return pq.read_table(io.BytesIO(data), use_threads=False, pre_buffer=False)  # no threads to outlive a small command

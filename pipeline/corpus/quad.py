@@ -539,7 +539,7 @@ class _Selected:
             return []
         why = {
             "passes": f"after {metrics['passes']} passes scores were still missing: raise `passes` or `ahead`",
-            "rounds": f"{metrics['rounds']:,} rounds were over: raise `rounds`",
+            "rounds": f"the bound of {metrics['rounds']:,} on rounds was reached: raise `rounds`",
             "exhausted": "no cluster has documents left whose turn hasn't come: lower `tau`, or select less",
         }.get(str(told), "there is no document in any cluster")
         return [f"step {self.label}: {spent:,.0f} of the {budget:,.0f} {unit} of the budget were selected: {why}"]
