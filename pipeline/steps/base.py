@@ -250,6 +250,17 @@ class Step(StepConfig):
         del documents
         return Memory(shared=sum(model.bytes for model in models.values()))
 
+    def costs(self, documents: int, models: Mapping[str, FoundFile], before: "Sequence[Step]") -> tuple[str, ...]:
+        """Say, for `tamis plan`, what is dear about the step, a sentence each; nothing by default.
+
+        Args:
+            documents: about how many there are.
+            models: what it reads.
+            before: the steps before it.
+        """
+        del documents, models, before
+        return ()
+
     @property
     def languages_kept(self) -> tuple[str, ...] | None:
         """The languages that documents behind the step are in; None if it keeps all."""
