@@ -36,7 +36,12 @@ def extra(name: str) -> list[Requirement]:
 
 EXTRAS = {name: extra(name) for name in PROJECT["optional-dependencies"]}
 
-DISTRIBUTIONS = {"apache_beam": "apache-beam", "fasttext": "fasttext-community", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "apache_beam": "apache-beam",
+    "fasttext": "fasttext-community",
+    "openlineage": "openlineage-python",
+    "yaml": "pyyaml",
+}
 """Module to distribution, where they are called differently."""
 NOT_IMPORTED = {
     "kenlm-ex": "another name of kenlm, for Python 3.13",

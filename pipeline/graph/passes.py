@@ -71,7 +71,7 @@ class Done(NamedTuple):
     Attributes:
         value: joined with those of the other tasks.
         counters: for the engine's own console: `step: event` to number.
-        reused: whether an earlier run had done it.
+        reused: whether an earlier run had done it, or all of it that costs: scores that are only decided about anew.
         damaged: sentences about damaged files that were made again; engines fill them in.
     """
 

@@ -192,7 +192,7 @@ class WritePart:
         return Done(json.dumps(note).encode() + b"\n", {f"{part.fate}: documents written": part.rows})
 
     def _write(self, part: Part) -> dict[str, Any]:
-        rest, order = _sorted(self._batches(part))
+        rest, order = _sorted(self._batches(part) if part.rows else self._no_batches(part))
         sizes = rest.column("text_bytes").to_numpy()
         text_bytes = int(sizes.sum())
         schema = self._schema(part.fate)
@@ -211,6 +211,12 @@ class WritePart:
         repeated = pc.sum(pc.equal(ids.slice(1), ids.slice(0, max(0, len(ids) - 1)))).as_py() or 0
         about = {"path": part.path, "fate": part.fate, "sources": sources, "text_bytes": text_bytes}
         return about | {"repeated_ids": repeated} | written
+
+    def _no_batches(self, part: Part) -> list[pa.RecordBatch]:
+        """Return one batch without rows, for a part of which nothing is known but its columns."""
+        columns = [column for column in self._schema(part.fate) if column.name != "text"]
+        schema = pa.schema([*columns, pa.field("text_bytes", pa.int64())])
+        return [pa.RecordBatch.from_pylist([], schema)]
 
     def _tables(
         self, part: Part, schema: pa.Schema, rest: pa.Table, places: npt.NDArray[np.int64], window: int
