@@ -76,6 +76,7 @@ def serve(descriptor: int) -> None:
     with contextlib.suppress(EOFError), socket.socket(fileno=descriptor) as driver:
         _get_ready(*pickle.loads(receive(driver)))  # noqa: S301  (what our own driver packed)
         _Server(driver).run()
+    os._exit(0)  # at once, without what libraries tell a terminal when the interpreter is taken down
 
 
 def _get_ready(modules: list[str], kernels: list[tuple[str, str, object]]) -> None:
