@@ -36,7 +36,7 @@ _ANCHOR_MEMORY, _WINDOW_MEMORY = 32, 100
 """Bytes of each while those of a partition are compared."""
 _SHARE = 4
 """Of a shard's text one byte in so many begins a window in question, for the estimate of memory."""
-_SHARD_TEXT = 128 << 20
+_SHARD_TEXT = 32 << 20
 
 _HASHES = pa.schema([("hash", pa.uint64())])
 _RUNS = pa.schema(

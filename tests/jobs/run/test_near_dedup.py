@@ -15,6 +15,7 @@ from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.corpus import deduplicate_near, near_clusters, near_edges
 from tamis.pipeline.graph.engine import Engine
+from tamis.pipeline.passes import read
 from tamis.pipeline.steps.registry import parse_config, parse_step
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.dedup.near_duplicates import Shard
@@ -26,6 +27,15 @@ RUNNERS = {
     "portable": {"runner": "PortableRunner", "options": EMBEDDED},
 }
 STEP = {"shingle_size": 3, "bands": 10, "rows": 3, "verify": "shingles", "threshold": 0.5}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_shards():
+    """Cut what is read into shards and batches of a few documents; other processes cut as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(read, "CUT_ROWS", 13)
+        patch.setattr(read, "BATCH_ROWS", 5)
+        yield
 
 
 def documents(seed, size):
