@@ -202,6 +202,7 @@ class NearDedupStep(IndexedStep):
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
         """The largest of matching a partition, verifying one, finding components, and choosing what stays."""
         from tamis.pipeline.corpus.deduplicate_near import working_memory
+        from tamis.pipeline.corpus.near_components import EDGES_IN_MEMORY
 
         options = self.options()
         # A row of an index has its bands, a few words, and what pairs are verified by.
@@ -211,4 +212,7 @@ class NearDedupStep(IndexedStep):
         elif options.verify == "shingles":
             each += 4096
         documents += sum(model.bytes for model in models.values()) // each
-        return Memory(worker=working_memory(documents, options))
+        how = "clusters are found in memory"
+        if documents > EDGES_IN_MEMORY:
+            how = f"clusters are found on disk where there are over {EDGES_IN_MEMORY:,} pairs"
+        return Memory(worker=working_memory(documents, options), how=how)

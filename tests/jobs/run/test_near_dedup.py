@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tamis.jobs.cli.run_and_plan import show_plan
 from tamis.jobs.run.check import check_steps
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
@@ -336,6 +337,17 @@ def test_options_stand_for_what_they_say():
 def test_a_resolved_config_is_the_same_step(options):
     step = parse_step({"near_dedup": options}, "steps[0]")
     assert parse_step({"near_dedup": step.model_dump(mode="json")}, "steps[0]") == step
+
+
+def test_a_plan_says_where_clusters_are_found(pool, capsys):
+    plain = config_over(pool, {"near_dedup": STEP})
+    show_plan(parse_config(plain), plain, as_json=False)
+    shown = capsys.readouterr().out
+    assert "step near_dedup: about" in shown
+    assert "clusters are found in memory" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    step = parse_step({"near_dedup": STEP}, "steps[0]")
+    assert "on disk where there are over 16,000,000 pairs" in step.memory(10**9, {}).how
 
 
 def test_memory_grows_with_the_corpus_up_to_a_partition():
