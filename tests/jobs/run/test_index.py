@@ -311,3 +311,23 @@ def test_near_settings_must_agree(pools, tmp_path):
         for models in ({}, {"index.0": FoundFile("a", "a", "0", 10**7)})
     ]
     assert need[0] < need[1]
+
+
+def test_urls_as_datatrove_has_them(tmp_path):
+    """The cases of its tests: copies by address, the one of highest priority kept, with counts and with an index."""
+    hosts = ["example.com", "example.com", "new-site.com", "example.com", "example2.com"]
+    rows = [{"id": str(i), "text": f"text {i}", "url": f"https://{h}", "year": i} for i, h in enumerate(hosts, 1)]
+    write(tmp_path / "pool", rows, [2])
+    write(tmp_path / "known", [rows[0], rows[4]], [])
+
+    def kept(folder, **options):
+        config = config_over(tmp_path / "pool", {"exact_dedup": {"key": "url", **options}}, columns=("year",))
+        found = rows_of(ran(config, tmp_path / folder), tmp_path / folder)
+        return {row["year"]: row["dup_cluster_size"] for row in found if row["fate"] == "selected"}
+
+    assert sorted(kept("plain").values()) == [1, 1, 3]
+    assert kept("highest", keep="highest", keep_column="year") == {3: 1, 4: 3, 5: 1}
+    assert kept("lowest", keep="lowest", keep_column="year") == {1: 3, 3: 1, 5: 1}
+    known = config_over(tmp_path / "known", {"exact_dedup": {"key": "url", "write_index": True}}, columns=("year",))
+    ran(known, tmp_path / "seen")
+    assert kept("against", index=[str(tmp_path / "seen")]) == {3: 1}
