@@ -135,7 +135,7 @@ class RemoveSubstrings:
 def substring_memory(text_bytes: int) -> int:
     """Return about the bytes that a worker takes for a corpus of so many bytes of text."""
     anchors = _ANCHOR_MEMORY * min(ANCHORS_PER_PARTITION, text_bytes)
-    windows = _WINDOW_MEMORY * min(WINDOWS_PER_PARTITION, text_bytes)
+    windows = _WINDOW_MEMORY * min(WINDOWS_PER_PARTITION, text_bytes // _SHARE)
     return max(anchors, windows, 3 * 8 * min(text_bytes, _SHARD_TEXT) // _SHARE)
 
 
