@@ -10,7 +10,7 @@ from tamis.pipeline.formats.reader import EXPANSION
 from tamis.pipeline.steps.base import DOCUMENT_BYTES, Memory
 from tamis.schemas.errors import InputError, RunError
 
-__all__ = ["Need", "estimate", "refuse_what_does_not_fit"]
+__all__ = ["Need", "estimate", "refuse_what_does_not_fit", "step_costs"]
 
 BASE = 350 << 20
 """Bytes of a worker process with its libraries and compiled kernels."""
@@ -60,6 +60,16 @@ def estimate(plan: Plan) -> Need:
         largest=(most, needs[most].worker) if needs[most].worker else None,
         steps=needs,
     )
+
+
+def step_costs(plan: Plan, documents: int) -> dict[str, tuple[str, ...]]:
+    """Return what steps say of what is dear about them, by label; those that say nothing are left out."""
+    steps = plan.steps
+    told = {
+        step.label: step.costs(documents, plan.models.get(step.label, {}), steps[:number])
+        for number, step in enumerate(steps)
+    }
+    return {label: sentences for label, sentences in told.items() if sentences}
 
 
 def refuse_what_does_not_fit(need: Need, workers: int) -> None:

@@ -120,7 +120,7 @@ class ApplyClusters:
             found = batch_rows(batches, MATCHES)
             note = self._write(shard, found, shards)
             self._keep(shard, found, note)
-        counters = {f"{self.stage.label}: rejected by {self.stage.step.rule_names[0]}": int(note["fell"])}
+        counters = self.stage.rejections({0: int(note["fell"])})
         told = {"source": shard.source, **note}
         return Done(json.dumps(told).encode() + b"\n", counters, reused)
 
