@@ -9,6 +9,7 @@ import typer
 
 from tamis.jobs.cli.manifest import manifest_app
 from tamis.jobs.cli.options import AsJson, Output, Quiet, RunFolder, Runner, Set, Workers, examples, group
+from tamis.jobs.cli.quad import quad_app
 from tamis.jobs.cli.signals import end_by_signals
 from tamis.jobs.cli.text import harmless
 from tamis.jobs.cli.train import train_app
@@ -27,6 +28,7 @@ app = group(
 )
 app.add_typer(manifest_app, name="manifest")
 app.add_typer(train_app, name="train")
+app.add_typer(quad_app, name="quad")
 
 
 def main() -> None:

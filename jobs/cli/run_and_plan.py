@@ -152,7 +152,7 @@ def show_plan(
         TamisError: if the config doesn't fit its inputs, models or itself.
     """
     from tamis.jobs.run.check import check_steps
-    from tamis.jobs.run.memory import estimate
+    from tamis.jobs.run.memory import estimate, step_costs
     from tamis.jobs.run.plan import check_inputs, make_plan
 
     made = make_plan(config, plain, config_file)
@@ -182,6 +182,8 @@ def show_plan(
         "columns": schema.names,
         "memory": {"worker": need.worker, "shared": need.shared, "disk": need.disk},
         "documents": need.documents,
+        "notes": [note for i, step in enumerate(made.steps) for note in step.notes(made.steps[:i])],
+        "costs": step_costs(made, need.documents),
     }
     told = redacted_all(told)
     if as_json:
@@ -236,6 +238,12 @@ def _print_plan(told: Mapping[str, Any]) -> None:
     worker, shared, disk = (need[name] / 1e6 for name in ("worker", "shared", "disk"))
     say(f"memory: about {worker:,.0f} MB a worker, {shared:,.0f} MB of models mapped once")
     say(f"work folder: about {disk:,.0f} MB")
+    for note in told["notes"]:
+        say(harmless(f"note: {note}"))
+    for label, sentences in told["costs"].items():
+        say()
+        for sentence in sentences:
+            say(harmless(f"{label}: {sentence}"))
 
 
 def _json(told: Mapping[str, Any], *, indent: int | None) -> None:

@@ -30,6 +30,8 @@ def end_by_signals(arguments: Sequence[str]) -> None:
     Args:
         arguments: of the command line, without the program's name.
     """
+    if signal.getsignal(signal.SIGINT) is _nothing:  # done already
+        return
     words = " ".join([word for word in arguments if not word.startswith("-")][:2]) + " "
     if not any(words.startswith(f"{command} ") for command in RESUMABLE):
         return

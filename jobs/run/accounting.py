@@ -10,6 +10,7 @@ from typing import Any
 
 from tamis.jobs.manifest.file import FATES, MANIFEST
 from tamis.jobs.run.folder import remove_others
+from tamis.jobs.run.lost_languages import lost_languages
 from tamis.jobs.run.tables import write_tables
 from tamis.pipeline.corpus.context import Outcome, Report
 from tamis.pipeline.graph.passes import Values
@@ -190,6 +191,10 @@ class _Account:
                 odd.update({(note.source, kind): count for kind, count in file.notes.items()})
         for (source, kind), count in sorted(odd.items()):
             yield f"source {source}: {count:,} times {kind.replace('_', ' ')}; see the inputs' notes in the manifest"
+        languages = Counter[tuple[str, int, int]]()
+        for summary in self._summaries:
+            languages.update(summary.languages)
+        yield from lost_languages(languages, self._record.steps)
         if repeated:
             yield (
                 f"at least {repeated:,} selected documents share their doc_id with another: "

@@ -19,6 +19,7 @@ from tamis.pipeline.passes.parts import COUNT, ErrorParts, OutputParts, Summaris
 from tamis.pipeline.passes.read import STORED_SCHEMA, ReadShard
 from tamis.pipeline.passes.stage import READ, Stage, StoredShards
 from tamis.pipeline.passes.write import WriteErrors, WritePart
+from tamis.pipeline.steps.language import LanguageStep
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.place import Place
 from tamis.schemas.secrets import redacted, redacted_all
@@ -121,7 +122,9 @@ class _Builder:
         self._annotate(group)
 
     def _corpus(self, stage: Stage) -> Corpus:
-        return Corpus(stage, self._at.state, dict(self._at.columns), self._plan.config.seed, (self._at.after,))
+        config, at = self._plan.config, self._at
+        score_all = config.score == "all"
+        return Corpus(stage, at.state, dict(at.columns), config.seed, (at.after,), score_all, self._output)
 
     def _fit(self, stage: Stage) -> Stage:
         fit = stage.step.fit(self._corpus(stage))
@@ -161,7 +164,7 @@ class _Builder:
         labels = [stage.label for stage in stages]
         rules = [stage.step.rule_names for stage in stages]
         metadata = {"tamis.config_sha256": plan.digest, "tamis.version": version()}
-        count = SummariseShard(self._documents, at.state)
+        count = SummariseShard(self._documents, at.state, self._languages())
         self._nodes.append(Pass(COUNT, count, StoredShards(), inputs=(READ,), after=(at.after,), small=True))
         write = WritePart(
             self._output,
@@ -185,6 +188,16 @@ class _Builder:
         others = tuple(node.name for node in self._nodes if node.name not in inputs)
         finish = Finish(self._record(tuple(node.name for node in self._nodes)))
         self._nodes.append(Pass(FINISH, finish, inputs=inputs, after=others, small=True))
+
+    def _languages(self) -> tuple[str, Place] | None:
+        """Return name and place of the column of languages: `language`, whoever brought it, or a step's by a name."""
+        steps = (stage.step for stage in self._placed.stages)
+        named = [step.name for step in steps if isinstance(step, LanguageStep)]
+        types = {field.name: field.type for field in (*self._plan.input_columns, *self._schema)}
+        for name in ["language", *named]:
+            if name in self._at.columns and types.get(name) == pa.string():
+                return name, self._at.columns[name]
+        return None
 
     def _record(self, passes: tuple[str, ...]) -> RunRecord:
         plan = self._plan

@@ -117,6 +117,10 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
         try:
             manifest = _carried_out(graph, engine, plan)
             return Finished(manifest, problems=problems(manifest, plan.config))
+        except BaseException:
+            engine.close()
+            sweep(output)  # what workers had half written when they were ended
+            raise
         finally:
             engine.close()
             forget_annotators()

@@ -3,11 +3,16 @@
 import functools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tamis.pipeline.graph.passes import Values
 from tamis.pipeline.passes.stage import READ, read_notes, stored_shards
@@ -34,6 +39,8 @@ COUNT = "count"
 PART_ROWS = 250_000
 """Rows of an output shard, at most (but for its last batch): short documents are bounded by their number."""
 ERROR_ROWS_PER_PART = 1_000_000
+MOST_LANGUAGES = 20_000
+"""Languages times rules: a column with more values than that, though it is called so, isn't one of languages."""
 
 Fate = Literal["selected", "rejected"]
 _SPLITS = re.compile(
@@ -51,6 +58,7 @@ class Summary:
         rejected: the same.
         fates: (step, rule) to rows; -1 for those alive.
         text_bytes: of all rows.
+        languages: (language, step, rule) to rows, as far as rows have a language.
     """
 
     shard: int
@@ -58,22 +66,27 @@ class Summary:
     rejected: tuple[tuple[int, int], ...]
     fates: Mapping[tuple[int, int], int]
     text_bytes: int
+    languages: Mapping[tuple[str, int, int], int] = field(default_factory=dict)
 
     def to_line(self) -> bytes:
         """Return a line of JSON."""
-        fates = [[*key, number] for key, number in sorted(self.fates.items())]
-        return json.dumps([self.shard, self.selected, self.rejected, fates, self.text_bytes]).encode() + b"\n"
+        fates, languages = (
+            [[*key, number] for key, number in sorted(counts.items())] for counts in (self.fates, self.languages)
+        )
+        told = [self.shard, self.selected, self.rejected, fates, self.text_bytes, languages]
+        return json.dumps(told).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> "Summary":
         """Read what `to_line` wrote."""
-        shard, selected, rejected, fates, text_bytes = json.loads(line)
+        shard, selected, rejected, fates, text_bytes, languages = json.loads(line)
         return cls(
             shard,
             tuple((rows, size) for rows, size in selected),
             tuple((rows, size) for rows, size in rejected),
             {(step, rule): number for step, rule, number in fates},
             text_bytes,
+            {(language, step, rule): number for language, step, rule, number in languages},
         )
 
     @property
@@ -95,10 +108,12 @@ class SummariseShard:
     Attributes:
         documents: place of the documents.
         state: place of the last row states.
+        language: name and place of the column of languages, if there is one.
     """
 
     documents: Place
     state: Place
+    language: tuple[str, Place] | None = None
 
     def __call__(self, shard: Shard, values: Values) -> bytes:
         """Return a line of `Summary`."""
@@ -110,12 +125,17 @@ class SummariseShard:
         selected: list[tuple[int, int]] = []
         rejected: list[tuple[int, int]] = []
         fates: dict[tuple[int, int], int] = {}
+        languages: Counter[tuple[str, int, int]] = Counter()
         text_bytes = 0
-        with (
-            ColumnFile(self.documents.file(shard), ["text_bytes"]) as documents,
-            ColumnFile(self.state.file(shard), ["step", "rule"]) as states,
-        ):
-            for batch in aligned([documents, states]):
+        with ExitStack() as stack:
+            files = [
+                ColumnFile(self.documents.file(shard), ["text_bytes"]),
+                ColumnFile(self.state.file(shard), ["step", "rule"]),
+            ]
+            if self.language is not None:
+                name, place = self.language
+                files.append(ColumnFile(place.file(shard), [name]))
+            for batch in aligned([stack.enter_context(file) for file in files]):
                 size = batch.column("text_bytes").to_numpy()
                 step = batch.column("step").to_numpy()
                 rule = batch.column("rule").to_numpy()
@@ -127,7 +147,20 @@ class SummariseShard:
                 pairs, counts = np.unique(np.column_stack([step, rule]), axis=0, return_counts=True)
                 for (at, by), count in zip(pairs.tolist(), counts.tolist(), strict=True):
                     fates[at, by] = fates.get((at, by), 0) + count
-        return Summary(shard.index, tuple(selected), tuple(rejected), fates, text_bytes)
+                if self.language is not None and len(languages) <= MOST_LANGUAGES:
+                    languages.update(_by_language(batch.column(self.language[0]), step, rule))
+        told = languages if len(languages) <= MOST_LANGUAGES else {}
+        return Summary(shard.index, tuple(selected), tuple(rejected), fates, text_bytes, told)
+
+
+def _by_language(
+    languages: pa.Array, step: npt.NDArray[Any], rule: npt.NDArray[Any]
+) -> dict[tuple[str, int, int], int]:
+    """Return the rows of each language and fate; those without a language are left out."""
+    table = pa.table({"language": languages, "step": step, "rule": rule})
+    counted = table.group_by(["language", "step", "rule"]).aggregate([([], "count_all")])
+    rows = counted.filter(pc.is_valid(counted["language"])).to_pylist()
+    return {(row["language"], row["step"], row["rule"]): row["count_all"] for row in rows}
 
 
 @dataclass(frozen=True)

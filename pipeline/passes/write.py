@@ -32,7 +32,7 @@ __all__ = ["WriteErrors", "WritePart"]
 ROW_GROUP_BYTES = 32 << 20
 ROW_GROUP_ROWS = 122_880
 """DuckDB's own vector of rows: one thread takes one row group."""
-WINDOW_GROUPS = 2
+WINDOW_GROUPS = 1
 """Row groups whose texts are held at once while a shard is written."""
 NO_DICTIONARY = frozenset({"doc_id", "text", "url", "meta", "text_hash", "dup_cluster"})
 
@@ -90,6 +90,7 @@ def _write_parquet(
                 rows += table.num_rows
                 for start in range(0, table.num_rows, group):
                     writer.write_table(table.slice(start, group).replace_schema_metadata(schema.metadata))
+                del table  # a window of texts, before the next one is made
     return {"rows": rows, "bytes": hashing.size, "sha256": hashing.sha256.hexdigest()}
 
 
@@ -218,6 +219,7 @@ class WritePart:
             rows = rest.slice(first, window)
             text = self._texts(part, places - first, sizes[first : first + window])
             yield pa.table([text if name == "text" else rows.column(name) for name in schema.names], schema=schema)
+            del text, rows  # before the next ones are made
 
     def _schema(self, fate: Fate) -> pa.Schema:
         leading = DOCUMENT_SCHEMA if fate == "selected" else REJECTED_SCHEMA

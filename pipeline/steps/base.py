@@ -4,7 +4,7 @@ A step is one module of `tamis.pipeline.steps`, or of another distribution that 
 `tamis.steps`. It overrides of `Step` what it has; the rest of the program knows only this class.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -23,8 +23,10 @@ from tamis.scorers.selection.rules import decide
 if TYPE_CHECKING:
     from tamis.pipeline.corpus.context import Corpus, Decision, Fit
 
-__all__ = ["KEEP_KINDS", "FoundFile", "Memory", "Step"]
+__all__ = ["DOCUMENT_BYTES", "KEEP_KINDS", "FoundFile", "Memory", "Step"]
 
+DOCUMENT_BYTES = 2000
+"""Text of a document, about, for estimates alone."""
 KEEP_KINDS = ("min", "max", "percentile", "fraction", "documents")
 
 
@@ -247,6 +249,31 @@ class Step(StepConfig):
         """
         del documents
         return Memory(shared=sum(model.bytes for model in models.values()))
+
+    def costs(self, documents: int, models: Mapping[str, FoundFile], before: "Sequence[Step]") -> tuple[str, ...]:
+        """Say, for `tamis plan`, what is dear about the step, a sentence each; nothing by default.
+
+        Args:
+            documents: about how many there are.
+            models: what it reads.
+            before: the steps before it.
+        """
+        del documents, models, before
+        return ()
+
+    @property
+    def languages_kept(self) -> tuple[str, ...] | None:
+        """The languages that documents behind the step are in; None if it keeps all."""
+        return None
+
+    def notes(self, before: Sequence["Step"]) -> tuple[str, ...]:
+        """Return sentences that `tamis plan` says about the step: what its user may not expect.
+
+        Args:
+            before: the steps before it.
+        """
+        del before
+        return ()
 
     @property
     def does_something(self) -> bool:

@@ -1,17 +1,16 @@
 """Embeddings as a step's column, by name: of any encoder here, the same for a text in whatever batch it comes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tamis.scorers.causal.threads import one_thread
 from tamis.scorers.embeddings.vectors import as_column, embedding_field
 from tamis.scorers.text.texts import Texts
 
-__all__ = ["EmbeddingColumn", "Encoder", "one_thread"]
+__all__ = ["EmbeddingColumn", "Encoder"]
 
 
 class Encoder(Protocol):
@@ -56,16 +55,3 @@ class EmbeddingColumn:
         else:
             matrix = self._encoder.vectors(texts)
         return pa.RecordBatch.from_arrays([as_column(matrix)], schema=self.schema)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let PyTorch compute on one thread while the block runs: its sums have one order, and workers don't collide."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

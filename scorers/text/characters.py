@@ -24,7 +24,9 @@ AA60-AA7F F900-FAFF FF66-FF9F 1B000-1B16F 20000-323AF
 """
 """Thai, Lao, Burmese, Khmer, Han, Hiragana, Katakana."""
 
-_BULLETS = "-*•‣▪▫■□▶◀◦●○∙⁃·"
+_BULLETS = "-*•‣▪▫■□▶◀◦●○∙⁃·⁌⁍◘⦾⦿"
+"""Gopher's paper names none. Those of Common Crawl's usual lists and plain text, and from "⁌" on what NeMo Curator's
+filter of bullets (`bullet_list`) has beside them."""
 
 _SENTENCE_END = """
 21 2E 3F 589 61F 6D4 700-702 7F9 964-965 104A-104B 1362 1367-1368 166E 1735-1736 1803 1809 1944-1945

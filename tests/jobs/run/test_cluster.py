@@ -119,9 +119,7 @@ def test_damaged_centroids_are_found_again(config_of, tmp_path, reference):
     assert clustered(tmp_path / "other") == reference[1]
 
 
-@pytest.mark.parametrize(
-    "change", [{"rounds": 1}, {"minibatch": 0.3}, {"sample": 9}, {"clusters": 3}], ids=str
-)
+@pytest.mark.parametrize("change", [{"rounds": 1}, {"minibatch": 0.3}, {"sample": 9}, {"clusters": 3}], ids=str)
 def test_each_option_changes_clusters(config_of, tmp_path, reference, change):
     ran(config_of(EMBED, {"cluster": {"clusters": 4, "rounds": 18, **change}}), tmp_path / "other")
     assert clustered(tmp_path / "other") != reference[1]
