@@ -35,7 +35,7 @@ class ScoreStep(Step):
         default=None, description="the column that `keep` is about; the first number among its columns if absent"
     )
     name: str = Field(default="score", pattern=NAME, description="tells several such steps apart")
-    keep: Annotated[Keep, Decides] = Keep()
+    keep: Annotated[Keep, Decides] = Field(default=Keep(), description="by `column`; the highest are the best")
 
     @model_validator(mode="after")
     def _named(self) -> "ScoreStep":
