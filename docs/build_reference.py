@@ -65,9 +65,9 @@ def default(field: FieldInfo) -> str:
         return "required"
     value = field.get_default(call_default_factory=True)
     if value is None or value is PydanticUndefined:
-        return ""
+        return "none"
     if isinstance(value, pydantic.BaseModel):
-        return ""
+        return "its own"
     if isinstance(value, tuple):
         value = [one.verb if isinstance(one, StepConfig) else one for one in value]
     return f"`{canonical_json(value).strip(chr(34))}`"

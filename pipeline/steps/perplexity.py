@@ -42,20 +42,30 @@ class PerplexityStep(Step):
     tokenizer: Annotated[str | None, FilePath] = Field(
         default=None, description="SentencePiece model, or none: words; may hold {language}"
     )
-    normalizer: str | None = None
-    policy: Literal["document", "lines", "nonblank_lines"] | None = None
-    mode: Literal["ccnet", "oscar", "kenlm"] | None = None
-    name: str = Field(default="quality", pattern=NAME)
+    normalizer: str | None = Field(
+        default=None, description="of the text: ccnet, ccnet-blanks or none; the model folder's own, or the mode's"
+    )
+    policy: Literal["document", "lines", "nonblank_lines"] | None = Field(
+        default=None, description="what a sentence is: the whole document, each line, or each that isn't blank"
+    )
+    mode: Literal["ccnet", "oscar", "kenlm"] | None = Field(
+        default=None, description="of a model that isn't ours: what cc_net, OSCAR or KenLM's own query counts"
+    )
+    name: str = Field(default="quality", pattern=NAME, description="begins the columns' names")
     languages: tuple[str, ...] | None = Field(default=None, description="languages that {language} may take")
-    keep: Annotated[Keep, Decides] = Keep()
+    keep: Annotated[Keep, Decides] = Field(default=Keep(), description="by the perplexity; the lowest are the best")
     threshold: Annotated[Literal["model"] | None, Decides] = Field(
         default=None, description="model: keep what the model's own calibrated threshold doesn't call harmful"
     )
     bucket: Literal["none", "corpus", "model", "ccnet"] = Field(
         default="none", description="head/middle/tail column: by corpus percentiles, the model's table, or cc_net's"
     )
-    bucket_percentiles: tuple[float, float] = (30, 60)
-    bucket_by: tuple[str, ...] = ("language", "source")
+    bucket_percentiles: tuple[float, float] = Field(
+        default=(30, 60), description="of corpus buckets: up to the first head, up to the second middle, then tail"
+    )
+    bucket_by: tuple[str, ...] = Field(
+        default=("language", "source"), description="of corpus buckets: columns whose groups have cuts of their own"
+    )
 
     @property
     def cites(self) -> tuple[Paper, ...]:
