@@ -146,6 +146,7 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
         "columns": schema.names,
         "memory": {"worker": need.worker, "shared": need.shared, "disk": need.disk},
         "documents": need.documents,
+        "warnings": [told for i, step in enumerate(made.steps) for told in step.advice(made.steps[:i])],
     }
     if as_json:
         _json(told, indent=1)
@@ -198,6 +199,8 @@ def _print_plan(told: Mapping[str, Any]) -> None:
     worker, shared, disk = (need[name] / 1e6 for name in ("worker", "shared", "disk"))
     say(f"memory: about {worker:,.0f} MB a worker, {shared:,.0f} MB of models mapped once")
     say(f"work folder: about {disk:,.0f} MB")
+    for warning in told["warnings"]:
+        say(harmless(f"warning: {warning}"))
 
 
 def _json(told: Mapping[str, Any], *, indent: int | None) -> None:

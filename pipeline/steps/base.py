@@ -4,9 +4,9 @@ A step is one module of `tamis.pipeline.steps`, or of another distribution that 
 `tamis.steps`. It overrides of `Step` what it has; the rest of the program knows only this class.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -108,6 +108,16 @@ class Step(StepConfig):
             for op, bound in bounds
             if bound is not None
         )
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """What the manifest says of the rules that the step applies by itself: reason to threshold."""
+        return {rule.reason: rule.threshold for rule in self.rules}
+
+    @property
+    def languages_kept(self) -> tuple[str, ...] | None:
+        """The labels that the step lets through in the column `language`; None if it doesn't decide about it."""
+        return None
 
     @property
     def rule_names(self) -> tuple[str, ...]:
@@ -224,6 +234,27 @@ class Step(StepConfig):
             ConfigError: one sentence that names the option.
         """
         del models, available
+
+    def check_after(self, earlier: "Sequence[Step]", models: Mapping[str, str]) -> None:
+        """Find mistakes before any work that only show among the steps before.
+
+        Args:
+            earlier: the steps before, in order.
+            models: as of `annotator`.
+
+        Raises:
+            ConfigError: one sentence that names the option.
+        """
+        del earlier, models
+
+    def advice(self, earlier: "Sequence[Step]") -> tuple[str, ...]:
+        """Return what `tamis plan` warns of: nothing is wrong, but likely isn't meant.
+
+        Args:
+            earlier: the steps before, in order.
+        """
+        del earlier
+        return ()
 
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
         """Estimate what the step takes beyond its batches.
