@@ -147,7 +147,8 @@ def fitted_figures(
     Args:
         reference: column to values of the reference, float64 (n,); those of all rules that are fitted.
         english: the same of English text.
-        methods: key to method, of every key in `FITTED`.
+        methods: key to method; those of `default_methods` where it has none. Where the English text says nothing for
+            such a default, the English threshold is taken as it is.
         tail: see `fit_threshold`.
         stop_words: of the language.
         language_score: the least score of the language; None: none.
@@ -156,17 +157,21 @@ def fitted_figures(
         DataError: naming the key whose method can't be used.
     """
     found = []
+    defaults = default_methods(english=english is not None)
     for key, reasons in FITTED.items():
         for reason in reasons:
             column, op = FIGURE_COLUMNS[reason]
             values = None if english is None else english[column]
+            method = methods.get(key, defaults[key])
             try:
-                threshold = fit_threshold(methods[key], op, _ENGLISH[reason], reference[column], values, tail)
+                threshold = fit_threshold(method, op, _ENGLISH[reason], reference[column], values, tail)
             except DataError as error:
-                msg = f"{key}: {error}"
-                raise DataError(msg) from None
+                if key in methods:
+                    msg = f"{key}: {error}"
+                    raise DataError(msg) from None
+                method, threshold = "english", _ENGLISH[reason]
             held = min(max(threshold, 0.0), 1.0 if key in _SHARES else np.inf)
-            found.append(Fitted(key, reason, methods[key], round(float(held), 3)))
+            found.append(Fitted(key, reason, method, round(float(held), 3)))
     of = {fitted.reason: fitted.threshold for fitted in found}
     figures = Figures(
         language_score=None if language_score is None else round(language_score, 3),
