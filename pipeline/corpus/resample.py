@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from tamis.pipeline.corpus.context import Corpus, Decision, Fit, Outcome
 from tamis.pipeline.corpus.search import Search
+from tamis.pipeline.corpus.select import shown_thresholds
 from tamis.pipeline.formats.options import ReadOptions, Split, data_suffixes
 from tamis.pipeline.formats.reader import plan_splits, read_split
 from tamis.pipeline.graph.passes import Done, Pass, TaskList, Values
@@ -34,8 +35,9 @@ from tamis.scorers.dsir.divergence import kl_reduction
 from tamis.scorers.dsir.features import NgramCounter, NgramFeatures
 from tamis.scorers.dsir.model import DsirModel
 from tamis.scorers.dsir.sampling import DsirDecision, DsirPass, DsirSampling
-from tamis.scorers.selection.order_statistics import Partial
-from tamis.scorers.selection.selection import Rule, TopDocuments, TopFraction, TopWeight
+from tamis.scorers.selection.order_statistics import Groups, Partial, group_rows
+from tamis.scorers.selection.selection import Decision as Thresholds
+from tamis.scorers.selection.selection import Rule, Threshold, TopAmount, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import id_words
 
 __all__ = ["TARGET_FIELD", "CountFile", "CountShard", "Resampling", "fit_ratio", "fitted_model", "resample"]
@@ -63,6 +65,7 @@ class Resampling:
         top_k: leave the noise out.
         min_tokens: shorter documents take no part.
         keep_rule: name of the rule that the others fall to.
+        by: columns within whose groups is drawn.
     """
 
     features: NgramFeatures
@@ -76,6 +79,7 @@ class Resampling:
     top_k: bool
     min_tokens: int
     keep_rule: str
+    by: tuple[str, ...] = ()
 
 
 def _packed(counts: npt.NDArray[np.int64]) -> bytes:
@@ -324,6 +328,11 @@ class _Weights:
     reader: ColumnReader
     columns: tuple[str, ...]
     unit: str | None
+    by: tuple[str, ...]
+
+    def groups(self, batch: pa.RecordBatch) -> Groups | None:
+        """Return the rows' groups."""
+        return group_rows([batch.column(name) for name in self.by]) if self.by else None
 
     def of(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], Any]:
         """Return log weights (rows, targets), tokens, and what a row weighs."""
@@ -340,23 +349,26 @@ class _Weights:
             rows = np.flatnonzero(state.mask)
             taken = batch.take(pa.array(rows))
             weights, tokens, units = self.of(taken)
-            yield task.accumulate(weights, taken.column("doc_id"), tokens, units, positions[rows])
+            yield task.accumulate(weights, taken.column("doc_id"), tokens, units, positions[rows], self.groups(taken))
 
     def nothing(self, task: DsirPass) -> Partial:
         """Return the partial of no rows."""
-        return task.accumulate(np.zeros((0, len(self.columns))), pa.array([], pa.string()), np.zeros(0, np.int64))
+        groups = Groups(np.zeros(0, np.int64), []) if self.by else None
+        nothing = np.zeros((0, len(self.columns)))
+        return task.accumulate(nothing, pa.array([], pa.string()), np.zeros(0, np.int64), groups=groups)
 
 
 @dataclass(frozen=True)
 class _Begin:
     """A draw at its beginning; several targets have shares, given or those of the model that was fitted."""
 
-    rule: TopDocuments | TopFraction | TopWeight
+    rule: TopDocuments | TopFraction | TopWeight | TopAmount
     seed: int
     proportions: tuple[float, ...] | None
     fitted: str | None
     top_k: bool
     min_tokens: int
+    grouped: bool
 
     def __call__(self, values: Values) -> DsirSampling:
         shares = self.proportions
@@ -369,6 +381,7 @@ class _Begin:
             top_k=self.top_k,
             min_tokens=self.min_tokens,
             passes=DRAW_PASSES,
+            grouped=self.grouped,
         )
 
 
@@ -413,17 +426,24 @@ class _Apply:
         taken = batch.take(pa.array(rows))
         weights, tokens, _ = self.source.of(taken)
         drawn = np.full(batch.num_rows, -1, np.int64)
-        drawn[rows] = decision.choose(weights, taken.column("doc_id"), tokens, positions[rows])
+        groups = self.source.groups(taken)
+        drawn[rows] = decision.choose(weights, taken.column("doc_id"), tokens, positions[rows], groups)
         length = np.zeros(batch.num_rows)
         length[rows] = tokens
         state.fall(self.stage.index, state.mask & (length < self.min_tokens), 0, length, float(self.min_tokens))
         # What fell is the weight with its noise, towards the first target; the threshold is that of the draw.
         keys = np.full(batch.num_rows, np.nan)
         keys[rows] = decision.draw.keys(weights[:, 0], id_words(taken.column("doc_id")))
-        first = decision.thresholds.get(0)
-        edge = first.value if first is not None and math.isfinite(first.value) else math.nan
+        edge = np.full(batch.num_rows, _edge(decision.thresholds.get(0)))
+        if groups is not None and decision.groups is not None:
+            edge[rows] = np.array([_edge(decision.groups.get(label)) for label in groups.labels])[groups.codes]
         state.fall(self.stage.index, drawn < 0, self.rule, keys, edge)
         return drawn.tolist()  # type: ignore[no-any-return]
+
+
+def _edge(threshold: Threshold | None) -> float:
+    """Return the value of the last document drawn, NaN where all or none are."""
+    return threshold.value if threshold is not None and math.isfinite(threshold.value) else math.nan
 
 
 def resample(
@@ -441,15 +461,16 @@ def resample(
         ConfigError: if what is kept is no fraction and no number of documents.
     """
     stage = corpus.stage
-    if not isinstance(config.rule, TopDocuments | TopFraction | TopWeight):
+    if not isinstance(config.rule, TopDocuments | TopFraction | TopWeight | TopAmount):
         msg = f"step {stage.label} draws a fraction or a number of documents, no percentiles"
         raise ConfigError(msg)
     columns = tuple(f"dsir_log_weight_{name}" for name in names) or ("dsir_log_weight",)
-    wanted = [*columns, "dsir_tokens", *([config.unit] if config.unit is not None else [])]
-    source = _Weights(ColumnReader.of(corpus.state, corpus.columns, wanted), columns, config.unit)
+    wanted = [*columns, "dsir_tokens", *([config.unit] if config.unit is not None else []), *config.by]
+    reader = ColumnReader.of(corpus.state, corpus.columns, list(dict.fromkeys(wanted)))
+    source = _Weights(reader, columns, config.unit, config.by)
     fitted = f"{corpus.label}: fit" if config.targets else None
     proportions = None if shares is None else tuple(shares)
-    begin = _Begin(config.rule, corpus.seed, proportions, fitted, config.top_k, config.min_tokens)
+    begin = _Begin(config.rule, corpus.seed, proportions, fitted, config.top_k, config.min_tokens, bool(config.by))
     reads = (fitted,) if fitted is not None else ()
     search = Search.over(corpus, "draw, pass", begin, source, DRAW_PASSES * max(1, len(names)), reads)
     place = stage.place("target") if len(names) > 1 else None
@@ -479,10 +500,13 @@ class _Drawn:
 
     def __call__(self, values: Values) -> Outcome:
         sampling = self.search.state(values)
-        thresholds = {
+        thresholds: Any = {
             self.targets[target] if self.targets else "target": found.value if math.isfinite(found.value) else None
             for target, found in sampling.decision().thresholds.items()
         }
+        decision = sampling.decision()
+        if decision.groups is not None:
+            thresholds = shown_thresholds(Thresholds(decision.groups), ranged=False)
         metrics: dict[str, Any] = {
             "passes": sum(bool(values[name]) for name in self.search.names),
             "candidates": sampling.candidates,

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
-from tamis.schemas.keep import Keep
+from tamis.schemas.keep import SHARES, Keep
 from tamis.schemas.rule import Op, Rule
 from tamis.schemas.step import StepConfig
 from tamis.scorers.base import Annotator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KEEP_KINDS", "FoundFile", "Memory", "Step"]
 
-KEEP_KINDS = ("min", "max", "percentile", "fraction", "documents")
+KEEP_KINDS = ("min", "max", *SHARES)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,10 @@ class DsirStep(Step):
             msg = "give either `target` (files to resemble) or `model` (a folder from `tamis train dsir`)"
             raise ValueError(msg)
         if self.keep.percentile is not None or self.keep.min is not None or self.keep.max is not None:
-            msg = "dsir samples: keep a `fraction` or a number of `documents`"
+            msg = "dsir samples: keep a `fraction` or so many `documents`, `bytes` or `tokens`"
+            raise ValueError(msg)
+        if isinstance(self.target, dict) and len(self.target) > 1 and self.keep.by:
+            msg = "several targets share out the whole corpus: `keep.by` needs a single target"
             raise ValueError(msg)
         if isinstance(self.target, dict) and not self.target:
             msg = "`target` names no files"
@@ -69,8 +72,8 @@ class DsirStep(Step):
         ):
             msg = "`proportions` needs one share for each name in `target`"
             raise ValueError(msg)
-        if isinstance(self.target, dict) and self.keep.of != "documents":
-            msg = "several targets share out documents: `of` must be documents"
+        if isinstance(self.target, dict) and self.keep.unit != "documents":
+            msg = "several targets share out documents: keep a `fraction` of them, or so many `documents`"
             raise ValueError(msg)
         return self
 
@@ -102,7 +105,7 @@ class DsirStep(Step):
     @property
     def rule_names(self) -> tuple[str, ...]:
         """Too short to be drawn, and not drawn."""
-        return ("dsir_tokens_min", self.keep_rule("fraction"), self.keep_rule("documents"))
+        return ("dsir_tokens_min", *(self.keep_rule(kind) for kind in ("fraction", "documents", "bytes", "tokens")))
 
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the weights under a model: given, or fitted by the run.
@@ -189,7 +192,8 @@ class DsirStep(Step):
             unit=unit_column(self),
             top_k=self.top_k,
             min_tokens=self.min_tokens,
-            keep_rule=self.keep_rule("fraction" if self.keep.fraction is not None else "documents"),
+            keep_rule=self.keep_rule(self.keep.share or "documents"),
+            by=self.keep.by,
         )
 
     def find(self, option: str, reference: str) -> dict[str, FoundFile]:

@@ -23,8 +23,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, DataError, RunError
-from tamis.scorers.selection.order_statistics import ByRank, Goal, Partial, PassTask
-from tamis.scorers.selection.selection import Selection, Threshold, TopDocuments, TopFraction, TopWeight, share_of
+from tamis.scorers.selection.order_statistics import ByRank, Goal, GroupLabel, Groups, Partial, PassTask
+from tamis.scorers.selection.selection import (
+    Decision,
+    Selection,
+    Threshold,
+    TopAmount,
+    TopDocuments,
+    TopFraction,
+    TopWeight,
+    share_of,
+)
 from tamis.scorers.text.noise import DocumentIds, gumbel_noise, id_words
 
 __all__ = ["DsirDecision", "DsirDraw", "DsirPass", "DsirSampling", "shares"]
@@ -75,10 +84,12 @@ class DsirDecision:
     Attributes:
         draw: see `DsirDraw`.
         thresholds: by target number; a target that draws nothing has none.
+        groups: of a draw within groups by a single target: the threshold of each; None: there are no groups.
     """
 
     draw: DsirDraw
     thresholds: Mapping[int, Threshold]
+    groups: Mapping[GroupLabel, Threshold] | None = None
 
     def choose(
         self,
@@ -86,6 +97,7 @@ class DsirDecision:
         ids: DocumentIds,
         tokens: npt.ArrayLike | None = None,
         positions: npt.ArrayLike | None = None,
+        groups: Groups | None = None,
     ) -> npt.NDArray[np.int16]:
         """Return the number of the target that draws each document, or -1 (n,).
 
@@ -94,6 +106,7 @@ class DsirDecision:
             ids: document ids (n,).
             tokens: lengths (n,); without them no document is too short.
             positions: see `tamis.scorers.selection.order_statistics.item_words`.
+            groups: of the documents, where the draw is within groups.
 
         Raises:
             DataError: if a weight is NaN, or an id isn't 128 bits.
@@ -106,6 +119,12 @@ class DsirDecision:
         free = np.arange(len(weights))
         if tokens is not None:
             free = np.flatnonzero(np.asarray(tokens) >= self.draw.min_tokens)
+        if self.groups is not None and groups is not None:
+            mine = Groups(groups.codes[free], groups.labels)
+            keys = self.draw.keys(weights[free, 0], names[free])
+            drawn = Decision(self.groups).keep(keys, names[free], mine, None if places is None else places[free])
+            chosen[free[drawn]] = 0
+            return chosen
         for target, threshold in self.thresholds.items():
             keys = self.draw.keys(weights[free, target], names[free], target)
             drawn = threshold.keep(keys, names[free], None if places is None else places[free])
@@ -129,6 +148,7 @@ class DsirPass:
         tokens: npt.ArrayLike | None = None,
         units: npt.ArrayLike | None = None,
         positions: npt.ArrayLike | None = None,
+        groups: Groups | None = None,
     ) -> Partial:
         """Return the partial of some documents.
 
@@ -138,6 +158,7 @@ class DsirPass:
             tokens: lengths (n,); without them no document is too short.
             units: what a `TopWeight` rule measures, whole numbers (n,).
             positions: see `tamis.scorers.selection.order_statistics.item_words`.
+            groups: of the documents, where the draw is within groups.
 
         Raises:
             DataError: if a weight is NaN, or an id isn't 128 bits.
@@ -153,6 +174,7 @@ class DsirPass:
             self.before.draw.keys(weights[free, self.target], names, self.target),
             names,
             None if units is None else np.asarray(units)[free],
+            None if groups is None else Groups(groups.codes[free], groups.labels),
             positions=None if positions is None else np.asarray(positions, np.uint64)[free],
         )
 
@@ -161,21 +183,23 @@ class DsirSampling:
     """Draws documents by their weights, pass by pass; the same whatever the division of the documents and their order.
 
     Args:
-        rule: `TopDocuments`, `TopFraction` (of the documents long enough) or `TopWeight` (of their characters, ...).
+        rule: `TopDocuments`, `TopFraction` (of the documents long enough), `TopWeight` or `TopAmount` (of their
+            characters, ...).
         seed: the run's seed.
         proportions: of several targets; one target if absent.
         purpose: see `DsirDraw`.
         top_k: see `DsirDraw`.
         min_tokens: see `DsirDraw`.
         passes: each target's share is found in at most so many; see `RankSearch`.
+        grouped: whether documents come with groups, each of which the rule holds for; of a single target.
 
     Raises:
-        ConfigError: if the proportions aren't proportions, or several targets come with `TopWeight`.
+        ConfigError: if the proportions aren't proportions, or several targets come with a rule of weights or groups.
     """
 
     def __init__(
         self,
-        rule: TopDocuments | TopFraction | TopWeight,
+        rule: TopDocuments | TopFraction | TopWeight | TopAmount,
         *,
         seed: int,
         proportions: Sequence[float] | None = None,
@@ -183,21 +207,25 @@ class DsirSampling:
         top_k: bool = False,
         min_tokens: int = 100,
         passes: int | None = None,
+        grouped: bool = False,
     ) -> None:
         self._rule = rule
+        self._grouped = grouped
         self._passes = passes
         self._proportions = list(proportions) if proportions is not None else [1.0]
         shares(0, self._proportions)
-        if isinstance(rule, TopWeight) and len(self._proportions) > 1:
-            msg = "several targets share out documents: give `documents` or a `fraction` of documents"
+        weighs = isinstance(rule, TopWeight | TopAmount)
+        if (weighs or grouped) and len(self._proportions) > 1:
+            msg = "several targets share out documents: give `documents` or a `fraction` of documents, without groups"
             raise ConfigError(msg)
         self._draw = DsirDraw(seed, purpose, top_k, min_tokens)
         self._found: dict[int, Threshold] = {}
         self._candidates: int | None = None
         self._target = 0
         self._sizes: list[int] = []
-        first = rule if isinstance(rule, TopWeight) else _FirstShare(rule, self._proportions)
-        self._selection: Selection | None = Selection(first, passes=passes)
+        first = rule if isinstance(rule, TopWeight | TopAmount) else _FirstShare(rule, self._proportions)
+        self._selection: Selection | None = Selection(first, passes=passes, grouped=grouped)
+        self._groups: Mapping[GroupLabel, Threshold] | None = None
 
     @property
     def candidates(self) -> int | None:
@@ -226,13 +254,19 @@ class DsirSampling:
             raise RunError(msg)
         self._selection.advance(partial)
         if self._candidates is None:
-            self._candidates = self._selection.totals.get((), (0, 0))[0]
+            counts = [count for count, _ in self._selection.totals.values()]
+            self._candidates = sum(counts)
             if not self._candidates:
                 msg = f"no document has {self._draw.min_tokens} tokens or more: lower min_tokens, or look at the input"
                 raise DataError(msg)
-            if not isinstance(self._rule, TopWeight):
-                self._sizes = shares(_asked(self._rule, self._candidates), self._proportions)
+            if not isinstance(self._rule, TopWeight | TopAmount):
+                asked = [_asked(self._rule, count) for count in (counts if self._grouped else [self._candidates])]
+                self._sizes = shares(sum(asked), self._proportions)
         if self._selection.next_pass() is not None:
+            return
+        if self._grouped:
+            self._groups = self._selection.decision().thresholds
+            self._selection = None
             return
         found = self._selection.decision().thresholds.get(())
         if found is not None:
@@ -246,7 +280,7 @@ class DsirSampling:
 
     def decision(self) -> DsirDecision:
         """Return the thresholds found so far: all of them once `next_pass` returns None."""
-        return DsirDecision(self._draw, dict(self._found))
+        return DsirDecision(self._draw, dict(self._found), self._groups)
 
     def notes(self) -> list[str]:
         """Return a sentence if fewer documents take part than are asked for: all of them are drawn."""
