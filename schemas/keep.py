@@ -1,4 +1,4 @@
-"""What a step keeps: fixed bounds, or of the corpus or each group a percentile range, a share, or so much."""
+"""What a step keeps: fixed bounds, a percentile range per group, a fraction, or a number of documents."""
 
 from typing import Literal
 
@@ -8,10 +8,9 @@ from tamis.schemas.base import Model
 
 __all__ = ["SHARES", "Keep", "Unit"]
 
+Unit = Literal["documents", "characters", "bytes", "tokens"]
 SHARES = ("percentile", "fraction", "documents", "bytes", "tokens")
 """What is decided over the whole corpus, or over each group."""
-
-Unit = Literal["documents", "characters", "bytes", "tokens"]
 
 
 class Keep(Model):
@@ -19,22 +18,24 @@ class Keep(Model):
 
     `min` and `max` are inclusive bounds. `percentile`, `fraction` and `documents` need the whole corpus and are exact:
     they don't depend on order, batching, number of workers or runner. `percentile: [lo, hi]` keeps the documents whose
-    value lies between those percentiles. `fraction` keeps the best share of the documents alive, measured in `of`;
-    `documents` keeps the best so many; `bytes` and `tokens` the best until they have so many, the one that reaches it
-    included. With `by` each group of equal values of those columns has percentiles, a share or so much of its own.
+    value lies between those percentiles, `fraction` the best share of the documents alive, measured in `of`, and
+    `documents` the best so many, `bytes` and `tokens` the best until they have so many, the one that reaches it
+    included; each of all documents, or of each group (`by`).
     """
 
-    min: float | None = None
-    max: float | None = None
-    percentile: tuple[float, float] | None = None
+    min: float | None = Field(default=None, description="smallest value kept")
+    max: float | None = Field(default=None, description="largest value kept")
+    percentile: tuple[float, float] | None = Field(default=None, description="[lo, hi], in percent: 0 to 100")
     by: tuple[str, ...] = Field(
-        default=(), description="columns whose groups are decided about each by itself; not of `min` and `max`"
+        default=(), description="columns, such as language: each group of equal values is decided on apart"
     )
-    fraction: float | None = Field(default=None, gt=0, le=1)
-    of: Unit = "documents"
-    documents: int | None = Field(default=None, ge=0)
-    bytes: int | None = Field(default=None, ge=0, description="of text as it was read")
-    tokens: int | None = Field(default=None, ge=0, description="as the step counts them")
+    fraction: float | None = Field(default=None, gt=0, le=1, description="the best share that is kept, 0 to 1")
+    of: Unit = Field(
+        default="documents", description="what `fraction` is a share of; tokens are those that the step counts"
+    )
+    documents: int | None = Field(default=None, ge=0, description="the best so many that are kept")
+    bytes: int | None = Field(default=None, ge=0, description="so many bytes of text, as it was read, of the best")
+    tokens: int | None = Field(default=None, ge=0, description="so many tokens, as the step counts them, of the best")
     best: Literal["high", "low"] | None = Field(
         default=None, description="which values shares and amounts keep; high, but of perplexities low"
     )
@@ -52,7 +53,7 @@ class Keep(Model):
             msg = "`of` says what a `fraction` is measured in: give `fraction` too"
             raise ValueError(msg)
         if self.by and not given:
-            msg = f"`by` groups what is kept: give one of {', '.join(SHARES)} too"
+            msg = f"`by` is about each group of a corpus: give one of {', '.join(SHARES)} too"
             raise ValueError(msg)
         if self.min is not None and self.max is not None and self.min > self.max:
             msg = f"min {self.min} is above max {self.max}: nothing could be kept"

@@ -226,8 +226,7 @@ class _Apply:
 
             fell = rewrite_states(self.reader, shard, self.stage.state, change)
             out.note = told
-        name = self.stage.step.rule_names[self.wanted.rule]
-        return Done(json.dumps(told).encode() + b"\n", {f"{self.stage.label}: rejected by {name}": fell})
+        return Done(json.dumps(told).encode() + b"\n", self.stage.rejections(fell))
 
 
 def repeat(corpus: Corpus, wanted: Repetition) -> Decision:

@@ -36,8 +36,8 @@ from tamis.scorers.dsir.features import NgramCounter, NgramFeatures
 from tamis.scorers.dsir.model import DsirModel
 from tamis.scorers.dsir.sampling import DsirDecision, DsirPass, DsirSampling
 from tamis.scorers.selection.order_statistics import Groups, Partial, group_rows
-from tamis.scorers.selection.selection import Decision as Thresholds
-from tamis.scorers.selection.selection import Rule, Threshold, TopAmount, TopDocuments, TopFraction, TopWeight
+from tamis.scorers.selection.selection import Decision as Decisions
+from tamis.scorers.selection.selection import Rule, TopAmount, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import id_words
 
 __all__ = ["TARGET_FIELD", "CountFile", "CountShard", "Resampling", "fit_ratio", "fitted_model", "resample"]
@@ -65,7 +65,8 @@ class Resampling:
         top_k: leave the noise out.
         min_tokens: shorter documents take no part.
         keep_rule: name of the rule that the others fall to.
-        by: columns within whose groups is drawn.
+        by: columns whose groups are drawn from apart.
+        near_random: why the draw is little better than chance, if it is.
     """
 
     features: NgramFeatures
@@ -80,6 +81,7 @@ class Resampling:
     min_tokens: int
     keep_rule: str
     by: tuple[str, ...] = ()
+    near_random: str | None = None
 
 
 def _packed(counts: npt.NDArray[np.int64]) -> bytes:
@@ -328,10 +330,10 @@ class _Weights:
     reader: ColumnReader
     columns: tuple[str, ...]
     unit: str | None
-    by: tuple[str, ...]
+    by: tuple[str, ...] = ()
 
     def groups(self, batch: pa.RecordBatch) -> Groups | None:
-        """Return the rows' groups."""
+        """Return the rows' groups; None if there are none."""
         return group_rows([batch.column(name) for name in self.by]) if self.by else None
 
     def of(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], Any]:
@@ -353,9 +355,9 @@ class _Weights:
 
     def nothing(self, task: DsirPass) -> Partial:
         """Return the partial of no rows."""
-        groups = Groups(np.zeros(0, np.int64), []) if self.by else None
-        nothing = np.zeros((0, len(self.columns)))
-        return task.accumulate(nothing, pa.array([], pa.string()), np.zeros(0, np.int64), groups=groups)
+        none, empty = np.zeros((0, len(self.columns))), np.zeros(0, np.int64)
+        groups = Groups(empty, []) if self.by else None
+        return task.accumulate(none, pa.array([], pa.string()), empty, None, empty, groups)
 
 
 @dataclass(frozen=True)
@@ -417,7 +419,7 @@ class _Apply:
                 out.write_batch(pa.RecordBatch.from_arrays([names], schema=TARGET_SCHEMA))
 
             fell = rewrite_states(self.source.reader, shard, self.stage.state, change)
-        return Done(b"", {f"{self.stage.label}: rejected": fell})
+        return Done(b"", self.stage.rejections(fell))
 
     def _change(
         self, decision: DsirDecision, batch: pa.RecordBatch, state: RowState, positions: npt.NDArray[np.uint64]
@@ -434,16 +436,17 @@ class _Apply:
         # What fell is the weight with its noise, towards the first target; the threshold is that of the draw.
         keys = np.full(batch.num_rows, np.nan)
         keys[rows] = decision.draw.keys(weights[:, 0], id_words(taken.column("doc_id")))
-        edge = np.full(batch.num_rows, _edge(decision.thresholds.get(0)))
-        if groups is not None and decision.groups is not None:
-            edge[rows] = np.array([_edge(decision.groups.get(label)) for label in groups.labels])[groups.codes]
-        state.fall(self.stage.index, drawn < 0, self.rule, keys, edge)
+        edges = np.full(batch.num_rows, np.nan)
+        if groups is None:
+            first = decision.thresholds.get(0)
+            edges[rows] = first.value if first is not None else np.nan
+        else:
+            known = [(decision.groups or {}).get(label) for label in groups.labels]
+            by_group = np.array([np.nan if found is None else found.value for found in known])
+            edges[rows] = by_group[groups.codes] if known else np.nan
+        edges[~np.isfinite(edges)] = np.nan
+        state.fall(self.stage.index, drawn < 0, self.rule, keys, edges)
         return drawn.tolist()  # type: ignore[no-any-return]
-
-
-def _edge(threshold: Threshold | None) -> float:
-    """Return the value of the last document drawn, NaN where all or none are."""
-    return threshold.value if threshold is not None and math.isfinite(threshold.value) else math.nan
 
 
 def resample(
@@ -466,8 +469,7 @@ def resample(
         raise ConfigError(msg)
     columns = tuple(f"dsir_log_weight_{name}" for name in names) or ("dsir_log_weight",)
     wanted = [*columns, "dsir_tokens", *([config.unit] if config.unit is not None else []), *config.by]
-    reader = ColumnReader.of(corpus.state, corpus.columns, list(dict.fromkeys(wanted)))
-    source = _Weights(reader, columns, config.unit, config.by)
+    source = _Weights(ColumnReader.of(corpus.state, corpus.columns, wanted), columns, config.unit, config.by)
     fitted = f"{corpus.label}: fit" if config.targets else None
     proportions = None if shares is None else tuple(shares)
     begin = _Begin(config.rule, corpus.seed, proportions, fitted, config.top_k, config.min_tokens, bool(config.by))
@@ -500,13 +502,13 @@ class _Drawn:
 
     def __call__(self, values: Values) -> Outcome:
         sampling = self.search.state(values)
+        decision = sampling.decision()
         thresholds: Any = {
             self.targets[target] if self.targets else "target": found.value if math.isfinite(found.value) else None
-            for target, found in sampling.decision().thresholds.items()
+            for target, found in decision.thresholds.items()
         }
-        decision = sampling.decision()
         if decision.groups is not None:
-            thresholds = shown_thresholds(Thresholds(decision.groups), ranged=False)
+            thresholds = shown_thresholds(Decisions(decision.groups), ranged=False)
         metrics: dict[str, Any] = {
             "passes": sum(bool(values[name]) for name in self.search.names),
             "candidates": sampling.candidates,
@@ -518,5 +520,8 @@ class _Drawn:
         return Outcome(
             thresholds={self.config.keep_rule: thresholds, "dsir_tokens_min": self.config.min_tokens},
             metrics=metrics,
-            warnings=tuple(f"step {self.stage.label}: {note}" for note in sampling.notes()),
+            warnings=tuple(
+                f"step {self.stage.label}: {note}"
+                for note in [*sampling.notes(), *([self.config.near_random] if self.config.near_random else [])]
+            ),
         )

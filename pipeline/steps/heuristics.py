@@ -10,11 +10,13 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_path, find_file, find_model
+from tamis.pipeline.steps.papers import C4, FINEWEB, GOPHER
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Rule
-from tamis.schemas.step import Decides, FilePath
-from tamis.scorers.annotators import OverText
+from tamis.schemas.step import NAME, Decides, FilePath
+from tamis.scorers.annotators import OverText, Renamed
 from tamis.scorers.base import Annotator
 from tamis.scorers.language.labels import is_english
 from tamis.scorers.selection.rules import decide
@@ -26,7 +28,7 @@ from tamis.scorers.statistics.language_rules import (
     packaged_table,
     read_language_table,
 )
-from tamis.scorers.statistics.presets import PRESETS
+from tamis.scorers.statistics.presets import ENGLISH, PRESETS
 from tamis.scorers.statistics.rule_presets import resolve_rules
 
 __all__ = ["HeuristicsStep"]
@@ -34,6 +36,8 @@ __all__ = ["HeuristicsStep"]
 BY_LANGUAGE = "by_language"
 """What goes before the reasons of a table of one's own."""
 OTHER = "other"
+_OWN = "text"
+"""What the columns' names begin with unless the step has a name."""
 
 
 class HeuristicsStep(Step):
@@ -43,11 +47,15 @@ class HeuristicsStep(Step):
     """
 
     verb: ClassVar[str] = "heuristics"
+    papers: ClassVar[tuple[Paper, ...]] = (GOPHER, C4, FINEWEB)
+    name: str = Field(
+        default=_OWN, pattern=NAME, description="begins the columns' names: `<name>_words` in place of `text_words`"
+    )
     presets: Annotated[tuple[str, ...], Decides] = Field(
-        default=(), description="names of presets, see below; fineweb2 has rules for each of 120 languages"
+        default=(), description="named sets of rules, in the order of decision, listed below; fineweb2: by language"
     )
     thresholds: Annotated[dict[str, float | None], Decides] = Field(
-        default_factory=dict, description="reason of a preset or table to another threshold; null switches it off"
+        default_factory=dict, description="`preset.reason` to another threshold, or null: without the rule"
     )
     rules_: Annotated[str | tuple[Rule, ...], FilePath, Decides] = Field(
         default=(),
@@ -55,11 +63,16 @@ class HeuristicsStep(Step):
         description="rules of one's own; or the path of a table by language: FineWeb-2's `deu_Latn.yml`, a folder of "
         "such files, a YAML file of label to such keys, or a table of tab-separated values",
     )
-    splitter: Literal["fast", "spacy"] = "fast"
+    splitter: Literal["fast", "spacy"] = Field(
+        default="fast", description="of the `datatrove_*` columns' words; spacy is exact and slow, and an extra"
+    )
     statistics: Annotated[Literal["all", "rules"], Decides] = Field(
         default="all", description="rules: only the columns that rules need"
     )
     bad_words: Annotated[str | None, FilePath] = Field(default=None, description="a file with a word or phrase a line")
+    ellipsis: Literal["joined", "spaced"] = Field(
+        default="joined", description="spaced: dots with a blank between them (`. . .`) are an ellipsis too"
+    )
     by: str = Field(
         default="language", min_length=1, description="of rules by language: the column whose values the table names"
     )
@@ -135,12 +148,28 @@ class HeuristicsStep(Step):
         step._table = self._read({option: found.path for option, found in models.items()})
         return step
 
+    @property
+    def label(self) -> str:
+        """Verb, and name if there is one: there may be several."""
+        return self.verb if self.name == _OWN else f"{self.verb}.{self.name}"
+
+    @property
+    def cites(self) -> tuple[Paper, ...]:
+        """The papers of the presets that it takes."""
+        named = {"gopher": GOPHER, "c4": C4, "fineweb": FINEWEB}
+        return tuple(paper for word, paper in named.items() if any(word in preset for preset in self.presets))
+
     # --- columns ---
+
+    def _named(self, column: str) -> str:
+        """Return how a statistic is called here."""
+        return f"{self.name}_{column.removeprefix(f'{_OWN}_')}"
 
     @property
     def text_columns(self) -> tuple[str, ...]:
         """The statistics to compute: those that rules need, and unless told otherwise all that follow the papers."""
-        needed = dict.fromkeys(rule.column for rule in self.rules if rule.column in TEXT_COLUMNS)
+        known = {self._named(column): column for column in TEXT_COLUMNS}
+        needed = dict.fromkeys(known[rule.column] for rule in self.rules if rule.column in known)
         if self.statistics == "rules" and needed:
             return tuple(needed)
         return tuple(dict.fromkeys([*DEFAULT_TEXT_COLUMNS, *needed]))
@@ -157,13 +186,25 @@ class HeuristicsStep(Step):
         from tamis.scorers.statistics.language_statistics import StatisticsByLanguage
         from tamis.scorers.statistics.text_statistics import TextStatistics
 
-        bad_words = models.get("bad_words")
         table = self._read(models)
+        bad_words = models.get("bad_words")
+        made: Annotator
         if table is not None:
-            return StatisticsByLanguage(
-                self.text_columns, table, by=self.by, splitter=self.splitter, bad_words=bad_words
+            made = StatisticsByLanguage(
+                self.text_columns,
+                table,
+                by=self.by,
+                splitter=self.splitter,
+                bad_words=bad_words,
+                ellipsis=self.ellipsis,
             )
-        return OverText(TextStatistics(self.text_columns, splitter=self.splitter, bad_words=bad_words))
+        else:
+            made = OverText(
+                TextStatistics(
+                    self.text_columns, splitter=self.splitter, bad_words=bad_words, ellipsis=self.ellipsis
+                )
+            )
+        return made if self.name == _OWN else Renamed(made, self._named)
 
     # --- rules ---
 
@@ -178,7 +219,9 @@ class HeuristicsStep(Step):
         if self._prefix == BY_LANGUAGE:
             presets = (*presets, BY_LANGUAGE)
         known = {**PRESETS, self._prefix: ENGLISH_FIGURES} if self._prefix else PRESETS
-        return resolve_rules(presets, self.thresholds, own, known)
+        resolve_rules(presets, self.thresholds, own, known)  # which finds reasons that are given twice
+        found = resolve_rules(presets, self.thresholds, known=known)
+        return (*(rule.model_copy(update={"column": self._named(rule.column)}) for rule in found), *own)
 
     def _of_language(self, rule: Rule) -> bool:
         return bool(self._prefix) and rule.reason.startswith(f"{self._prefix}.")
@@ -300,17 +343,16 @@ class HeuristicsStep(Step):
             msg = f"step {self.label}: {error}"
             raise ConfigError(msg) from None
 
-    def advice(self, earlier: Sequence[Step]) -> tuple[str, ...]:
-        """Say so where presets for English meet other languages."""
-        english = [name for name in self.presets if name != FINEWEB2]
-        others = [label for label in kept_languages(earlier) or () if not is_english(label)]
-        if not english or not others:
+    def notes(self, before: Sequence[Step]) -> tuple[str, ...]:
+        """Say which presets are meant for English, unless English alone comes to the step."""
+        kept = [step.languages_kept for step in before if step.languages_kept is not None]
+        if any(all(map(is_english, codes)) for codes in kept):
             return ()
-        few = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-        told = f"for English ({', '.join(english)}), and the step language keeps {few}"
-        return (
-            f"step {self.label}: presets {told}: "
-            f"take `presets: [{FINEWEB2}]` or `rules: PATH` for these, or rules of `tamis train rules`",
+        meant = [preset for preset in dict.fromkeys(self.presets) if preset in ENGLISH]
+        return tuple(
+            f"step {self.label}: the preset {preset} is meant for English: {ENGLISH[preset]}; "
+            f"`presets: [{FINEWEB2}]` and `rules: PATH` are for other languages"
+            for preset in meant
         )
 
 

@@ -2,30 +2,37 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_path
+from tamis.pipeline.steps.papers import LID
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
-from tamis.schemas.step import Decides, FilePath
+from tamis.schemas.paper import Paper
+from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
 from tamis.scorers.statistics.language_rules import FINEWEB2, LanguageTable, packaged_table, read_language_table
+
+if TYPE_CHECKING:
+    from tamis.scorers.language.identify import LanguageIdentifier
 
 __all__ = ["LanguageStep"]
 
 
 class LanguageStep(Step):
-    """Language identification with a fastText model; lid.176 unless `model` names another."""
+    """Language identification with a fastText model, lid.176 unless `model` names another, or with the package eldc."""
 
     verb: ClassVar[str] = "language"
+    papers: ClassVar[tuple[Paper, ...]] = (LID,)
+    name: str = Field(default="language", pattern=NAME, description="of the columns, `<name>` and `<name>_score`")
     keep: Annotated[tuple[str, ...] | None, Decides] = Field(
         default=None, description="language codes to keep; all if absent"
     )
@@ -34,8 +41,27 @@ class LanguageStep(Step):
         description="a number from 0 to 1; or a table by language as of `heuristics: {rules: PATH}`, whose "
         "`language_score` counts, `fineweb2` for the packaged one; languages that it doesn't name pass",
     )
-    model: Annotated[str | None, FilePath] = None
-    prefix: int | None = Field(default=None, gt=0, description="characters looked at; the scorer's default if absent")
+    engine: Literal["fasttext", "eldc"] = Field(
+        default="fasttext", description="eldc: 60 languages, better on short texts; needs the extra `eldc`"
+    )
+    model: Annotated[str | None, FilePath] = Field(
+        default=None, description="of the engine fasttext; the packaged lid.176 if absent"
+    )
+    prefix: int | None = Field(default=None, gt=0, description="characters looked at; 2,000 if absent")
+    scripts: bool = Field(
+        default=True,
+        description="a label that isn't written in the text's letters gives way to one that is; no letters: und",
+    )
+    merge: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="new label to the labels that it takes in, such as `zh: [zh, yue, wuu]`"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.engine == "eldc" and self.model is not None:
+            msg = "the engine eldc has a model of its own: leave `model` out, or the engine"
+            raise ValueError(msg)
+        return self
 
     _table: LanguageTable | None = PrivateAttr(default=None)
 
@@ -64,10 +90,29 @@ class LanguageStep(Step):
 
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the identifier."""
-        from tamis.scorers.language.identify import LanguageIdentifier
+        return OverText(self._identifier(models))
 
-        options = {} if self.prefix is None else {"prefix": self.prefix}
-        return OverText(LanguageIdentifier(models.get("model"), **options))
+    def _identifier(self, models: Mapping[str, str]) -> "LanguageIdentifier":
+        from tamis.scorers.language.identify import DEFAULT_PREFIX, LanguageIdentifier
+
+        return LanguageIdentifier(
+            models.get("model"),
+            engine=self.engine,
+            prefix=self.prefix or DEFAULT_PREFIX,
+            check_scripts=self.scripts,
+            merge=self.merge,
+            name=self.name,
+        )
+
+    @property
+    def label(self) -> str:
+        """Verb, and name if it is another: there may be several."""
+        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
+
+    @property
+    def languages_kept(self) -> tuple[str, ...] | None:
+        """Those that `keep` names."""
+        return self.keep
 
     def find(self, option: str, reference: str) -> dict[str, FoundFile]:
         """Find the model, or the table of scores."""
@@ -84,7 +129,7 @@ class LanguageStep(Step):
         try:
             step._table = read_language_table(models["min_score"].path, self.min_score)
         except ConfigError as error:
-            msg = f"step language: min_score: {error}"
+            msg = f"step {self.label}: min_score: {error}"
             raise ConfigError(msg) from None
         return step
 
@@ -93,7 +138,7 @@ class LanguageStep(Step):
         if self._table is None:
             return np.full(batch.num_rows, self.min_score if isinstance(self.min_score, float) else 0.0)
         least: dict[str | None, float] = {}
-        labels = batch.column("language").to_pylist()
+        labels = batch.column(self.name).to_pylist()
         for label in dict.fromkeys(labels):
             key = self._table.find(label)
             least[label] = 0.0 if key is None else self._table.figures[key].language_score or 0.0
@@ -106,28 +151,23 @@ class LanguageStep(Step):
             return super().bounds
         figures = self._table.figures
         scores = {key: figures[key].language_score for key in figures if figures[key].language_score is not None}
-        return {"language_score_min": scores}
-
-    @property
-    def languages_kept(self) -> tuple[str, ...] | None:
-        """Those of `keep`."""
-        return self.keep
+        return {f"{self.name}_score_min": scores}
 
     @property
     def rule_names(self) -> tuple[str, ...]:
         """Another language, and a language that isn't sure."""
-        return ("language", "language_score_min")
+        return (self.name, f"{self.name}_score_min")
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Its own columns."""
-        return ("language", "language_score")
+        return (self.name, f"{self.name}_score")
 
     def apply(self, index: int, batch: pa.RecordBatch, state: RowState) -> None:
         """Let other languages and unsure ones fall."""
-        score = batch.column("language_score").to_numpy(zero_copy_only=False).astype(np.float64)
+        score = batch.column(f"{self.name}_score").to_numpy(zero_copy_only=False).astype(np.float64)
         if self.keep is not None:
-            wanted = pc.is_in(batch.column("language"), value_set=pa.array(self.keep, pa.string()))
+            wanted = pc.is_in(batch.column(self.name), value_set=pa.array(self.keep, pa.string()))
             state.fall(index, ~wanted.to_numpy(zero_copy_only=False), 0, score)
         least = self._least(batch)
         state.fall(index, score < least, 1, score, least)
@@ -138,15 +178,15 @@ class LanguageStep(Step):
         Raises:
             ConfigError: naming the nearest one that it has.
         """
-        from tamis.scorers.language.identify import UNDETERMINED, LanguageIdentifier
+        from tamis.scorers.language.identify import UNDETERMINED
 
         del available
         if self.keep is None:
             return
-        known = [*LanguageIdentifier(models.get("model")).languages, UNDETERMINED]
+        known = [*self._identifier(models).languages, UNDETERMINED]
         for code in self.keep:
             if code not in known:
                 close = difflib.get_close_matches(code, known, n=3, cutoff=0.3)
                 hint = f", such as {', '.join(close)}" if close else ""
-                msg = f"step language: keep: the model has no language {code!r}; it has {len(known)} codes{hint}"
+                msg = f"step {self.label}: keep: the model has no language {code!r}; it has {len(known)} codes{hint}"
                 raise ConfigError(msg)

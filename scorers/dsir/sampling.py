@@ -1,7 +1,8 @@
 """Drawing documents by their DSIR weights: Gumbel top-k with noise that is a function of the document.
 
 Adding standard Gumbel noise to log weights and taking the k largest sums draws k documents without replacement, each
-next one with probability proportional to its weight among those left (Xie et al. 2023, section 3). With several
+next one with probability proportional to its weight among those left (Xie et al. 2023, section 3). With groups that
+holds within each, of which the same share or number is drawn. With several
 targets each takes its share in turn from what the earlier ones left, as the reference does, so no document is taken
 twice.
 
@@ -79,12 +80,12 @@ class DsirDraw:
 
 @dataclass(frozen=True)
 class DsirDecision:
-    """Who is drawn: the threshold of each target in turn; small, and can be pickled.
+    """Who is drawn: the threshold of each target in turn, or of each group; small, and can be pickled.
 
     Attributes:
         draw: see `DsirDraw`.
-        thresholds: by target number; a target that draws nothing has none.
-        groups: of a draw within groups by a single target: the threshold of each; None: there are no groups.
+        thresholds: by target number; a target that draws nothing has none. Empty if there are groups.
+        groups: by group, for one target; None without groups.
     """
 
     draw: DsirDraw
@@ -106,10 +107,10 @@ class DsirDecision:
             ids: document ids (n,).
             tokens: lengths (n,); without them no document is too short.
             positions: see `tamis.scorers.selection.order_statistics.item_words`.
-            groups: of the documents, where the draw is within groups.
+            groups: the documents' groups, where each is drawn from apart.
 
         Raises:
-            DataError: if a weight is NaN, or an id isn't 128 bits.
+            DataError: if a weight is NaN, an id isn't 128 bits, or a group had no document when it was drawn.
         """
         weights = np.asarray(log_weights, np.float64)
         weights = weights[:, None] if weights.ndim == 1 else weights
@@ -119,18 +120,21 @@ class DsirDecision:
         free = np.arange(len(weights))
         if tokens is not None:
             free = np.flatnonzero(np.asarray(tokens) >= self.draw.min_tokens)
-        if self.groups is not None and groups is not None:
-            mine = Groups(groups.codes[free], groups.labels)
+        if self.groups is not None:
             keys = self.draw.keys(weights[free, 0], names[free])
-            drawn = Decision(self.groups).keep(keys, names[free], mine, None if places is None else places[free])
+            some = None if places is None else places[free]
+            drawn = Decision(self.groups).keep(keys, names[free], _rows_of(groups, free), some)
             chosen[free[drawn]] = 0
-            return chosen
         for target, threshold in self.thresholds.items():
             keys = self.draw.keys(weights[free, target], names[free], target)
             drawn = threshold.keep(keys, names[free], None if places is None else places[free])
             chosen[free[drawn]] = target
             free = free[~drawn]
         return chosen
+
+
+def _rows_of(groups: Groups | None, rows: npt.NDArray[np.int64]) -> Groups | None:
+    return None if groups is None else Groups(groups.codes[rows], groups.labels)
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,7 @@ class DsirPass:
             tokens: lengths (n,); without them no document is too short.
             units: what a `TopWeight` rule measures, whole numbers (n,).
             positions: see `tamis.scorers.selection.order_statistics.item_words`.
-            groups: of the documents, where the draw is within groups.
+            groups: the documents' groups, where each is drawn from apart.
 
         Raises:
             DataError: if a weight is NaN, or an id isn't 128 bits.
@@ -174,7 +178,7 @@ class DsirPass:
             self.before.draw.keys(weights[free, self.target], names, self.target),
             names,
             None if units is None else np.asarray(units)[free],
-            None if groups is None else Groups(groups.codes[free], groups.labels),
+            _rows_of(groups, np.flatnonzero(free)),
             positions=None if positions is None else np.asarray(positions, np.uint64)[free],
         )
 
@@ -183,18 +187,17 @@ class DsirSampling:
     """Draws documents by their weights, pass by pass; the same whatever the division of the documents and their order.
 
     Args:
-        rule: `TopDocuments`, `TopFraction` (of the documents long enough), `TopWeight` or `TopAmount` (of their
-            characters, ...).
+        rule: `TopDocuments`, `TopFraction` (of the documents long enough) or `TopWeight` (of their characters, ...).
         seed: the run's seed.
         proportions: of several targets; one target if absent.
         purpose: see `DsirDraw`.
         top_k: see `DsirDraw`.
         min_tokens: see `DsirDraw`.
         passes: each target's share is found in at most so many; see `RankSearch`.
-        grouped: whether documents come with groups, each of which the rule holds for; of a single target.
+        grouped: whether documents come with groups, each of which the rule holds for; one target alone.
 
     Raises:
-        ConfigError: if the proportions aren't proportions, or several targets come with a rule of weights or groups.
+        ConfigError: if the proportions aren't proportions, or several targets come with `TopWeight` or groups.
     """
 
     def __init__(
@@ -211,12 +214,16 @@ class DsirSampling:
     ) -> None:
         self._rule = rule
         self._grouped = grouped
+        self._groups: Mapping[GroupLabel, Threshold] | None = None
+        self._counts: Mapping[GroupLabel, int] = {}
         self._passes = passes
         self._proportions = list(proportions) if proportions is not None else [1.0]
         shares(0, self._proportions)
-        weighs = isinstance(rule, TopWeight | TopAmount)
-        if (weighs or grouped) and len(self._proportions) > 1:
-            msg = "several targets share out documents: give `documents` or a `fraction` of documents, without groups"
+        if isinstance(rule, TopWeight | TopAmount) and len(self._proportions) > 1:
+            msg = "several targets share out documents: give `documents` or a `fraction` of documents"
+            raise ConfigError(msg)
+        if grouped and len(self._proportions) > 1:
+            msg = "several targets share out all documents: groups can be drawn from for one target alone"
             raise ConfigError(msg)
         self._draw = DsirDraw(seed, purpose, top_k, min_tokens)
         self._found: dict[int, Threshold] = {}
@@ -225,7 +232,6 @@ class DsirSampling:
         self._sizes: list[int] = []
         first = rule if isinstance(rule, TopWeight | TopAmount) else _FirstShare(rule, self._proportions)
         self._selection: Selection | None = Selection(first, passes=passes, grouped=grouped)
-        self._groups: Mapping[GroupLabel, Threshold] | None = None
 
     @property
     def candidates(self) -> int | None:
@@ -254,20 +260,17 @@ class DsirSampling:
             raise RunError(msg)
         self._selection.advance(partial)
         if self._candidates is None:
-            counts = [count for count, _ in self._selection.totals.values()]
-            self._candidates = sum(counts)
+            self._counts = {label: count for label, (count, _) in self._selection.totals.items()}
+            self._candidates = sum(self._counts.values())
             if not self._candidates:
                 msg = f"no document has {self._draw.min_tokens} tokens or more: lower min_tokens, or look at the input"
                 raise DataError(msg)
-            if not isinstance(self._rule, TopWeight | TopAmount):
-                asked = [_asked(self._rule, count) for count in (counts if self._grouped else [self._candidates])]
-                self._sizes = shares(sum(asked), self._proportions)
+            if not isinstance(self._rule, TopWeight | TopAmount) and not self._grouped:
+                self._sizes = shares(_asked(self._rule, self._candidates), self._proportions)
         if self._selection.next_pass() is not None:
             return
         if self._grouped:
             self._groups = self._selection.decision().thresholds
-            self._selection = None
-            return
         found = self._selection.decision().thresholds.get(())
         if found is not None:
             self._found[self._target] = found
@@ -284,6 +287,14 @@ class DsirSampling:
 
     def notes(self) -> list[str]:
         """Return a sentence if fewer documents take part than are asked for: all of them are drawn."""
+        if self._grouped and isinstance(self._rule, TopDocuments):
+            asked = self._rule.documents
+            return [
+                f"dsir was asked for {asked} documents of {'/'.join(part or 'null' for part in label)}, but only "
+                f"{count} have at least {self._draw.min_tokens} tokens: all of them are kept"
+                for label, count in self._counts.items()
+                if count < asked
+            ]
         if self._candidates is None or sum(self._sizes) <= self._candidates:
             return []
         return [

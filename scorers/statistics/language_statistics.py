@@ -12,7 +12,7 @@ from tamis.scorers.language.labels import is_english
 from tamis.scorers.statistics.columns import text_schema
 from tamis.scorers.statistics.language_rules import LanguageTable
 from tamis.scorers.statistics.language_words import language_words
-from tamis.scorers.statistics.text_statistics import Splitter, TextStatistics
+from tamis.scorers.statistics.text_statistics import Ellipses, Splitter, TextStatistics
 
 __all__ = ["StatisticsByLanguage", "check_words"]
 
@@ -31,6 +31,7 @@ class StatisticsByLanguage:
         by: the column of the language.
         splitter: as of `TextStatistics`.
         bad_words: as of `TextStatistics`.
+        ellipsis: as of `TextStatistics`.
 
     Raises:
         ConfigError: if the words of a language need a library that isn't installed, when its first document comes.
@@ -44,6 +45,7 @@ class StatisticsByLanguage:
         by: str = "language",
         splitter: Splitter = "fast",
         bad_words: str | Path | None = None,
+        ellipsis: Ellipses = "joined",
     ):
         self.requires = ("text", by)
         self.schema = nullable(text_schema(columns))
@@ -52,6 +54,7 @@ class StatisticsByLanguage:
         self._by = by
         self._splitter: Splitter = splitter
         self._bad_words = bad_words
+        self._ellipsis: Ellipses = ellipsis
         self._scorers: dict[str | None, TextStatistics] = {}
 
     def _key(self, label: str | None) -> str | None:
@@ -65,6 +68,7 @@ class StatisticsByLanguage:
             self._scorers[key] = TextStatistics(
                 self._columns,
                 bad_words=self._bad_words,
+                ellipsis=self._ellipsis,
                 words=language_words(key, self._splitter),
                 stop_words=figures.stopwords if figures is not None else None,
             )

@@ -25,6 +25,7 @@ __all__ = [
     "METHODS",
     "Fitted",
     "Method",
+    "Numbers",
     "WordCounter",
     "default_methods",
     "fit_language_score",

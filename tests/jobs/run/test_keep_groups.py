@@ -121,12 +121,12 @@ def test_nothing_of_an_amount_of_nothing():
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (combined(by=["source"]), "`by` groups what is kept"),
+        (combined(by=["source"]), "`by` is about each group"),
         (combined(bytes=5, documents=5), "give only one of documents and bytes"),
         (combined(tokens=5), "a combined column counts no tokens"),
         (combined(bytes=5, of="tokens"), "`of` says what a `fraction`"),
         (combined(fraction=0.5, by=["nothing"]), "keep.by: no column 'nothing'"),
-        ({"dsir": {"target": {"a": "x", "b": "y"}, "keep": {"fraction": 0.5, "by": ["source"]}}}, "single target"),
+        ({"dsir": {"target": {"a": "x", "b": "y"}, "keep": {"fraction": 0.5, "by": ["source"]}}}, "for one target alone"),
         ({"dsir": {"target": {"a": "x", "b": "y"}, "keep": {"bytes": 5}}}, "several targets share out documents"),
     ],
 )
