@@ -1,6 +1,6 @@
 """`perplexity`: perplexity under an n-gram language model, for quality or against harmful text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -106,7 +106,7 @@ class PerplexityStep(Step):
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the model, or one a language, and the buckets of a table if they are wanted."""
         from tamis.scorers.models.folder import read_model_folder
-        from tamis.scorers.perplexity.buckets import stored_percentiles
+        from tamis.scorers.perplexity.buckets import ANY, stored_percentiles
         from tamis.scorers.perplexity.perplexity import NgramPerplexity
 
         def one(path: str, suffix: str) -> NgramPerplexity:
@@ -136,8 +136,14 @@ class PerplexityStep(Step):
         if self.bucket == "ccnet":
             return _TableBuckets(made, self, "ccnet")
         if self.bucket == "model":
-            folder = read_model_folder(Path(models.get("model", next(iter(models.values())))))
-            return _TableBuckets(made, self, stored_percentiles(folder))
+            if "{language}" not in self.model:
+                return _TableBuckets(made, self, stored_percentiles(read_model_folder(Path(models["model"]))))
+            table: dict[str, Mapping[str, Sequence[float]]] = {}
+            for code in self.languages or ():
+                own = stored_percentiles(read_model_folder(Path(models[f"model.{code}"])))
+                if code in own or ANY in own:
+                    table[code] = own.get(code, own.get(ANY, {}))
+            return _TableBuckets(made, self, table)
         return made
 
     @property
