@@ -3,11 +3,11 @@
     taskset -c 1 python benchmarks/languages.py [--data FOLDER] [--each 300]
 
 From each document of the development corpus whose language its source tells (neither guessed nor that of a package),
-the first words, so many characters of them; of each language as many texts, drawn with a seed. Accuracy is the mean over
-languages, on those that both models know; printed with it are how many texts get a label that isn't written in their
-letters, and MB of text a CPU-second. `--data` names the folder with `dev.jsonl.zst` (default: the environment variable
-TAMIS_DEV_DATA, else ../shared/data). `--lines` names a file of `code<TAB>text` lines in place of it, such as the test
-data of the package eld. eldc is left out where it isn't installed.
+the first words, so many characters of them; of each language as many texts, drawn with a seed. Accuracy is the mean
+over languages, on those that both models know; printed with it are how many texts get a label that isn't written in
+their letters, and MB of text a CPU-second. `--data` names the folder with `dev.jsonl.zst` (default: the environment
+variable TAMIS_DEV_DATA, else ../shared/data). `--lines` names a file of `code<TAB>text` lines in place of it, such as
+the test data of the package eld. eldc is left out where it isn't installed.
 """
 
 import argparse

@@ -138,9 +138,9 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
 
 ABOUT: dict[str, str] = {
     "gopher_quality": "Rae et al. 2021 (arXiv:2112.11446), section A1.1",
-    "gopher_repetition": "Rae et al. 2021, table A1, by its wording: all occurrences of what occurs more than once count",
-    "gopher_repetition_later": "Rae et al. 2021, table A1, as datatrove reads it: occurrences after the first count; it "
-    "rejects less of texts with formulas or refrains",
+    "gopher_repetition": "Rae et al. 2021, table A1, by its wording: of what is there twice all occurrences count",
+    "gopher_repetition_later": "Rae et al. 2021, table A1, as datatrove reads it: occurrences after the first count; "
+    "it rejects less of texts with formulas or refrains",
     "c4": "Raffel et al. 2020 (arXiv:1910.10683), section 2.2",
     "fineweb": "Penedo et al. 2024 (arXiv:2406.17557), section 3.6",
     "datatrove_gopher_quality": "the decisions of datatrove's GopherQualityFilter, version 0.10",
