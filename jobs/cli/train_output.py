@@ -16,17 +16,19 @@ from tamis.jobs.cli.text import counted, harmless
 from tamis.jobs.train.dsir import DsirTraining, features_from, targets_from, train_dsir
 from tamis.jobs.train.lm import add_percentiles, train_harmful_lm, train_quality_lm
 from tamis.jobs.train.preselect import LOSSES, WORK, PreselectResult, load_training, train_preselect
+from tamis.jobs.train.proxy import TrainedProxy, train_proxy
 from tamis.pipeline.formats.options import ReadOptions
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError
+from tamis.scorers.causal.training import TrainingOptions
 from tamis.scorers.models.folder import read_model_folder
 from tamis.scorers.perplexity.calibration import Metrics
 from tamis.scorers.perplexity.harmful import TrainedHarmful
 from tamis.scorers.perplexity.training import TrainedModel
 from tamis.scorers.preselect.train import NEGATIVE, POSITIVE
 
-__all__ = ["dsir", "lm", "preselect"]
+__all__ = ["dsir", "lm", "preselect", "proxy"]
 
 
 def dsir(
@@ -282,6 +284,47 @@ def _print_preselect(result: PreselectResult, folder: str) -> None:
     say(f"accuracy: {accuracy}")
     shown = harmless(folder)
     say(f"Use it: preselect: {{model: {shown}}}; look inside: {shown}/{LOSSES}")
+
+
+def proxy(
+    files: Sequence[str],
+    folder: Path,
+    model: dict[str, Any],
+    *,
+    text: str,
+    most: int,
+    threads: int,
+    as_json: bool = False,
+    quiet: bool = False,
+) -> TrainedProxy:
+    """Carry out `tamis train proxy`; the options are those of `TrainingOptions` and `train_proxy`.
+
+    Raises:
+        TamisError: whatever stopped it, in a sentence.
+    """
+    options = TrainingOptions(**model)
+    with Problems(progress=not quiet) as problems:
+        trained = train_proxy(files, folder, options, text=text, most=most, threads=threads, observe=problems)
+    told = {
+        "folder": str(folder),
+        "sha256": trained.folder.digest,
+        "documents": trained.documents,
+        "parameters": trained.parameters,
+        "nats_a_token": trained.loss,
+        "bits_a_byte": trained.bits_per_byte,
+        "unreadable": problems.count,
+    }
+    if as_json:
+        _json(told)
+    elif not quiet:
+        loss = "none held out" if trained.loss is None else f"{trained.loss:.3f} nats a token held out"
+        bits = "" if trained.bits_per_byte is None else f", {trained.bits_per_byte:.3f} bits a byte"
+        say(
+            f"{harmless(folder)}: {trained.parameters / 1e6:,.2f} M parameters, trained on "
+            f"{counted(trained.documents, 'document')}; {loss}{bits}"
+        )
+        say(f"Use it: quad: {{proxy: {harmless(folder)}, reference: FILES, fraction: 0.1}}")
+    return trained
 
 
 def _json(told: dict[str, Any]) -> None:

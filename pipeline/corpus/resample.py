@@ -419,7 +419,7 @@ class _Apply:
                 out.write_batch(pa.RecordBatch.from_arrays([names], schema=TARGET_SCHEMA))
 
             fell = rewrite_states(self.source.reader, shard, self.stage.state, change)
-        return Done(b"", {f"{self.stage.label}: rejected": fell})
+        return Done(b"", self.stage.rejections(fell))
 
     def _change(
         self, decision: DsirDecision, batch: pa.RecordBatch, state: RowState, positions: npt.NDArray[np.uint64]

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,7 +21,18 @@ from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import ALIVE, FAILED
 from tamis.schemas.base import digest
 
-__all__ = ["COUNT", "ErrorPart", "ErrorParts", "Fate", "OutputParts", "Part", "SummariseShard", "Summary", "summaries"]
+__all__ = [
+    "COUNT",
+    "ErrorPart",
+    "ErrorParts",
+    "Fate",
+    "OutputParts",
+    "Part",
+    "SummariseShard",
+    "Summary",
+    "folder_of_source",
+    "summaries",
+]
 
 COUNT = "count"
 """The pass whose value is the summaries of all shards."""
@@ -31,6 +43,9 @@ MOST_LANGUAGES = 20_000
 """Languages times rules: a column with more values than that, though it is called so, isn't one of languages."""
 
 Fate = Literal["selected", "rejected"]
+_SPLITS = re.compile(
+    r"(?<![A-Za-z])(train|training|validation|valid|dev|val|test|testing|eval|evaluation)(?![A-Za-z])", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -180,10 +195,21 @@ class Part:
         return digest([self.path, [[shard.key, shard.corpus, *bounds] for shard, *bounds in self.pieces]])
 
 
+def folder_of_source(source: str) -> str:
+    """Return the folder of a source's selected documents, such as `selected/web`.
+
+    Any reader of Parquet takes `selected` as it is: with `source=web` readers of Hive's layout would find the column
+    twice, with two types. Words that `datasets` takes for the names of splits (it would read nothing but the folders
+    that have one) are closed by a `~`: `my-test~`.
+    """
+    return f"selected/{_SPLITS.sub(lambda found: found[0] + '~', source)}"
+
+
 def plan_parts(shards: Sequence[Shard], found: Sequence[Summary], fate: Fate, max_bytes: float) -> list[Part]:
     """Cut the rows of one fate into parts of at most `max_bytes` of text (one batch at least).
 
-    Selected documents are kept apart by source. The plan depends on the summaries alone.
+    Selected documents are kept apart by source. The plan depends on the summaries alone. Where there are no rows at
+    all, there is one empty part, so that the folder can be read all the same.
     """
     parts: list[Part] = []
     pieces: list[tuple[Shard, int, int]] = []
@@ -198,7 +224,7 @@ def plan_parts(shards: Sequence[Shard], found: Sequence[Summary], fate: Fate, ma
         pieces, rows, size = [], 0, 0
 
     for shard, summary in zip(shards, found, strict=True):
-        mine = f"selected/source={shard.source}" if fate == "selected" else "rejected"
+        mine = folder_of_source(shard.source) if fate == "selected" else "rejected"
         if mine != group:
             close()
             group, number = mine, 0
@@ -214,7 +240,7 @@ def plan_parts(shards: Sequence[Shard], found: Sequence[Summary], fate: Fate, ma
             rows += count
             size += count_bytes
     close()
-    return parts
+    return parts or [Part(f"{fate}/part-00000.parquet", fate, (), 0, 0)]
 
 
 @dataclass(frozen=True)

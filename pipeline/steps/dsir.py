@@ -9,11 +9,12 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision, Fit
 from tamis.pipeline.steps.base import FoundFile, Step
-from tamis.pipeline.steps.files import digest_set, find_model
-from tamis.pipeline.storage import filesystem
+from tamis.pipeline.steps.files import find_documents, find_model
+from tamis.pipeline.steps.papers import DSIR
 from tamis.pipeline.storage.folders import local_folder
-from tamis.schemas.errors import InputError, ModelError
+from tamis.schemas.errors import ModelError
 from tamis.schemas.keep import Keep
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import Decides, FilePath
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
@@ -38,6 +39,7 @@ class DsirStep(Step):
     """Importance resampling towards a target corpus (Xie et al. 2023)."""
 
     verb: ClassVar[str] = "dsir"
+    papers: ClassVar[tuple[Paper, ...]] = (DSIR,)
     target: Annotated[str | dict[str, str] | None, FilePath] = Field(
         default=None, description="files of the target corpus; name: files for several targets"
     )
@@ -234,17 +236,4 @@ class DsirStep(Step):
         """
         if not option.startswith("target."):
             return {option: find_model(self.label, option, reference)}
-        from tamis.pipeline.formats.options import ReadOptions
-        from tamis.pipeline.formats.reader import plan_splits
-
-        try:  # also says now, and not after the pool was counted, that a field is missing
-            files = filesystem.expand(reference)
-            parts = [part for file in files for part in plan_splits(file, ReadOptions(text=self.text))]
-        except InputError as error:
-            msg = f"step {self.label}: target: {error}"
-            raise ModelError(msg) from None
-        if not parts:
-            msg = f"step {self.label}: target: {reference} holds no document"
-            raise ModelError(msg)
-        sha256, size = digest_set([(Path(file.path).name, file.path) for file in files])
-        return {option: FoundFile(reference, reference, sha256, size)}
+        return {option: find_documents(self.label, "target", reference, self.text)}

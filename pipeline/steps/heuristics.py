@@ -7,6 +7,8 @@ from pydantic import Field
 
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import find_file
+from tamis.pipeline.steps.papers import C4, FINEWEB, GOPHER
+from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Rule
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.scorers.annotators import OverText, Renamed
@@ -25,6 +27,7 @@ class HeuristicsStep(Step):
     """Text statistics, and rules over them: presets, thresholds that override theirs, and rules of one's own."""
 
     verb: ClassVar[str] = "heuristics"
+    papers: ClassVar[tuple[Paper, ...]] = (GOPHER, C4, FINEWEB)
     name: str = Field(
         default=_OWN, pattern=NAME, description="begins the columns' names: `<name>_words` in place of `text_words`"
     )
@@ -56,6 +59,12 @@ class HeuristicsStep(Step):
     def _named(self, column: str) -> str:
         """Return how a statistic is called here."""
         return f"{self.name}_{column.removeprefix(f'{_OWN}_')}"
+
+    @property
+    def cites(self) -> tuple[Paper, ...]:
+        """The papers of the presets that it takes."""
+        named = {"gopher": GOPHER, "c4": C4, "fineweb": FINEWEB}
+        return tuple(paper for word, paper in named.items() if any(word in preset for preset in self.presets))
 
     @property
     def rules(self) -> tuple[Rule, ...]:

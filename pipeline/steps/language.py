@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 from pydantic import Field, field_validator, model_validator
 
 from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.papers import LID
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
@@ -26,6 +28,7 @@ class LanguageStep(Step):
     """Language identification with a fastText model, lid.176 unless `model` names another, or with the package eldc."""
 
     verb: ClassVar[str] = "language"
+    papers: ClassVar[tuple[Paper, ...]] = (LID,)
     name: str = Field(default="language", pattern=NAME, description="of the columns, `<name>` and `<name>_score`")
     keep: Annotated[tuple[str, ...] | None, Decides] = Field(
         default=None, description="language codes to keep; all if absent"

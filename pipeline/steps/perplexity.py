@@ -10,8 +10,10 @@ from pydantic import Field, model_validator
 from tamis.pipeline.corpus.context import Corpus, Decision
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_path, find_model
+from tamis.pipeline.steps.papers import CCNET, HARMFUL, KENLM
 from tamis.schemas.errors import ModelError
 from tamis.schemas.keep import Keep
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.schemas.tables import described
 from tamis.scorers.annotators import ByLanguage, OverText
@@ -27,6 +29,7 @@ class PerplexityStep(Step):
     """Perplexity under an n-gram model (KenLM), for quality or harmful content, or the ratio to a second model."""
 
     verb: ClassVar[str] = "perplexity"
+    papers: ClassVar[tuple[Paper, ...]] = (KENLM, CCNET, HARMFUL)
     best: ClassVar[Literal["high", "low"]] = "low"
     model: Annotated[str, FilePath] = Field(
         description="model folder, ARPA or KenLM binary, or hf://; may hold {language}"
@@ -53,6 +56,12 @@ class PerplexityStep(Step):
     )
     bucket_percentiles: tuple[float, float] = (30, 60)
     bucket_by: tuple[str, ...] = ("language", "source")
+
+    @property
+    def cites(self) -> tuple[Paper, ...]:
+        """The harmful-content paper where the model's high perplexities are kept, cc_net's otherwise."""
+        harmful = self.threshold is not None or self.keep.min is not None
+        return (KENLM, HARMFUL if harmful else CCNET)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -53,6 +53,7 @@ def test_mistakes_are_named_with_what_was_meant(plain, said):
 
 
 NEEDS_OPTIONS = {"rules", "perplexity", "dsir", "preselect", "score", "url_filter", "decontaminate", "label", "combine"}
+NEEDS_OPTIONS |= {"cluster", "quad"}
 
 
 @pytest.mark.parametrize("verb", built_in())
