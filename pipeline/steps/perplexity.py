@@ -42,20 +42,30 @@ class PerplexityStep(Step):
     tokenizer: Annotated[str | None, FilePath] = Field(
         default=None, description="SentencePiece model, or none: words; may hold {language}"
     )
-    normalizer: str | None = None
-    policy: Literal["document", "lines", "nonblank_lines"] | None = None
-    mode: Literal["ccnet", "oscar", "kenlm"] | None = None
-    name: str = Field(default="quality", pattern=NAME)
+    normalizer: str | None = Field(
+        default=None, description="ccnet, ccnet-blanks, none and others; the model's own, or the mode's, if absent"
+    )
+    policy: Literal["document", "lines", "nonblank_lines"] | None = Field(
+        default=None, description="what a sentence is; the model's own, or the mode's, if absent"
+    )
+    mode: Literal["ccnet", "oscar", "kenlm"] | None = Field(
+        default=None, description="whose way of splitting and counting; the model's own, or ccnet, if absent"
+    )
+    name: str = Field(default="quality", pattern=NAME, description="begins the columns' names")
     languages: tuple[str, ...] | None = Field(default=None, description="languages that {language} may take")
-    keep: Annotated[Keep, Decides] = Keep()
+    keep: Annotated[Keep, Decides] = Field(default=Keep(), description="by the perplexity, or the ratio")
     threshold: Annotated[Literal["model"] | None, Decides] = Field(
         default=None, description="model: keep what the model's own calibrated threshold doesn't call harmful"
     )
     bucket: Literal["none", "corpus", "model", "ccnet"] = Field(
         default="none", description="head/middle/tail column: by corpus percentiles, the model's table, or cc_net's"
     )
-    bucket_percentiles: tuple[float, float] = (30, 60)
-    bucket_by: tuple[str, ...] = ("language", "source")
+    bucket_percentiles: tuple[float, float] = Field(
+        default=(30, 60), description="[lo, hi]: head is below the first, tail from the second on"
+    )
+    bucket_by: tuple[str, ...] = Field(
+        default=("language", "source"), description="of `bucket: corpus`: columns whose groups have cuts of their own"
+    )
 
     @property
     def cites(self) -> tuple[Paper, ...]:
