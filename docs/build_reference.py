@@ -25,7 +25,7 @@ from tamis.schemas.step import StepConfig  # noqa: E402
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA  # noqa: E402
 from tamis.scorers.statistics.columns import TEXT_COLUMNS  # noqa: E402
 from tamis.scorers.statistics.language_rules import ENGLISH_FIGURES  # noqa: E402
-from tamis.scorers.statistics.presets import PRESETS  # noqa: E402
+from tamis.scorers.statistics.presets import ABOUT, ENGLISH, PRESETS  # noqa: E402
 
 __all__ = ["PAGES", "columns_page", "config_page", "main"]
 
@@ -129,7 +129,12 @@ def config_page() -> str:
         parts += [f"## {model.__name__}\n", first_line(model.__doc__) + "\n", options(model)]
     parts += ["## Presets of heuristics\n", "A document is rejected for the first rule that it breaks.\n"]
     for name, rules in PRESETS.items():
-        parts += [f"### {name}\n", table(("reason", "rule"), ((rule.reason, shown(rule)) for rule in rules))]
+        meant = f" Meant for English: {ENGLISH[name]}." if name in ENGLISH else ""
+        parts += [
+            f"### {name}\n",
+            f"{ABOUT[name][0].upper()}{ABOUT[name][1:]}.{meant}\n",
+            table(("reason", "rule"), ((rule.reason, shown(rule)) for rule in rules)),
+        ]
     parts += ["### fineweb2\n", LANGUAGES, table(("reason", "rule", "English"), by_language())]
     return "\n".join(parts)
 

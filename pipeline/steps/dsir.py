@@ -74,7 +74,8 @@ class DsirStep(Step):
     max_ngrams: int | None = Field(default=None, gt=0, description="n-grams to fit each side on; all if absent")
     top_k: Annotated[bool, Decides] = Field(default=False, description="take the largest weights instead of sampling")
     keep: Annotated[Keep, Decides] = Field(
-        default=Keep(), description="how many are drawn: a `fraction` or a number of `documents`; all stay if absent"
+        default=Keep(),
+        description="a `fraction`, or so many `documents`, `bytes` or `tokens`, to draw, `by` groups too; all if absent",
     )
 
     @model_validator(mode="after")
