@@ -121,6 +121,9 @@ class Manifest(Model):
     config_sha256: str
     config: dict[str, Any] = Field(description="resolved: defaults filled in, models as digests")
     source_config: dict[str, Any] = Field(description="as it was given, for running it again")
+    folder: str | None = Field(
+        default=None, description="where relative paths of the config lead from, relative to the run's folder"
+    )
     provenance: Provenance
     inputs: tuple[InputRecord, ...]
     models: tuple[ModelRecord, ...]

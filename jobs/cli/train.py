@@ -66,13 +66,17 @@ def dsir_command(
     epilog=examples(
         "tamis train lm wikipedia.jsonl.zst -o models/quality",
         "tamis train lm web.jsonl --harmful --url-list ut1/adult -o models/harmful",
+        "tamis train lm web.jsonl --harmful --label bad --contrast --pieces 2000 -o models/harmful",
     ),
 )
 def lm_command(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Training documents: files, folders or globs.")],
     output: ModelFolder,
     text: TextField = "text",
-    order: Annotated[int, typer.Option(min=1, max=6, metavar="N", help="The longest n-grams.")] = 5,
+    order: Annotated[
+        int | None,
+        typer.Option(min=1, max=6, metavar="N", help="The longest n-grams; 5, with --contrast 3 if absent."),
+    ] = None,
     normalizer: Annotated[
         str | None, typer.Option(metavar="NAME", help="ccnet, ccnet-blanks, none, ...; ccnet if absent.")
     ] = None,
@@ -115,6 +119,14 @@ def lm_command(
     test: Annotated[
         float, typer.Option(min=0, max=1, metavar="SHARE", help="With --harmful: of groups, for the figures.")
     ] = 0.2,
+    splits: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --harmful: the groups of train, validation and test, as YAML."),
+    ] = None,
+    contrast: Annotated[
+        bool,
+        typer.Option("--contrast", help="With --harmful: a model of clean text too, and a threshold on the ratio."),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --harmful: draws the split of groups.")] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -123,6 +135,7 @@ def lm_command(
     from tamis.jobs.cli.train_output import lm
 
     split: dict[str, Any] = {"group": group_field, "validation": validation, "test": test, "seed": seed}
+    split |= {"splits": splits, "contrast": contrast}
     lm(
         files,
         output,

@@ -90,7 +90,7 @@ def lm(
     folder: Path,
     *,
     text: str,
-    order: int,
+    order: int | None,
     quality: dict[str, Any],
     harmful: dict[str, Any] | None,
     use_lmplz: bool | None,
@@ -107,7 +107,7 @@ def lm(
         files: training documents.
         folder: the model's folder.
         text: the text field.
-        order: the longest n-grams.
+        order: the longest n-grams; the model's default if None.
         quality: options of `train_quality_lm`; None where not given.
         harmful: options of `train_harmful_lm`, for such a model; None for one of good text.
         use_lmplz: estimate with KenLM's lmplz; None decides by size.
@@ -122,16 +122,22 @@ def lm(
         TamisError: whatever stopped it, in a sentence.
     """
     options = ReadOptions(text=text)
+    contrast = harmful is not None and harmful["contrast"]
+    order = order or (3 if contrast else 5)
     told: dict[str, Any] = {"folder": str(folder), "order": order}
     lines: list[str] = []
     with Problems(progress=not quiet) as problems:
         if harmful is not None:
-            named = [name for name, value in quality.items() if value is not None]
-            if named:
-                msg = f"--{named[0]} doesn't go with --harmful, whose model reads raw text as OSCAR's does"
+            named = {name: value for name, value in quality.items() if value is not None}
+            shared = {name: named.pop(name) for name in ("normalizer", "tokenizer", "pieces") if name in named}
+            if named or (shared and not contrast):
+                told_option = next(iter(named or shared))
+                msg = f"--{told_option} doesn't go with --harmful, whose model reads raw text as OSCAR's does"
+                if not named:
+                    msg += "; it goes with --contrast"
                 raise ConfigError(msg)
             found = train_harmful_lm(
-                files, folder, options, order=order, use_lmplz=use_lmplz, observe=problems, **harmful
+                files, folder, options, order=order, use_lmplz=use_lmplz, observe=problems, **shared, **harmful
             )
             told |= _harmful_told(found)
             lines += _harmful_lines(found, folder)
@@ -174,15 +180,19 @@ def _quality_line(model: TrainedModel, folder: Path, order: int) -> str:
 def _harmful_told(found: TrainedHarmful) -> dict[str, Any]:
     measured = {"validation": found.validation, "test": found.test}
     return {
-        "threshold": found.calibration.threshold,
+        "threshold": found.threshold,
+        **({} if found.clean is None else {"against": str(found.clean.folder.path)}),
         "documents": {split: list(numbers) for split, numbers in found.documents.items()},
         **{name: None if metrics is None else dataclasses.asdict(metrics) for name, metrics in measured.items()},
     }
 
 
 def _harmful_lines(found: TrainedHarmful, folder: Path) -> list[str]:
+    said = f"{folder}: harmful is a perplexity below {found.threshold:.6g}"
+    if found.clean is not None:
+        said = f"{folder}: harmful is a log ratio to {found.clean.folder.path} above {found.threshold:.6g}"
     return [
-        f"{folder}: harmful is a perplexity below {found.calibration.threshold:.6g}",
+        said,
         *(f"{name}: {_measured(m)}" for name, m in (("validation", found.validation), ("test", found.test))),
         f"the distributions of both classes: {folder / 'perplexity.svg'}",
     ]
@@ -192,9 +202,9 @@ def _measured(metrics: Metrics | None) -> str:
     if metrics is None:
         return "no documents of both kinds, so nothing was measured: give more hosts, or another split"
     return (
-        f"macro-F1 {metrics.macro_f1:.3f}; harmful: precision {metrics.harmful_precision:.3f}, recall "
-        f"{metrics.harmful_recall:.3f} of {metrics.harmful:,}; clean: precision {metrics.clean_precision:.3f}, recall "
-        f"{metrics.clean_recall:.3f} of {metrics.clean:,}"
+        f"AUC {metrics.auc:.3f}; macro-F1 {metrics.macro_f1:.3f}; harmful: precision {metrics.harmful_precision:.3f}, "
+        f"recall {metrics.harmful_recall:.3f} of {metrics.harmful:,}; clean: precision {metrics.clean_precision:.3f}, "
+        f"recall {metrics.clean_recall:.3f} of {metrics.clean:,}"
     )
 
 

@@ -1,5 +1,6 @@
 """Reads the manifest of a finished run, and says where its shards lie."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,17 @@ from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError, RunError
 from tamis.schemas.manifest import MANIFEST_VERSION, Manifest, ShardRecord, TableRecord
 
-__all__ = ["FATES", "MANIFEST", "TABLES", "files_of", "inside", "read_manifest", "shard_path", "shards_of"]
+__all__ = [
+    "FATES",
+    "MANIFEST",
+    "TABLES",
+    "config_folders",
+    "files_of",
+    "inside",
+    "read_manifest",
+    "shard_path",
+    "shards_of",
+]
 
 MANIFEST = "manifest.json"
 FATES = ("selected", "rejected", "errors")
@@ -49,6 +60,15 @@ def read_manifest(run: str) -> Manifest:
 def shard_path(run: str, record: ShardRecord | TableRecord) -> str:
     """Return where a shard or table of the run lies."""
     return filesystem.join(run, record.path)
+
+
+def config_folders(run: str, manifest: Manifest) -> tuple[str, ...]:
+    """Return the folders in which relative paths of a run's inputs and models are looked up, in their order."""
+    here = str(Path.cwd())
+    if manifest.folder is None or not filesystem.is_local(run):
+        return (here,)
+    folder = os.path.normpath(Path(filesystem.absolute(run)) / manifest.folder)
+    return tuple(dict.fromkeys((folder, here)))
 
 
 def shards_of(manifest: Manifest, fate: str) -> list[ShardRecord]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tamis.jobs.manifest.file import FATES, TABLES, files_of, read_manifest, shard_path
+from tamis.jobs.manifest.file import FATES, TABLES, config_folders, files_of, read_manifest, shard_path
 from tamis.jobs.manifest.verify_counts import Keys, balance, mixture, recount
 from tamis.jobs.manifest.verify_sources import check_config, input_problems, model_problems, undigested_inputs
 from tamis.pipeline.storage import filesystem
@@ -95,9 +95,11 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     wrong, odd = check_config(manifest)
     failures += wrong
     notes += odd
-    notes += undigested_inputs(manifest) if inputs else ()
-    (failures if inputs else notes).extend(input_problems(manifest, thorough=inputs))
-    (failures if inputs else notes).extend(model_problems(manifest, thorough=inputs))
+    notes += undigested_inputs(manifest)
+    folders = config_folders(run, manifest)
+    with filesystem.relative_to(folders):
+        (failures if inputs else notes).extend(input_problems(manifest, thorough=inputs))
+        (failures if inputs else notes).extend(model_problems(manifest, folders, thorough=inputs))
     rows, size = (sum(getattr(shard, name) for shard in found.values()) for name in ("rows", "bytes"))
     return VerifyResult(tuple(failures), tuple(notes), len(found), rows, size)
 

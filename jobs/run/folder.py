@@ -24,7 +24,7 @@ LOCK = "lock.json"
 """In a work folder: who works in it."""
 TAKING_OVER = 0.5
 """Seconds until who takes over a dead owner's lock looks whether another did the same; only on object stores."""
-SHARD = re.compile(r"(selected/source=[^/]+|rejected|errors)/part-\d{5,}\.parquet|tables/[^/]+/[a-z_]+\.parquet")
+SHARD = re.compile(r"(selected(/[^/]+)?|rejected|errors)/part-\d{5,}\.parquet|tables/[^/]+/[a-z_]+\.parquet")
 
 
 def claim(output: str) -> None:
@@ -60,12 +60,15 @@ def _mark(marker: str) -> None:
 
 
 def sweep(output: str) -> None:
-    """Delete what a run that was killed left: half-written files, which never had a name that anyone reads."""
+    """Delete what a run that was killed left: half-written files, which never had a name that anyone reads.
+
+    Those among the finished stages are deleted by who uses these.
+    """
     sweep_temporary()
     if not filesystem.is_local(output):
         return
     root = Path(filesystem.local_path(output))
-    for name in ("work", *FATES, TABLES):
+    for name in ("work/written", *FATES, TABLES):
         for path in (root / name).rglob(".*.tmp"):
             path.unlink(missing_ok=True)
     for path in (root / "work" / "passes").glob("*"):
@@ -84,7 +87,7 @@ def remove_others(output: str, paths: set[str]) -> None:
             filesystem.remove(filesystem.join(output, path))
     if filesystem.is_local(output):  # a source or step that is gone shouldn't show as an empty folder
         root = Path(filesystem.local_path(output))
-        for folder in (*root.glob("selected/source=*"), *root.glob(f"{TABLES}/*"), *root.glob(TABLES)):
+        for folder in (*root.glob("selected/*"), *root.glob(f"{TABLES}/*"), *root.glob(TABLES)):
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 

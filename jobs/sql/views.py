@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -9,13 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.jobs.manifest.file import read_manifest, shard_path, shards_of
+from tamis.jobs.sql.limits import Limit, limits_of
+from tamis.jobs.sql.macros import add_macros
+from tamis.jobs.sql.names import identifier, literal
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import canonical_json
 from tamis.schemas.errors import RunError
 from tamis.schemas.manifest import Manifest
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, described
 
-__all__ = ["connect", "identifier", "literal", "shard_relation"]
+__all__ = ["add_run", "connect", "database", "shard_relation"]
 
 RECORD = "record"
 """Schema of the in-memory tables behind the views of the manifest."""
@@ -61,6 +65,24 @@ RULES = pa.schema(
         described("rule", _text, "the rule's reason, as in rejected"),
         described("rejected", _count, "documents that fell to it"),
         described("threshold", pa.float64(), "in numbers, where the rule has just one"),
+    ]
+)
+THRESHOLDS = pa.schema(
+    [
+        *_COUNTS,
+        described("rule", _text, "the rule's reason, as in rejected"),
+        described("column", _text, "the column that it looks at"),
+        described("part", _text, "the group of documents that the numbers are for, where there are groups"),
+        described("low", pa.float64(), "the smallest value that is kept"),
+        described("high", pa.float64(), "the largest value that is kept"),
+    ]
+)
+PASSES = pa.schema(
+    [
+        described("name", _text, "the pass"),
+        described("step", _text, "label of the step, or of the steps, that it belongs to"),
+        described("tasks", _count, "shards or parts that it worked on"),
+        described("cpu_seconds", pa.float64(), "of all workers together"),
     ]
 )
 INPUTS = pa.schema(
@@ -113,8 +135,9 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
 
     Views over shards, read where they lie: `selected`, `rejected`, `errors`, and `documents` (both fates, with a column
     `fate`). Views of the manifest: `manifest`, `sources`, `steps` (one row a step and source), `rules` (one row a step,
-    source and rule that rejected something), `inputs`, `models`, `shards`. Views of the tables that decisions left,
-    such as `clusters`, with the `step` that each row is of. Only files that the manifest names are read.
+    source and rule that rejected something), `thresholds` (one row a rule over a column, and group), `passes`,
+    `inputs`, `models`, `shards`. Views of the tables that decisions left, such as `clusters`, with the `step` that each
+    row is of. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read.
 
     Args:
         run: the run's folder, a local path or a URL.
@@ -122,28 +145,49 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     Raises:
         RunError: if the folder holds no finished run, or one of its shards is missing or damaged.
     """
-    manifest = read_manifest(run)
-    # An in-memory database would spill into the folder where the user happens to stand.
-    connection = duckdb.connect(config={"temp_directory": tempfile.gettempdir(), "python_enable_replacements": False})
-    connection.execute("SET TimeZone = 'UTC'")
-    if not filesystem.is_local(run):
-        import fsspec
-
-        connection.register_filesystem(fsspec.core.url_to_fs(run)[0])
-    _documents(connection, run, manifest)
-    _records(connection, manifest)
-    _decisions(connection, run, manifest)
+    connection = database()
+    add_run(connection, run)
     return connection
 
 
-def identifier(name: str) -> str:
-    """Quote a name for SQL."""
-    return '"' + name.replace('"', '""') + '"'
+def database() -> duckdb.DuckDBPyConnection:
+    """Return an empty database in memory, which spills into the system's folder for temporary files."""
+    # By itself it would spill into the folder where the user happens to stand.
+    connection = duckdb.connect(config={"temp_directory": tempfile.gettempdir(), "python_enable_replacements": False})
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
 
 
-def literal(text: str) -> str:
-    """Quote a text for SQL."""
-    return "'" + text.replace("'", "''") + "'"
+def add_run(connection: duckdb.DuckDBPyConnection, run: str, schema: str = "main") -> Manifest:
+    """Create the views and macros of a run in a schema, which is made, and return the run's manifest.
+
+    Raises:
+        RunError: as `connect` does.
+    """
+    manifest = read_manifest(run)
+    if not filesystem.is_local(run):
+        import fsspec
+
+        known = fsspec.core.url_to_fs(run)[0]
+        names = (known.protocol,) if isinstance(known.protocol, str) else known.protocol
+        if not connection.filesystem_is_registered(names[0]):
+            connection.register_filesystem(known)
+    at = _Place(connection, schema)
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}")
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {at.record}")
+    fields = _documents(at, run, manifest)
+    limits = limits_of(manifest, set(fields.names))
+    _records(at, manifest, limits)
+    _decisions(at, run, manifest)
+    add_macros(
+        connection,
+        labels=[step.label for step in manifest.steps],
+        columns=fields.names,
+        limits=limits,
+        seed=int(manifest.config.get("seed", 0)),
+        schema=schema,
+    )
+    return manifest
 
 
 def shard_relation(run: str, manifest: Manifest, fate: str) -> str | None:
@@ -158,10 +202,22 @@ def _sql_path(path: str) -> str:
     return filesystem.local_path(path) if filesystem.is_local(path) else path
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a run's views go: a schema for them, and one for the tables behind those of the manifest."""
+
+    connection: duckdb.DuckDBPyConnection
+    schema: str
+
+    @property
+    def record(self) -> str:
+        return identifier(RECORD if self.schema == "main" else f"{RECORD}_{self.schema}")
+
+
 # --- views over shards ---
 
 
-def _documents(connection: duckdb.DuckDBPyConnection, run: str, manifest: Manifest) -> None:
+def _documents(at: _Place, run: str, manifest: Manifest) -> pa.Schema:
     schemas = {fate: _shard_schema(run, manifest, fate) for fate in ("selected", "rejected", "errors")}
     selected, rejected = schemas["selected"], schemas["rejected"]
     # What one folder lacks, the other's files tell: a run that selected nothing still has its score columns.
@@ -174,14 +230,14 @@ def _documents(connection: duckdb.DuckDBPyConnection, run: str, manifest: Manife
     for fate, schema in (("selected", selected), ("rejected", rejected), ("errors", schemas["errors"] or ERROR_SCHEMA)):
         relation = shard_relation(run, manifest, fate)
         if relation is None:
-            _table(connection, f"no_{fate}", schema.empty_table())
-            relation = f"{RECORD}.no_{fate}"
+            _table(at, f"no_{fate}", schema.empty_table())
+            relation = f"{at.record}.no_{fate}"
         try:
-            _view(connection, fate, f"FROM {relation}", schema)
+            _view(at, fate, f"FROM {relation}", schema)
         except duckdb.Error as error:
             msg = f"{run}: the {fate} shards can't be read ({_first_line(error)}): tamis manifest verify says which"
             raise RunError(msg) from None
-    _both_fates(connection, selected, rejected)
+    return _both_fates(at, selected, rejected)
 
 
 def _shard_schema(run: str, manifest: Manifest, fate: str) -> pa.Schema | None:
@@ -206,7 +262,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _both_fates(connection: duckdb.DuckDBPyConnection, selected: pa.Schema, rejected: pa.Schema) -> None:
+def _both_fates(at: _Place, selected: pa.Schema, rejected: pa.Schema) -> pa.Schema:
     """Make the view `documents`: the columns of both, by name; null where a fate hasn't the column."""
     columns = {f.name: f for f in (*REJECTED_SCHEMA, *DOCUMENT_SCHEMA, *selected, *rejected)}
     place = list(columns).index(REASON[0])
@@ -217,15 +273,17 @@ def _both_fates(connection: duckdb.DuckDBPyConnection, selected: pa.Schema, reje
         shown = [name if name in schema.names else None for name in columns]
         listed = [identifier(n) if n else f"NULL AS {identifier(c)}" for n, c in zip(shown, columns, strict=True)]
         listed.insert(place, f"{literal(fate)} AS fate")
-        parts.append(f"SELECT {', '.join(listed)} FROM {fate}")  # noqa: S608  (names are quoted)
+        parts.append(f"SELECT {', '.join(listed)} FROM {identifier(at.schema)}.{fate}")  # noqa: S608  (names are quoted)
     fields.insert(place, FATE)
-    _view(connection, "documents", " UNION ALL ".join(parts), pa.schema(fields))
+    both = pa.schema(fields)
+    _view(at, "documents", " UNION ALL ".join(parts), both)
+    return both
 
 
 # --- views of the manifest ---
 
 
-def _records(connection: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
+def _records(at: _Place, manifest: Manifest, limits: Sequence[Limit]) -> None:
     shares: Mapping[str, float] = manifest.mixture.get("proportions", {})
     head = {name: getattr(manifest, name) for name in MANIFEST.names}
     head["provenance"] = manifest.provenance.model_dump(mode="json")
@@ -237,15 +295,17 @@ def _records(connection: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
         "sources": (SOURCES, sources),
         "steps": (STEPS, _steps(manifest)),
         "rules": (RULES, _rules(manifest)),
+        "thresholds": (THRESHOLDS, _thresholds(limits)),
+        "passes": (PASSES, [record.model_dump() for record in manifest.passes]),
         "inputs": (INPUTS, inputs),
         "models": (MODELS, [record.model_dump() for record in manifest.models]),
         "shards": (SHARDS, [record.model_dump() for record in manifest.shards]),
     }
     for name, (schema, rows) in tables.items():
-        _table(connection, name, pa.Table.from_pylist(list(rows), schema))
+        _table(at, name, pa.Table.from_pylist(list(rows), schema))
         casts = ", ".join(f"{column}::JSON AS {column}" for column in schema.names if column in JSON_COLUMNS)
         shown = f" SELECT * REPLACE ({casts})" if casts else ""
-        _view(connection, name, f"FROM {RECORD}.{name}{shown}", schema)
+        _view(at, name, f"FROM {at.record}.{name}{shown}", schema)
 
 
 def _steps(manifest: Manifest) -> list[dict[str, Any]]:
@@ -281,10 +341,19 @@ def _rules(manifest: Manifest) -> list[dict[str, Any]]:
     return rows
 
 
+def _thresholds(limits: Sequence[Limit]) -> list[dict[str, Any]]:
+    return [
+        {"position": limit.position, "label": limit.step, "rule": limit.rule, "column": limit.column}
+        | {"part": bounds.group, "low": bounds.low, "high": bounds.high}
+        for limit in limits
+        for bounds in limit.bounds
+    ]
+
+
 # --- views of what decisions left ---
 
 
-def _decisions(connection: duckdb.DuckDBPyConnection, run: str, manifest: Manifest) -> None:
+def _decisions(at: _Place, run: str, manifest: Manifest) -> None:
     """Make a view of each table that decisions left, those of several steps together."""
     for name in sorted({record.name for record in manifest.tables}):
         parts, fields = [], {"step": described("step", _text, "label of the step")}
@@ -296,7 +365,7 @@ def _decisions(connection: duckdb.DuckDBPyConnection, run: str, manifest: Manife
                 told = f"SELECT {literal(record.step)} AS step, * FROM read_parquet({literal(_sql_path(path))})"  # noqa: S608
                 parts.append(told)
         try:
-            _view(connection, identifier(name), " UNION ALL BY NAME ".join(parts), list(fields.values()))
+            _view(at, identifier(name), " UNION ALL BY NAME ".join(parts), list(fields.values()))
         except duckdb.Error as error:
             msg = f"{run}: the table {name} can't be read ({_first_line(error)}): tamis manifest verify says more"
             raise RunError(msg) from None
@@ -305,17 +374,17 @@ def _decisions(connection: duckdb.DuckDBPyConnection, run: str, manifest: Manife
 # --- SQL ---
 
 
-def _table(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {RECORD}")
-    connection.register("arriving", table)
-    connection.execute(f"CREATE TABLE {RECORD}.{name} AS SELECT * FROM arriving")  # noqa: S608  (names of ours)
-    connection.unregister("arriving")
+def _table(at: _Place, name: str, table: pa.Table) -> None:
+    at.connection.register("arriving", table)
+    at.connection.execute(f"CREATE TABLE {at.record}.{name} AS SELECT * FROM arriving")  # noqa: S608  (names of ours)
+    at.connection.unregister("arriving")
 
 
-def _view(connection: duckdb.DuckDBPyConnection, name: str, query: str, schema: Sequence[pa.Field]) -> None:
-    connection.execute(f"CREATE VIEW {name} AS {query}")
+def _view(at: _Place, name: str, query: str, schema: Sequence[pa.Field]) -> None:
+    place = f"{identifier(at.schema)}.{name}"
+    at.connection.execute(f"CREATE VIEW {place} AS {query}")
     for column in schema:
         told = (column.metadata or {}).get(b"description")
         if told:
-            comment = f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(told.decode())}"
-            connection.execute(comment)
+            comment = f"COMMENT ON COLUMN {place}.{identifier(column.name)} IS {literal(told.decode())}"
+            at.connection.execute(comment)

@@ -44,6 +44,8 @@ class Corpus:
         columns: every column that there is, to its place.
         seed: the run's.
         after: passes that write what is there.
+        score_all: whether later steps score rejected rows too, and so read their text.
+        output: the run's folder.
     """
 
     stage: Stage
@@ -51,6 +53,8 @@ class Corpus:
     columns: Mapping[str, Place]
     seed: int
     after: tuple[str, ...]
+    score_all: bool = False
+    output: str = ""
 
     @property
     def label(self) -> str:

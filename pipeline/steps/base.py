@@ -14,6 +14,7 @@ import pyarrow as pa
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.keep import Keep
+from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Op, Rule
 from tamis.schemas.step import StepConfig
 from tamis.scorers.base import Annotator
@@ -60,10 +61,17 @@ class Step(StepConfig):
     Class attributes:
         best: which values of the kept column `fraction` and `documents` keep, unless `keep.best` says.
         rewrites: whether it changes the text that later steps read.
+        papers: those that the step follows; `cites` says which of them with the options given.
     """
 
     best: ClassVar[Literal["high", "low"]] = "high"
     rewrites: ClassVar[bool] = False
+    papers: ClassVar[tuple[Paper, ...]] = ()
+
+    @property
+    def cites(self) -> tuple[Paper, ...]:
+        """The papers that whoever publishes the result should cite: by default all of `papers`."""
+        return self.papers
 
     # --- computing columns ---
 
@@ -251,6 +259,20 @@ class Step(StepConfig):
             before: the steps before it.
         """
         del documents, models, before
+        return ()
+
+    @property
+    def languages_kept(self) -> tuple[str, ...] | None:
+        """The languages that documents behind the step are in; None if it keeps all."""
+        return None
+
+    def notes(self, before: Sequence["Step"]) -> tuple[str, ...]:
+        """Return sentences that `tamis plan` says about the step: what its user may not expect.
+
+        Args:
+            before: the steps before it.
+        """
+        del before
         return ()
 
     @property
