@@ -52,7 +52,7 @@ def test_mistakes_are_named_with_what_was_meant(plain, said):
     assert "\n" not in str(caught.value)
 
 
-NEEDS_OPTIONS = {"rules", "perplexity", "dsir", "preselect", "score", "url_filter", "decontaminate", "label", "combine"}
+NEEDS_OPTIONS = {"repeat", "rules", "perplexity", "dsir", "preselect", "score", "url_filter", "decontaminate", "label", "combine"}
 NEEDS_OPTIONS |= {"cluster", "quad"}
 
 
