@@ -75,7 +75,7 @@ class DsirStep(Step):
     top_k: Annotated[bool, Decides] = Field(default=False, description="take the largest weights instead of sampling")
     keep: Annotated[Keep, Decides] = Field(
         default=Keep(),
-        description="how many are drawn: a `fraction`, `documents` or more, of each group `by`; all stay if absent",
+        description="a `fraction`, or so many `documents`, `bytes` or `tokens` to draw, `by` groups too; else all",
     )
 
     @model_validator(mode="after")

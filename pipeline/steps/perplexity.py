@@ -43,19 +43,17 @@ class PerplexityStep(Step):
         default=None, description="SentencePiece model, or none: words; may hold {language}"
     )
     normalizer: str | None = Field(
-        default=None, description="of the text: ccnet, ccnet-blanks or none; the model folder's own, or the mode's"
+        default=None, description="ccnet, ccnet-blanks, none and others; the model's own, or the mode's, if absent"
     )
     policy: Literal["document", "lines", "nonblank_lines"] | None = Field(
-        default=None, description="what a sentence is: the whole document, each line, or each that isn't blank"
+        default=None, description="what a sentence is; the model's own, or the mode's, if absent"
     )
     mode: Literal["ccnet", "oscar", "kenlm"] | None = Field(
-        default=None, description="of a model that isn't ours: what cc_net, OSCAR or KenLM's own query counts"
+        default=None, description="whose way of splitting and counting; the model's own, or ccnet, if absent"
     )
     name: str = Field(default="quality", pattern=NAME, description="begins the columns' names")
     languages: tuple[str, ...] | None = Field(default=None, description="languages that {language} may take")
-    keep: Annotated[Keep, Decides] = Field(
-        default=Keep(), description="by the perplexity, or the ratio; the lowest are the best"
-    )
+    keep: Annotated[Keep, Decides] = Field(default=Keep(), description="by the perplexity, or the ratio")
     threshold: Annotated[Literal["model"] | None, Decides] = Field(
         default=None, description="model: keep what the model's own calibrated threshold doesn't call harmful"
     )
@@ -63,10 +61,10 @@ class PerplexityStep(Step):
         default="none", description="head/middle/tail column: by corpus percentiles, the model's table, or cc_net's"
     )
     bucket_percentiles: tuple[float, float] = Field(
-        default=(30, 60), description="of corpus buckets: up to the first head, up to the second middle, then tail"
+        default=(30, 60), description="[lo, hi]: head is below the first, tail from the second on"
     )
     bucket_by: tuple[str, ...] = Field(
-        default=("language", "source"), description="of corpus buckets: columns whose groups have cuts of their own"
+        default=("language", "source"), description="of `bucket: corpus`: columns whose groups have cuts of their own"
     )
 
     @property
