@@ -13,6 +13,7 @@ from tamis.jobs.run.memory import estimate, refuse_what_does_not_fit
 from tamis.jobs.run.outcome import problems
 from tamis.jobs.run.plan import Plan
 from tamis.jobs.run.stages import place_stages
+from tamis.pipeline.corpus.earlier import has_index
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.graph.passes import Graph
 from tamis.pipeline.passes.inputs import write_file_list
@@ -73,6 +74,8 @@ def finished_run(plan: Plan, output: str) -> Manifest | None:
         path = shard_path(output, shard)
         if not filesystem.exists(path) or filesystem.info(path).size != shard.bytes:
             return None
+    if any("index" in step.metrics and not has_index(output, step.label) for step in manifest.steps):
+        return None
     return manifest
 
 
