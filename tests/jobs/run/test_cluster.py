@@ -15,7 +15,7 @@ from tamis.jobs.sql.views import connect
 from tamis.pipeline.corpus import cluster_vectors
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.registry import parse_config, parse_step
-from tamis.schemas.errors import ConfigError, DataError, RunError
+from tamis.schemas.errors import ConfigError, DataError, ModelError, RunError
 from tamis.scorers.embeddings.hashed import HashedEmbeddings
 from tamis.scorers.embeddings.kmeans import fit_clusters
 from tamis.scorers.embeddings.kmeans_start import start_spread
@@ -239,6 +239,11 @@ def test_nan_is_an_error_record_and_zero_in_no_cluster(tmp_path):
     ]
     assert opened.sql("SELECT text FROM selected WHERE cluster IS NULL")["text"].to_pylist() == ["zero"]
     assert manifest.steps[-1].metrics["in_no_cluster"] == 1
+
+
+def test_tamis_score_says_that_only_a_run_can_tell():
+    with pytest.raises(ModelError, match="step cluster: the clusters are found over a whole corpus: a run does it"):
+        tamis.score(["a text"], {"embed": {}, "cluster": {"clusters": 1}})
 
 
 def test_mistakes_before_the_run():
