@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 import tamis
+from tamis.jobs.cli.manifest_output import show
 from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.check import check_steps
 from tamis.jobs.run.execute import execute
@@ -175,6 +176,15 @@ def test_two_steps_and_their_views(config_of, tmp_path, run):
     assert [one.step for one in again.tables] == ["cluster"]
     assert not (tmp_path / "run" / "tables" / "cluster.topic").exists()
     assert verify(folder).ok
+
+
+def test_the_manifest_shows_tables(config_of, tmp_path, run, capsys):
+    run(config_of(EMBED, {"cluster": {"clusters": 3, "rounds": 1}}))
+    show(str(tmp_path / "run"))
+    told = capsys.readouterr().out.partition("tables that decisions left\n")[2].splitlines()
+    assert told[0].split() == ["step", "table", "rows", "size", "digest"]
+    assert told[2].split()[:3] == ["cluster", "clusters", "3"]
+    assert all(len(line) <= 80 for line in told)
 
 
 def test_a_table_that_is_gone_is_written_again(config_of, tmp_path, run):
