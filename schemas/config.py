@@ -54,7 +54,7 @@ class InputConfig(Model):
     unreadable: Literal["fail", "record"] = Field(
         default="fail", description="files that can't be read at all: fail before any work, or become error records"
     )
-    limits: Limits = Limits()
+    limits: Limits = Field(default=Limits(), description="what one record may cost")
 
     @field_validator("path", mode="before")
     @classmethod
@@ -87,7 +87,7 @@ class InputConfig(Model):
 class OutputConfig(Model):
     """Where the run is written, and in what size."""
 
-    path: str = Field(default="runs/default", min_length=1)
+    path: str = Field(default="runs/default", min_length=1, description="the run's folder, unless `--output` names one")
     shard_mb: float = Field(
         default=256, gt=0, allow_inf_nan=False, description="bound on the text of one output shard, in 10^6 bytes"
     )
@@ -96,14 +96,14 @@ class OutputConfig(Model):
 class Config(Model):
     """A whole run. `digest` names everything that can change a result, and nothing else."""
 
-    name: str = "run"
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    inputs: tuple[InputConfig, ...] = Field(min_length=1)
+    name: str = Field(default="run", description="of the run, in its manifest and the names of jobs")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="key of every random decision")
+    inputs: tuple[InputConfig, ...] = Field(min_length=1, description="what is read; their order changes nothing")
     steps: tuple[StepConfig, ...] = Field(
         default_factory=lambda: (ExtractConfig(),), description="in order; `extract` comes first"
     )
     score: Literal["alive", "all"] = Field(default="alive", description="all: score rejected rows too")
-    output: OutputConfig = OutputConfig()
+    output: OutputConfig = Field(default=OutputConfig(), description="where the run goes, and the size of its shards")
     max_errors: float = Field(
         default=0.01, ge=0, le=1, description="share of a step's documents: with more errors a run fails, though whole"
     )
