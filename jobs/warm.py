@@ -87,6 +87,8 @@ def _parts_of(config: Config) -> list[str]:
             needed.add(f"dsir_{getattr(step, 'hash', 'fast')}")
             if getattr(step, "tokenizer", None) is not None:
                 needed.add("dsir_pieces")
+        if step.verb in ("cluster", "quad"):
+            needed.add("embeddings")
         if step.verb == "perplexity" and str(getattr(step, "model", "")).endswith((".arpa", ".gz")):
             needed.add("ngram_training")
     return [name for name in PARTS if name in needed]
