@@ -87,7 +87,7 @@ STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "heuristics.thresholds": ({"presets": ["c4"]}, {"thresholds": {"c4.min_sentences": 1}}),
     "heuristics.rules": ({}, {"rules": [RULE]}),
     "heuristics.statistics": ({"rules": [RULE]}, {"statistics": "rules"}),
-    "heuristics.name": ({"rules": [RULE]}, {"name": "first"}),
+    "heuristics.name": ({}, {"name": "first"}),
     "heuristics.ellipsis": ({}, {"ellipsis": "spaced"}),
     "heuristics.bad_words": ({"rules": [BAD], "bad_words": "none.txt"}, {"bad_words": "words.txt"}),
     "language.keep": ({}, {"keep": ["de"]}),
