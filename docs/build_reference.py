@@ -24,7 +24,8 @@ from tamis.schemas.rule import Rule  # noqa: E402
 from tamis.schemas.step import StepConfig  # noqa: E402
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA  # noqa: E402
 from tamis.scorers.statistics.columns import TEXT_COLUMNS  # noqa: E402
-from tamis.scorers.statistics.presets import PRESETS  # noqa: E402
+from tamis.scorers.statistics.language_rules import ENGLISH_FIGURES  # noqa: E402
+from tamis.scorers.statistics.presets import ABOUT, ENGLISH, PRESETS  # noqa: E402
 
 __all__ = ["PAGES", "columns_page", "config_page", "main"]
 
@@ -128,8 +129,28 @@ def config_page() -> str:
         parts += [f"## {model.__name__}\n", first_line(model.__doc__) + "\n", options(model)]
     parts += ["## Presets of heuristics\n", "A document is rejected for the first rule that it breaks.\n"]
     for name, rules in PRESETS.items():
-        parts += [f"### {name}\n", table(("reason", "rule"), ((rule.reason, shown(rule)) for rule in rules))]
+        meant = f" Meant for English: {ENGLISH[name]}." if name in ENGLISH else ""
+        parts += [
+            f"### {name}\n",
+            f"{ABOUT[name][0].upper()}{ABOUT[name][1:]}.{meant}\n",
+            table(("reason", "rule"), ((rule.reason, shown(rule)) for rule in rules)),
+        ]
+    parts += ["### fineweb2\n", LANGUAGES, table(("reason", "rule", "English"), by_language())]
     return "\n".join(parts)
+
+
+LANGUAGES = """\
+FineWeb-2's rules, with thresholds and stop words of each language's own, for 120 languages: `heuristics:
+{presets: [fineweb2]}`, or a table of one's own by `heuristics: {rules: PATH}`, whose reasons begin with `by_language.`.
+[languages.md](languages.md) says what is in a table. A threshold of 0 switches a rule of Gopher's off, as it does in
+datatrove; the last column has Gopher's and FineWeb's own thresholds, which no language is held to for want of its own.
+"""
+
+
+def by_language() -> list[tuple[str, str, str]]:
+    """Return reason, rule and English threshold of the rules by language."""
+    told = {"min": ">=", "max": "<="}
+    return [(r.reason, f"`{r.column}` {told[r.op]} that of the language", f"{r.threshold:g}") for r in ENGLISH_FIGURES]
 
 
 def shown(rule: Rule) -> str:

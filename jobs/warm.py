@@ -210,9 +210,11 @@ def _warm_heuristics(folder: Path) -> None:
     """All statistics, and the text that C4 leaves."""
     del folder
     from tamis.scorers.statistics.columns import BAD_WORDS_COLUMN, TEXT_COLUMNS
+    from tamis.scorers.statistics.language_words import language_words
     from tamis.scorers.statistics.text_statistics import TextStatistics, c4_clean
 
     TextStatistics([name for name in TEXT_COLUMNS if name != BAD_WORDS_COLUMN]).score(_array())
+    language_words("deu_Latn").find(_array())
     c4_clean(_array())
 
 

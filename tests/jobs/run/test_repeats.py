@@ -9,7 +9,15 @@ from tamis.jobs.run.check import check_steps
 from tamis.pipeline.corpus import remove_paragraphs, remove_substrings
 from tamis.pipeline.steps.registry import parse_step
 from tamis.schemas.errors import ConfigError
-from tests.jobs.run.test_near_dedup import RUNNERS, config_over, digests, ran, rows_of, write
+from tests.jobs.run.test_near_dedup import (
+    RUNNERS,
+    config_over,
+    digests,
+    ran,
+    rows_of,
+    small_shards,  # noqa: F401  (a fixture)
+    write,
+)
 from tests.scorers.dedup.test_paragraphs import twin as paragraph_twin
 from tests.scorers.dedup.test_substrings import twin as substring_twin
 
