@@ -126,7 +126,7 @@ def test_nothing_of_an_amount_of_nothing():
         (combined(tokens=5), "a combined column counts no tokens"),
         (combined(bytes=5, of="tokens"), "`of` says what a `fraction`"),
         (combined(fraction=0.5, by=["nothing"]), "keep.by: no column 'nothing'"),
-        ({"dsir": {"target": {"a": "x", "b": "y"}, "keep": {"fraction": 0.5, "by": ["source"]}}}, "for one target alone"),
+        ({"dsir": {"target": {"a": "x", "b": "y"}, "keep": {"fraction": 0.5, "by": ["source"]}}}, "one target alone"),
         ({"dsir": {"target": {"a": "x", "b": "y"}, "keep": {"bytes": 5}}}, "several targets share out documents"),
     ],
 )
