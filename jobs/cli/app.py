@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tamis.jobs.cli.manifest import manifest_app
+from tamis.jobs.cli.mix import mix_app
 from tamis.jobs.cli.options import AsJson, Output, Quiet, RunFolder, Runner, Set, Workers, examples, group
 from tamis.jobs.cli.signals import end_by_signals
 from tamis.jobs.cli.text import harmless
@@ -25,6 +26,7 @@ app = group(
     completion=True,
 )
 app.add_typer(manifest_app, name="manifest")
+app.add_typer(mix_app, name="mix")
 app.add_typer(train_app, name="train")
 
 

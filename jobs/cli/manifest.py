@@ -8,12 +8,17 @@ from tamis.jobs.cli.options import AsJson, Quiet, RunFolder, Runner, Workers, ex
 
 __all__ = ["manifest_app"]
 
-manifest_app = group(about="Show, verify, compare and repeat finished runs.")
+manifest_app = group(about="Show, verify, compare and repeat finished runs and mixtures.")
 
 
 @manifest_app.command("show", short_help="Summarise a run.", epilog=examples("tamis manifest show runs/demo"))
 def show_command(run_folder: RunFolder, as_json: AsJson = False) -> None:
     """Summarise a run: its funnel, sources, inputs, models, shards."""
+    if _mixed(run_folder):
+        from tamis.jobs.cli.mix_manifest import show_mixture
+
+        show_mixture(run_folder, as_json=as_json)
+        return
     from tamis.jobs.cli.manifest_output import show
 
     show(run_folder, as_json=as_json)
@@ -31,6 +36,12 @@ def verify_command(
     quiet: Quiet = False,
 ) -> None:
     """Recompute digests, counts and the balance; exit status 1 if anything is off."""
+    if _mixed(run_folder):
+        from tamis.jobs.cli.mix_manifest import verify_mixture_folder
+
+        if not verify_mixture_folder(run_folder, as_json=as_json, quiet=quiet):
+            raise typer.Exit(1)
+        return
     from tamis.jobs.cli.manifest_output import verify
 
     if not verify(run_folder, inputs=inputs, as_json=as_json, quiet=quiet).ok:
@@ -48,6 +59,12 @@ def diff_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what differs between two runs, and why; exit status 1 if their shards differ."""
+    if _mixed(first) or _mixed(second):
+        from tamis.jobs.cli.mix_manifest import diff_mixtures
+
+        if not diff_mixtures(first, second, as_json=as_json):
+            raise typer.Exit(1)
+        return
     from tamis.jobs.cli.manifest_output import diff
 
     if not diff(first, second, as_json=as_json).same_bytes:
@@ -70,7 +87,19 @@ def rerun_command(
     quiet: Quiet = False,
 ) -> None:
     """Run the recorded config again, and say whether the bytes agree; exit status 1 if not."""
+    if _mixed(run_folder):
+        from tamis.jobs.cli.mix_manifest import rerun_mixture
+
+        if not rerun_mixture(run_folder, output, workers=workers, runner=runner, as_json=as_json, quiet=quiet):
+            raise typer.Exit(1)
+        return
     from tamis.jobs.cli.manifest_output import rerun
 
     if not rerun(run_folder, output, workers=workers, runner=runner, as_json=as_json, quiet=quiet).same:
         raise typer.Exit(1)
+
+
+def _mixed(folder: str) -> bool:
+    from tamis.jobs.mix.folder import holds_mixture
+
+    return holds_mixture(folder)

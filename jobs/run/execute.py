@@ -1,6 +1,6 @@
 """Runs a plan: one graph from inputs to shards and manifest, reusing what is there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -86,7 +86,7 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False) -> 
     """
     known = None if fresh else finished_run(plan, output)
     if known is not None:
-        return Finished(known, nothing_to_do=True, problems=problems(known, plan.config))
+        return _mixed(Finished(known, nothing_to_do=True), plan, output, engine)
     graph = graph_of(plan, output)
     if engine.local:
         refuse_what_does_not_fit(estimate(plan), engine.workers)
@@ -100,11 +100,27 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False) -> 
         filesystem.remove(filesystem.join(output, MANIFEST))
         write_file_list(file_list(work, plan), plan.inputs, plan.files)
         try:
-            manifest = _carried_out(graph, engine, plan)
-            return Finished(manifest, problems=problems(manifest, plan.config))
+            finished = Finished(_carried_out(graph, engine, plan))
         finally:
             engine.close()
             forget_annotators()
+    return _mixed(finished, plan, output, engine, fresh=fresh)
+
+
+def _mixed(finished: Finished, plan: Plan, output: str, engine: Engine, *, fresh: bool = False) -> Finished:
+    """Return a finished run with the mixture that its config asks for, and with what makes it fail."""
+    found = problems(finished.manifest, plan.config)
+    if plan.config.mixture is None or not finished.manifest.selected:
+        return replace(finished, problems=found)
+    from tamis.jobs.mix.with_run import mix_with_run
+
+    try:
+        manifest, known = mix_with_run(
+            finished.manifest, plan.config.mixture, plan.plain["mixture"], output, engine, fresh=fresh
+        )
+    finally:
+        engine.close()
+    return Finished(manifest, finished.nothing_to_do and known, found)
 
 
 def _carried_out(graph: Graph, engine: Engine, plan: Plan) -> Manifest:

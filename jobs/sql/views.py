@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.jobs.manifest.file import read_manifest, shard_path, shards_of
+from tamis.jobs.mix.folder import holds_mixture, read_mixture
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import canonical_json
 from tamis.schemas.errors import RunError
 from tamis.schemas.manifest import Manifest
+from tamis.schemas.mixture_manifest import MixtureManifest
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, described
 
 __all__ = ["connect", "identifier", "literal", "shard_relation"]
@@ -107,21 +109,60 @@ MANIFEST = pa.schema(
     ]
 )
 
+MIXTURE = pa.schema(
+    [
+        described("name", _text, "the group"),
+        described("unit", _text, "tokens, bytes or documents, of sizes and quotas"),
+        described("size", _count, "what the group has"),
+        described("documents", _count, "how many documents that is"),
+        described("asked", pa.float64(), "the share that was asked for"),
+        described("quota", _count, "what it was to give"),
+        described("share", pa.float64(), "its part of all quotas"),
+        described("amount", _count, "what it gives"),
+        described("realised", pa.float64(), "its part of all that is given"),
+        described("taken", _count, "documents, repeats included"),
+        described("epochs", pa.float64(), "quota by size"),
+        described("effective", pa.float64(), "what it gives, in fresh tokens (or bytes)"),
+        described("capped", pa.bool_(), "whether it gives less than was asked, for lack of data"),
+    ]
+)
+ROUNDS = pa.schema(
+    [
+        described("round", pa.int32(), "of the estimate, from 0"),
+        described("name", _text, "the group"),
+        described("share", pa.float64(), "its share in that round"),
+        described("loss", pa.float64(), "its validation loss at the round's end, where it was measured"),
+    ]
+)
+REPETITION = pa.schema(
+    [
+        described("least", _count, "least times seen of the class"),
+        described("most", _count, "most; null: no bound"),
+        described("unit", _text, "tokens or bytes"),
+        described("seen", pa.float64(), "seen of documents in the class, repeats included"),
+        described("unique", pa.float64(), "different ones"),
+        described("share", pa.float64(), "of all that is seen"),
+    ]
+)
+
 
 def connect(run: str) -> duckdb.DuckDBPyConnection:
-    """Open a run for SQL.
+    """Open a run, or a materialised mixture, for SQL.
 
     Views over shards, read where they lie: `selected`, `rejected`, `errors`, and `documents` (both fates, with a column
     `fate`). Views of the manifest: `manifest`, `sources`, `steps` (one row a step and source), `rules` (one row a step,
     source and rule that rejected something), `inputs`, `models`, `shards`. Only files that the manifest names are read.
+    Of a mixture, which a run may have been materialised in: `mixture` (one row a group), `mixture_rounds` and
+    `repetition`; in a mixture's own folder also its documents, as `documents`, and `shards`.
 
     Args:
-        run: the run's folder, a local path or a URL.
+        run: the folder of a run or of a mixture, a local path or a URL.
 
     Raises:
         RunError: if the folder holds no finished run, or one of its shards is missing or damaged.
     """
-    manifest = read_manifest(run)
+    mixed = read_mixture(run) if holds_mixture(run) else None
+    manifest = None if mixed is not None else read_manifest(run)
     # An in-memory database would spill into the folder where the user happens to stand.
     connection = duckdb.connect(config={"temp_directory": tempfile.gettempdir(), "python_enable_replacements": False})
     connection.execute("SET TimeZone = 'UTC'")
@@ -129,8 +170,14 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
         import fsspec
 
         connection.register_filesystem(fsspec.core.url_to_fs(run)[0])
-    _documents(connection, run, manifest)
-    _records(connection, manifest)
+    if manifest is not None:
+        _documents(connection, run, manifest)
+        _records(connection, manifest)
+        told = manifest.mixture.get("materialised") or {}
+        _mixture(connection, told, told.get("repetition") or {})
+    elif mixed is not None:
+        _mixed(connection, run, mixed)
+        _mixture(connection, mixed.mixture, mixed.repetition)
     return connection
 
 
@@ -274,6 +321,59 @@ def _rules(manifest: Manifest) -> list[dict[str, Any]]:
                 for rule, rejected in counts.rejected.items()
             ]
     return rows
+
+
+# --- views of a mixture ---
+
+
+def _mixed(connection: duckdb.DuckDBPyConnection, run: str, mixed: MixtureManifest) -> None:
+    """Make the views over a mixture's own shards."""
+    paths = ", ".join(literal(_sql_path(filesystem.join(run, shard.path))) for shard in mixed.shards)
+    reader = "read_parquet" if all(shard.path.endswith(".parquet") for shard in mixed.shards) else "read_json"
+    options = ", hive_partitioning = false" if reader == "read_parquet" else ", format = 'newline_delimited'"
+    try:
+        _view(connection, "documents", f"FROM {reader}([{paths}]{options})", ())
+    except duckdb.Error as error:
+        msg = f"{run}: the mixture's shards can't be read ({_first_line(error)}): tamis manifest verify says which"
+        raise RunError(msg) from None
+    _table(connection, "shards", pa.Table.from_pylist([shard.model_dump() for shard in mixed.shards], SHARDS))
+    _view(connection, "shards", f"FROM {RECORD}.shards", SHARDS)
+
+
+def _mixture(
+    connection: duckdb.DuckDBPyConnection, record: Mapping[str, Any], repetition: Mapping[str, Any]
+) -> None:
+    rounds = [
+        {"round": number, "name": name, "share": float(share), "loss": loss}
+        for number, found in enumerate(record.get("rounds", ()))
+        if "p" in found
+        for name, share, loss in _of_round(record, found)
+    ]
+    seen = [
+        {"least": row["seen"][0], "most": row["seen"][1], "seen": row["tokens"], "unique": row["unique_tokens"]}
+        | {"share": row["share"], "unit": repetition.get("unit")}
+        for row in repetition.get("histogram", ())
+    ]
+    worth = repetition.get("groups", {})
+    groups = [
+        {name: group.get(name) for name in MIXTURE.names}
+        | {"unit": record.get("unit"), "effective": worth.get(group["name"], {}).get("effective_tokens")}
+        for group in record.get("groups", ())
+    ]
+    for name, schema, rows in (
+        ("mixture", MIXTURE, groups),
+        ("mixture_rounds", ROUNDS, rounds),
+        ("repetition", REPETITION, seen),
+    ):
+        _table(connection, name, pa.Table.from_pylist(rows, schema))
+        _view(connection, name, f"FROM {RECORD}.{name}", schema)
+
+
+def _of_round(record: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, float, float | None]]:
+    names = list(record.get("proportions") or {})
+    losses = found.get("loss_end") or []
+    told = losses if len(losses) == len(names) else [None] * len(names)
+    return list(zip(names, found["p"], told, strict=False))
 
 
 # --- SQL ---

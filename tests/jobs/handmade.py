@@ -135,7 +135,7 @@ def _document(doc_id: str, source: str, text: str) -> dict[str, Any]:
         "meta": '{"n": 1}',
         "language": "en",
         "language_score": 0.875,
-        "dup_cluster": doc_id.encode().ljust(16, b"\0"),
+        "dup_cluster": doc_id.encode()[:16].ljust(16, b"\0"),
     }
 
 
