@@ -60,3 +60,45 @@ def make_command(
         as_json=as_json,
         quiet=quiet,
     )
+
+
+@mix_app.command(
+    "export",
+    short_help="Write what a trainer reads at once.",
+    epilog=examples(
+        "tamis mix export runs/mixed --to megatron --tokenizer t.json -o out",
+        "tamis mix export runs/mixed --to hf -o dataset",
+    ),
+)
+def export_command(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Of a mixture, or of a finished run.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORM", help="megatron, olmo, hf, parquet or jsonl.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to write.")],
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="tokenizer.json, a SentencePiece model, or bytes; for token files."),
+    ] = None,
+    end: Annotated[str | None, typer.Option(metavar="TOKEN", help="The end-of-document token.")] = None,
+    special_tokens: Annotated[
+        bool, typer.Option("--special-tokens", help="Let the tokenizer put its own special tokens around.")
+    ] = False,
+    max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Tokens of an OLMo file, about.")] = 1 << 30,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a mixture, or what a run selected, as token files (Megatron, OLMo), a datasets folder, Parquet or JSONL."""
+    from tamis.jobs.cli.mix_export import show_export
+
+    show_export(
+        folder,
+        output,
+        to,
+        tokenizer=tokenizer,
+        end=end,
+        special_tokens=special_tokens,
+        max_tokens=max_tokens,
+        workers=workers,
+        as_json=as_json,
+        quiet=quiet,
+    )

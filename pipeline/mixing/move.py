@@ -22,7 +22,7 @@ from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import ColumnFile, intact_note, write_batches
 from tamis.schemas.tables import described
 
-__all__ = ["ORDER_SCHEMA", "SendShard", "SendTask", "WriteShard", "WriteTask", "added_columns"]
+__all__ = ["ORDER_SCHEMA", "SendShard", "SendTask", "WriteShard", "WriteTask", "added_columns", "json_lines"]
 
 ORDER_SCHEMA = pa.schema(
     [
@@ -198,12 +198,12 @@ class WriteShard:
         sink = io.BytesIO()
         packer = zstandard.ZstdCompressor(level=3, write_content_size=False)
         with packer.stream_writer(sink, closefd=False) as out:
-            for line in _lines(table):
+            for line in json_lines(table):
                 out.write(line)
         return _written(path, sink.getbuffer())
 
 
-def _lines(table: pa.Table) -> Iterator[bytes]:
+def json_lines(table: pa.Table) -> Iterator[bytes]:
     """Yield documents as JSON: what is missing is left out, `meta` is an object, bytes are hex."""
     for batch in table.to_batches(max_chunksize=1024):
         columns: Sequence[Any] = [_values(batch, name) for name in batch.schema.names]

@@ -220,5 +220,5 @@ def _mixture(documents: Any) -> dict[str, Any]:
         if fate is None:
             sizes[source] = sizes.get(source, 0) + len(text.encode())
     total = sum(sizes.values())
-    shares = {source: round(size / total, 9) for source, size in sorted(sizes.items())}
+    shares = {source: round(size / max(1, total), 9) for source, size in sorted(sizes.items())}
     return {"method": "as selected", "unit": "text bytes", "bytes": sizes, "proportions": shares}
