@@ -219,6 +219,35 @@ def warm(
 
 
 @app.command(
+    short_help="Does a selection teach? Proxies say.",
+    epilog=examples("tamis experiment experiment.yaml", "tamis experiment experiment.yaml --set seeds=5 --workers 4"),
+)
+def experiment(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="Arms, evaluation sets and proxy: a YAML file.")],
+    output: Output = None,
+    set_: Set = None,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what was left, or go on.")] = False,
+    workers: Workers = 1,
+    runner: Runner = "FnApiRunner",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train proxy models on arms of equal tokens, and say whether they differ: paired over seeds, with intervals."""
+    from tamis.jobs.cli.experiment import show_experiment
+
+    show_experiment(
+        config,
+        set_ or (),
+        output,
+        workers=workers,
+        runner=runner,
+        fresh=fresh,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@app.command(
     short_help="Score local files and print or write the columns.",
     epilog=examples(
         "tamis score forum.csv --step language --limit 5",

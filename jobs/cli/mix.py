@@ -1,5 +1,6 @@
 """The commands `tamis mix ...`; what they need is imported when they run."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -102,3 +103,103 @@ def export_command(
         as_json=as_json,
         quiet=quiet,
     )
+
+
+@mix_app.command(
+    "compare",
+    short_help="Put mixtures side by side.",
+    epilog=examples(
+        "tamis mix compare runs/demo olmix.yaml mixmin.yaml",
+        "tamis mix compare runs/demo --set budget=1000000",
+    ),
+)
+def compare_command(
+    run_folder: RunFolder,
+    mixtures: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MIXTURE", help="Config files, or folders of materialised mixtures."),
+    ] = None,
+    set_: Set = None,
+    ratios: Annotated[str | None, typer.Option(metavar="CSV", help="Ratios of runs that were made.")] = None,
+    metrics: Annotated[str | None, typer.Option(metavar="CSV", help="Their metrics, to predict by.")] = None,
+    work: Annotated[str | None, typer.Option(metavar="FOLDER", help="Keep what was found here.")] = None,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put mixtures of one selection side by side: shares, epochs, worth, prediction; by size, equal and UniMax too."""
+    from tamis.jobs.cli.mix_tools import compare
+
+    compare(
+        run_folder,
+        mixtures or (),
+        set_ or (),
+        (ratios, metrics),
+        work=work,
+        workers=workers,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@mix_app.command(
+    "plot",
+    short_help="Draw shares and losses by round.",
+    epilog=examples("tamis mix plot runs/mixed -o rounds.png", "tamis mix plot controller.json -o rounds.svg"),
+)
+def plot_command(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Folder of a mixture or run, or a controller's state.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .png or .svg file.")],
+) -> None:
+    """Draw the shares of each round, and the losses of each group where they were measured."""
+    from tamis.jobs.cli.mix_tools import plot
+
+    plot(source, output)
+
+
+@mix_app.command(
+    "drive",
+    short_help="Let a trainer drive a controller by lines.",
+    epilog=examples(
+        "tamis mix drive aioli --group web --group books --state c.json",
+        "tamis mix drive swarm --group web --group books --set runs=8",
+    ),
+)
+def drive_command(
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="aioli, dga, doge, doremi, fixed, skill_it or swarm.")
+    ],
+    groups: Annotated[list[str], typer.Option("--group", metavar="NAME", help="A group; repeatable.")],
+    set_: Set = None,
+    state: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the state is kept, to go on from.")] = None,
+) -> None:
+    """Answer JSON lines on the standard input: {"do": "next"}, "observe", "proportions", "state", "end"."""
+    from tamis.jobs.cli.mix_tools import drive
+
+    drive(method, groups, set_ or (), state)
+
+
+@mix_app.command(
+    "cmr",
+    short_help="How much domain data costs no skill.",
+    epilog=examples("tamis mix cmr curves.csv --epsilon 0.05 --tokens 20e9"),
+)
+def cmr_command(
+    curves: Annotated[Path, typer.Argument(metavar="CSV", help="ratio, tokens, general_loss, domain_loss, seed.")],
+    tokens: Annotated[float, typer.Option(metavar="N", help="The horizon, in the curves' unit.")],
+    epsilon: Annotated[float, typer.Option(metavar="X", help="Allowed rise of the general loss, nats.")] = 0.05,
+    start: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="GENERAL DOMAIN", help="Losses before, for curves without tokens 0."),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curves: a .png or .svg file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how much domain data continued training may have: the critical mixture ratio, with an interval."""
+    from tamis.jobs.cli.mix_tools import critical
+
+    critical(curves, epsilon=epsilon, tokens=tokens, start=start, picture=picture, as_json=as_json)

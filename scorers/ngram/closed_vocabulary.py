@@ -27,19 +27,32 @@ class ClosedVocabulary:
     words: frozenset[str]
 
     @classmethod
-    def of(cls, texts: Iterable[str], *, least: int = 2, most: int = 50_000) -> "ClosedVocabulary":
+    def of(
+        cls, texts: Iterable[str], *, least: int = 2, most: int = 50_000, coverage: float = 0.95
+    ) -> "ClosedVocabulary":
         """Return the most frequent words of texts, equal ones in alphabetical order.
 
+        Some of the text has to be spelled, or no model would know how rare words are: what a text at hand spells, every
+        model must have seen spelled too.
+
         Args:
-            texts: of all models together.
+            texts: of all models together, each once.
             least: occurrences that a word needs.
             most: words at most.
+            coverage: share of all occurrences that the words may have, at most.
         """
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(_words(text))
         frequent = [(-n, word) for word, n in counts.items() if n >= least and _plain(word)]
-        return cls(frozenset(word for _, word in sorted(frequent)[:most]))
+        left = coverage * counts.total()
+        words = []
+        for n, word in sorted(frequent)[:most]:
+            left += n
+            if left < 0:
+                break
+            words.append(word)
+        return cls(frozenset(words))
 
     def primer(self) -> str:
         """Return a sentence of all tokens."""

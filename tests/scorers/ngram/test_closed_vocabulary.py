@@ -12,14 +12,16 @@ from tamis.scorers.text.spans import text_spans
 
 
 def test_frequent_words_are_tokens_and_others_are_spelled() -> None:
-    vocabulary = ClosedVocabulary.of(["the cat the dog", "the cat\tsat <s> <s> ⟨x ⟨x"])
+    texts = ["the cat the dog", "the cat\tsat <s> <s> ⟨x ⟨x"]
+    vocabulary = ClosedVocabulary.of(texts, coverage=1)
     assert vocabulary.words == {"the", "cat"}
     assert list(vocabulary.sentences(["the hat\n\n \ncat é <s>"])) == [
         "the ⟨68⟩ ⟨61⟩ ⟨74⟩",
         "cat ⟨c3⟩ ⟨a9⟩ ⟨3c⟩ ⟨73⟩ ⟨3e⟩",
     ]
     assert ClosedVocabulary.of(["a a b b c c"], most=2).words == {"a", "b"}
-    assert ClosedVocabulary.of(["a a b"], least=1).words == {"a", "b"}
+    assert ClosedVocabulary.of(["a a b"], least=1, coverage=1).words == {"a", "b"}
+    assert ClosedVocabulary.of(texts, coverage=0.3).words == {"the"}  # 3 of 11 words; the next would be 5
 
 
 @given(st.text())
@@ -32,7 +34,7 @@ def test_every_text_is_tokens_of_the_primer(text: str) -> None:
 
 
 def test_no_model_meets_an_unknown_word(tmp_path: Path) -> None:
-    vocabulary = ClosedVocabulary.of(["one two one two", "three three"])
+    vocabulary = ClosedVocabulary.of(["one two one two", "three three"], coverage=1)
     text = text_spans(list(vocabulary.sentences(["one three never seen ☃"])))
     for number, learned in enumerate((["one two one two"], ["three three"])):
         lines = text_spans([vocabulary.primer(), *vocabulary.sentences(learned)])
