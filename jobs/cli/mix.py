@@ -203,3 +203,23 @@ def cmr_command(
     from tamis.jobs.cli.mix_tools import critical
 
     critical(curves, epsilon=epsilon, tokens=tokens, start=start, picture=picture, as_json=as_json)
+
+
+@mix_app.command(
+    "merge",
+    short_help="Ablate by averages of models (extra lm).",
+    epilog=examples("tamis mix merge merge.yaml -o runs/merge", "tamis mix merge merge.yaml --set check=6"),
+)
+def merge_command(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="Run, groups, unit, proxy: a YAML file.")],
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Overrides output.")] = None,
+    set_: Set = None,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what was left, or go on.")] = False,
+    workers: Workers = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model on each part of a corpus, judge mixtures by averages of the models, say what each group is for."""
+    from tamis.jobs.cli.mix_merge import show_merge
+
+    show_merge(config, set_ or (), output, workers=workers, fresh=fresh, as_json=as_json, quiet=quiet)

@@ -14,6 +14,7 @@ from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import ColumnFile
 from tamis.schemas.errors import DataError
 from tamis.schemas.experiment import NgramProxy, Proxy, TransformerProxy
+from tamis.scorers.causal.models import resolve_device
 from tamis.scorers.mixture.mixmin import score_tokens
 from tamis.scorers.mixture.rows import pack_rows
 from tamis.scorers.ngram.closed_vocabulary import ClosedVocabulary
@@ -116,6 +117,7 @@ class TrainProxy:
                 raise DataError(msg)
 
     def _transformer(self, proxy: TransformerProxy, task: TrainTask) -> dict[str, Any]:
+        resolve_device(proxy.device)  # says what is missing
         import torch
 
         from tamis.scorers.mixture.trainer import CausalTrainer

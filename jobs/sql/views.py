@@ -340,9 +340,7 @@ def _mixed(connection: duckdb.DuckDBPyConnection, run: str, mixed: MixtureManife
     _view(connection, "shards", f"FROM {RECORD}.shards", SHARDS)
 
 
-def _mixture(
-    connection: duckdb.DuckDBPyConnection, record: Mapping[str, Any], repetition: Mapping[str, Any]
-) -> None:
+def _mixture(connection: duckdb.DuckDBPyConnection, record: Mapping[str, Any], repetition: Mapping[str, Any]) -> None:
     rounds = [
         {"round": number, "name": name, "share": float(share), "loss": loss}
         for number, found in enumerate(record.get("rounds", ()))
