@@ -10,6 +10,7 @@ from tamis.schemas.base import Model, canonical_json, digest
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.extract import ExtractConfig
 from tamis.schemas.mixture import MixtureConfig
+from tamis.schemas.secrets import redacted_all
 from tamis.schemas.step import StepConfig
 
 __all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "significant"]
@@ -109,8 +110,14 @@ class Config(Model):
         default=0.01, ge=0, le=1, description="share of a step's documents: with more errors a run fails, though whole"
     )
     allow_empty: bool = Field(default=False, description="a run that reads no record or selects none is no failure")
+
     mixture: MixtureConfig | None = Field(
         default=None, description="of groups of what was selected, written to `mixture/` in the run's folder"
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="a trial: so many documents at most, drawn by `sample`, of so many files as hold about as many",
     )
 
     @field_validator("inputs")
@@ -158,8 +165,8 @@ class Config(Model):
         return plain | {"steps": steps}
 
     def digest(self, models: dict[str, dict[str, str]]) -> str:
-        """Return the SHA-256 of all that can change a result: not the run's name, place, or where models lie."""
-        return digest(significant(self.resolved(models)))
+        """Return the SHA-256 of all that can change a result: not name, place, where models lie, or credentials."""
+        return digest(significant(redacted_all(self.resolved(models))))
 
 
 def significant(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,4 +184,6 @@ def significant(config: Mapping[str, Any]) -> dict[str, Any]:
             kept[verb] = {k: v for k, v in options.items() if k not in digested}
         steps.append(kept)
     plain = {key: value for key, value in config.items() if key not in _NO_RESULT}
+    if plain.get("limit") is None:
+        plain.pop("limit", None)
     return plain | {"output": output, "steps": steps}

@@ -10,11 +10,13 @@ import typer
 from tamis.jobs.cli.manifest import manifest_app
 from tamis.jobs.cli.mix import mix_app
 from tamis.jobs.cli.options import AsJson, Output, Quiet, RunFolder, Runner, Set, Workers, examples, group
+from tamis.jobs.cli.quad import quad_app
 from tamis.jobs.cli.signals import end_by_signals
 from tamis.jobs.cli.text import harmless
 from tamis.jobs.cli.train import train_app
 from tamis.pipeline.graph.quiet import debugging, silence_beam
 from tamis.schemas.errors import ConfigError, TamisError
+from tamis.schemas.secrets import redacted
 
 __all__ = ["app", "main"]
 
@@ -28,6 +30,7 @@ app = group(
 app.add_typer(manifest_app, name="manifest")
 app.add_typer(mix_app, name="mix")
 app.add_typer(train_app, name="train")
+app.add_typer(quad_app, name="quad")
 
 
 def main() -> None:
@@ -57,7 +60,7 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"tamis: {harmless(message, lines=True)}", file=sys.stderr)  # noqa: T201
+    print(f"tamis: {harmless(redacted(message), lines=True)}", file=sys.stderr)  # noqa: T201
     sys.exit(status)
 
 
@@ -107,7 +110,7 @@ def demo(
     short_help="Run a config from inputs to shards and manifest.",
     epilog=examples(
         "tamis run corpus.yaml --workers 4",
-        "tamis run corpus.yaml --set steps.language.min_score=0.8 -o runs/strict",
+        "tamis run corpus.yaml --set steps.language.min_score=0.8 -o b --cache runs/a",
         "tamis run gs://b/c.yaml --runner DataflowRunner -- --region=europe-west1",
     ),
 )
@@ -119,6 +122,14 @@ def run(
     output: Output = None,
     set_: Set = None,
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what earlier runs left, or go on.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a finished run of another config.")] = False,
+    cache: Annotated[
+        str | None,
+        typer.Option("--cache", metavar="DIR", help="Finished stages for several runs; or a run's folder."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="A trial over N documents, drawn at random.")
+    ] = None,
     workers: Workers = 1,
     runner: Runner = "FnApiRunner",
     as_json: AsJson = False,
@@ -128,16 +139,20 @@ def run(
     from tamis.jobs.cli.run_and_plan import run_config
     from tamis.jobs.config_file import load_config
 
-    loaded, plain = load_config(config, set_ or ())
+    loaded, plain = load_config(config, [*(set_ or ()), *([f"limit={limit}"] if limit is not None else [])])
     options = _beam_options(beam_options or [])
     run_config(
         loaded,
         plain,
         output,
+        config_file=config,
         workers=workers,
         runner=runner,
         options=options,
         fresh=fresh,
+        replace=replace,
+        cache=cache,
+        limit=limit,
         as_json=as_json,
         quiet=quiet,
     )
@@ -185,9 +200,9 @@ def plan(
 
     loaded, plain = load_config(config, set_ or ())
     if graph:
-        show_graph(loaded, plain, format_)
+        show_graph(loaded, plain, format_, config)
         return
-    show_plan(loaded, plain, as_json=as_json)
+    show_plan(loaded, plain, config_file=config, as_json=as_json)
 
 
 @app.command(short_help="Say how a run stands.", epilog=examples("tamis status runs/demo"))
@@ -200,7 +215,7 @@ def status(run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A run'
 
 @app.command(short_help="Delete what a run keeps for resuming.", epilog=examples("tamis clean runs/demo"))
 def clean(run_folder: RunFolder) -> None:
-    """Delete a run's work folder; shards and manifest stay."""
+    """Delete a run's work folder, where shards and manifest stay, or what a cache of several runs holds."""
     from tamis.jobs.cli.run_folder import clean as carry_out
 
     carry_out(run_folder)
@@ -282,29 +297,44 @@ def score(
 
 
 @app.command(
-    short_help="Ask DuckDB about a run.",
+    short_help="Ask DuckDB about a run, or about two.",
     epilog=examples(
         "tamis sql runs/demo",
-        'tamis sql runs/demo "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"',
-        "tamis sql runs/demo \"COPY (SELECT text FROM selected) TO 'texts.jsonl'\"",
+        'tamis sql runs/demo "FROM funnel()"',
+        'tamis sql runs/demo "FROM sample(\'duplicate\', 5)" -o copies.parquet',
+        'tamis sql runs/demo runs/strict "SELECT fate_a, fate_b, count(*) FROM joined GROUP BY ALL"',
     ),
 )
 def sql(
     run_folder: RunFolder,
-    query: Annotated[str | None, typer.Argument(metavar="QUERY", help="SQL; without it a prompt opens.")] = None,
+    rest: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN] [QUERY]", help="Another run to join, and SQL; without SQL a prompt opens."),
+    ] = None,
     format_: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="table, tsv, csv or json (lines).")
     ] = "table",
     as_json: AsJson = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Print so many rows at most.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the rows: .parquet, .csv, .tsv or .jsonl."),
+    ] = None,
 ) -> None:
-    """Ask DuckDB about a run: views selected, rejected, errors, documents, steps, rules, sources and others."""
+    """Ask DuckDB about a run: views selected, rejected, documents, steps, rules and others, macros such as funnel().
+
+    Of two runs, a and b are schemas with the views of each, and joined has their documents side by side.
+    """
+    from tamis.jobs.cli.sql_query import run_query, runs_and_query
+
     chosen = "json" if as_json else format_
+    runs, query = runs_and_query(run_folder, rest or ())
     if query is None:
+        if output is not None:
+            msg = "--output takes the rows of a query: give one"
+            raise ConfigError(msg)
         from tamis.jobs.cli.sql_prompt import prompt
 
-        prompt(run_folder, format=chosen, limit=limit)
+        prompt(runs, format=chosen, limit=limit)
         return
-    from tamis.jobs.cli.sql_query import run_query
-
-    run_query(run_folder, query, format=chosen, limit=limit)
+    run_query(runs, query, format=chosen, limit=limit, output=output)

@@ -4,7 +4,7 @@ import os
 import re
 import sqlite3
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,9 @@ from tamis.jobs.cli.layout import Column, print_rows
 from tamis.jobs.cli.sql_output import FORMATS, Format, checked_format
 from tamis.jobs.cli.sql_query import run_statements
 from tamis.jobs.cli.text import harmless
+from tamis.jobs.sql.macros import MACROS
+from tamis.jobs.sql.query import open_runs
 from tamis.jobs.sql.statements import columns_of, views_of
-from tamis.jobs.sql.views import connect
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import ConfigError, TamisError
 
@@ -29,6 +30,7 @@ __all__ = ["history", "prompt"]
 COMMANDS = {
     ".help": "this list",
     ".tables": "the views and their columns",
+    ".macros": "questions that are asked often, as FROM funnel()",
     ".schema NAME": "columns of a view: types, and what they mean",
     ".format NAME": f"how rows are shown: {', '.join(FORMATS)}",
     ".limit N": "how many rows are shown; .limit alone: the default",
@@ -47,7 +49,7 @@ class _Prompt:
     """One session over a run."""
 
     connection: duckdb.DuckDBPyConnection
-    run: str
+    runs: str | Sequence[str]
     format: Format
     limit: int | None
 
@@ -58,7 +60,7 @@ class _Prompt:
             self._command(*bare.rstrip("; \n").split())
         else:
             more = ".limit N shows more, .format csv or json all"
-            run_statements(self.connection, self.run, text, self.format, self.limit, more=more)
+            run_statements(self.connection, self.runs, text, self.format, self.limit, more=more)
 
     def _command(self, name: str, *words: str) -> None:
         match name, words:
@@ -71,7 +73,10 @@ class _Prompt:
             case ".tables", ():
                 for view in views_of(self.connection):
                     names = ", ".join(name for name, _, _ in columns_of(self.connection, view))
-                    out_console().print(harmless(f"{view:10} {names}"), soft_wrap=True)
+                    out_console().print(harmless(f"{view:12} {names}"), soft_wrap=True)
+            case ".macros", ():
+                rows = [[head, meaning] for head, meaning in MACROS.items()]
+                print_rows(out_console(), [Column("macro"), Column("gives", wrap=True)], rows)
             case ".schema", (view,):
                 self._schema(view)
             case ".schema", ():
@@ -99,11 +104,11 @@ class _Prompt:
         print_rows(out_console(), [Column("column"), Column("type"), Column("meaning", wrap=True)], rows)
 
 
-def prompt(run: str, *, format: str = "table", limit: int | None = None) -> None:  # noqa: A002
-    """Ask for SQL over a run until the user leaves; without a terminal, run the statements of the standard input.
+def prompt(runs: str | Sequence[str], *, format: str = "table", limit: int | None = None) -> None:  # noqa: A002
+    """Ask for SQL over a run or two until the user leaves; without a terminal, run what the standard input holds.
 
     Args:
-        run: the run's folder.
+        runs: the run's folder, or those of two.
         format: how rows are shown at first: table, csv, tsv, json.
         limit: rows to print of each statement; if None, 40 of a table and all otherwise.
 
@@ -112,8 +117,8 @@ def prompt(run: str, *, format: str = "table", limit: int | None = None) -> None
         RunError: if the run isn't there, or its shards can't be read.
     """
     known = checked_format(format)
-    with connect(run) as connection:
-        session = _Prompt(connection, run, known, limit)
+    with open_runs(runs) as connection:
+        session = _Prompt(connection, runs, known, limit)
         try:
             if sys.stdin.isatty():
                 _converse(session)
@@ -179,11 +184,12 @@ def _session(session: _Prompt) -> "PromptSession[str]":
     for view in views:
         for column, type_, _ in columns_of(session.connection, view):
             words[column] = type_.lower()
-    words |= dict.fromkeys(views, "view") | {command.split()[0]: "command" for command in COMMANDS}
+    words |= dict.fromkeys(views, "view") | {head.partition("(")[0]: "macro" for head in MACROS}
+    words |= {command.split()[0]: "command" for command in COMMANDS}
     bindings = KeyBindings()
     asking: PromptSession[str] = PromptSession(
         history=history(),
-        completer=WordCompleter(list(words), meta_dict=words, ignore_case=True, pattern=re.compile(r"\.?\w+")),
+        completer=WordCompleter(list(words), meta_dict=words, ignore_case=True, pattern=re.compile(r"\.?[\w.]+")),
         complete_while_typing=False,
         multiline=True,
         key_bindings=bindings,

@@ -2,16 +2,22 @@
 
 import functools
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import duckdb
 
 from tamis.jobs.sql.statements import execute, interruptible, split
+from tamis.jobs.sql.two_runs import connect_two
 from tamis.jobs.sql.views import connect
+from tamis.schemas.errors import ConfigError
 
-__all__ = ["FETCH", "Result", "Rows", "Written", "connect", "results"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["FETCH", "Result", "Rows", "Written", "connect", "open_runs", "results"]
 
 FETCH = 4096
 """Rows that are fetched at once."""
@@ -55,18 +61,47 @@ class Rows:
             yield from rows
             left -= len(rows)
 
+    def batches(self, rows: int = 65536) -> "pa.RecordBatchReader":
+        """Return the rows as Arrow batches of so many at most."""
+        cursor: Any = self.connection  # releases of DuckDB call it differently
+        fetch = getattr(cursor, "to_arrow_reader", None) or cursor.fetch_record_batch
+
+        def read() -> "pa.RecordBatchReader":
+            with warnings.catch_warnings():  # that rows are copied once more is all right
+                warnings.simplefilter("ignore", UserWarning)
+                return fetch(rows)
+
+        return interruptible(self.connection, read)
+
 
 Result: TypeAlias = Written | Rows
 
 
-def results(connection: duckdb.DuckDBPyConnection, run: str, text: str) -> Iterator[Result]:
+def open_runs(runs: str | Sequence[str]) -> duckdb.DuckDBPyConnection:
+    """Open a run for SQL, or two side by side.
+
+    Raises:
+        ConfigError: for more than two.
+        RunError: as `connect` does.
+    """
+    match [runs] if isinstance(runs, str) else list(runs):
+        case [run]:
+            return connect(run)
+        case [first, second]:
+            return connect_two(first, second)
+        case many:
+            msg = f"one run or two can be opened at once, not {len(many)}"
+            raise ConfigError(msg)
+
+
+def results(connection: duckdb.DuckDBPyConnection, runs: str | Sequence[str], text: str) -> Iterator[Result]:
     """Run each statement of `text` over a run, one when the result before it was taken, and yield what it gives.
 
     Statements that give nothing, such as SET, yield nothing.
 
     Args:
-        connection: of `connect(run)`.
-        run: the run's folder, which statements may not write into.
+        connection: of `open_runs(runs)`.
+        runs: the run's folder, or those of two runs, which statements may not write into.
         text: one statement or several, parted by semicolons.
 
     Raises:
@@ -75,7 +110,7 @@ def results(connection: duckdb.DuckDBPyConnection, run: str, text: str) -> Itera
         KeyboardInterrupt: if the user stopped a statement; the connection can be used on.
     """
     for statement in split(connection, text):
-        execute(connection, run, statement)
+        execute(connection, runs, statement)
         expected = statement.expected_result_type
         if duckdb.ExpectedResultType.QUERY_RESULT not in expected:
             continue

@@ -40,23 +40,30 @@ def split(connection: duckdb.DuckDBPyConnection, text: str) -> list[duckdb.State
         raise ConfigError(_sentence(error, connection, text)) from None
 
 
-def execute(connection: duckdb.DuckDBPyConnection, run: str, statement: duckdb.Statement) -> None:
+def execute(connection: duckdb.DuckDBPyConnection, runs: str | Sequence[str], statement: duckdb.Statement) -> None:
     """Run one statement; its rows are then fetched from the connection.
+
+    Args:
+        connection: over the runs.
+        runs: a run's folder, or those of several.
+        statement: of `split`.
 
     Raises:
         ConfigError: for a mistake in it, or if it would write into the run's own files.
         RunError: if the run's files can't be read.
         KeyboardInterrupt: if the user stopped it.
     """
-    _guard(run, statement.query)
+    folders = [runs] if isinstance(runs, str) else list(runs)
+    for run in folders:
+        _guard(run, statement.query)
     try:
         interruptible(connection, lambda: connection.execute(statement))
     except duckdb.Error as error:
-        if any(filesystem.join(run, fate) + "/" in str(error) for fate in FATES):
-            msg = (
-                f"{run}: its shards can't be read ({_first_line(error)}): tamis manifest verify says which are damaged"
-            )
-            raise RunError(msg) from None
+        for run in folders:
+            if any(filesystem.join(run, fate) + "/" in str(error) for fate in FATES):
+                told = _first_line(error)
+                msg = f"{run}: its shards can't be read ({told}): tamis manifest verify says which are damaged"
+                raise RunError(msg) from None
         raise ConfigError(_sentence(error, connection, statement.query)) from None
 
 
@@ -96,7 +103,10 @@ def interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], T]) 
 
 def views_of(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Return the names of tables and views that a query can name."""
-    query = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'main' ORDER BY ALL"
+    query = (
+        "SELECT CASE WHEN table_schema = 'main' THEN '' ELSE table_schema || '.' END || table_name "
+        "FROM information_schema.tables WHERE NOT starts_with(table_schema, 'record') ORDER BY table_schema, table_name"
+    )
     return [name for (name,) in connection.execute(query).fetchall()]
 
 
@@ -104,9 +114,10 @@ def columns_of(connection: duckdb.DuckDBPyConnection, view: str) -> list[tuple[s
     """Return name, type and description of a view's columns; nothing if there is no such view."""
     query = (
         "SELECT column_name, data_type, comment FROM duckdb_columns() "
-        "WHERE NOT internal AND schema_name = 'main' AND lower(table_name) = lower(?) ORDER BY column_index"
+        "WHERE NOT internal AND schema_name = ? AND lower(table_name) = lower(?) ORDER BY column_index"
     )
-    return connection.execute(query, [view]).fetchall()
+    schema, _, name = view.rpartition(".")
+    return connection.execute(query, [schema or "main", name]).fetchall()
 
 
 # --- mistakes ---
@@ -124,7 +135,9 @@ def _sentence(error: duckdb.Error, connection: duckdb.DuckDBPyConnection, query:
         return told + nearest(table[1], views_of(connection))
     if column := _COLUMN.search(message):
         words = set(re.findall(r"\w+", query.lower()))
-        named = [view for view in views_of(connection) if view in words] or ["documents"]
+        views = views_of(connection)
+        named = [view for view in views if view.rpartition(".")[2] in words]
+        named = named or [view for view in views if view.endswith("documents")]
         known = {name for view in named for name, _, _ in columns_of(connection, view)}
         return told + nearest(column[1], sorted(known))
     if guess := _GUESS.search(message):

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
@@ -10,14 +11,17 @@ import pyarrow.parquet as pq
 
 from tamis.jobs.manifest.file import read_manifest, shard_path, shards_of
 from tamis.jobs.mix.folder import holds_mixture, read_mixture
+from tamis.jobs.sql.limits import Limit, limits_of
+from tamis.jobs.sql.macros import add_macros
+from tamis.jobs.sql.mixture_views import mixture_tables
+from tamis.jobs.sql.names import identifier, literal
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import canonical_json
 from tamis.schemas.errors import RunError
 from tamis.schemas.manifest import Manifest
-from tamis.schemas.mixture_manifest import MixtureManifest
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, described
 
-__all__ = ["connect", "identifier", "literal", "shard_relation"]
+__all__ = ["add_run", "connect", "database", "shard_relation"]
 
 RECORD = "record"
 """Schema of the in-memory tables behind the views of the manifest."""
@@ -65,6 +69,24 @@ RULES = pa.schema(
         described("threshold", pa.float64(), "in numbers, where the rule has just one"),
     ]
 )
+THRESHOLDS = pa.schema(
+    [
+        *_COUNTS,
+        described("rule", _text, "the rule's reason, as in rejected"),
+        described("column", _text, "the column that it looks at"),
+        described("part", _text, "the group of documents that the numbers are for, where there are groups"),
+        described("low", pa.float64(), "the smallest value that is kept"),
+        described("high", pa.float64(), "the largest value that is kept"),
+    ]
+)
+PASSES = pa.schema(
+    [
+        described("name", _text, "the pass"),
+        described("step", _text, "label of the step, or of the steps, that it belongs to"),
+        described("tasks", _count, "shards or parts that it worked on"),
+        described("cpu_seconds", pa.float64(), "of all workers together"),
+    ]
+)
 INPUTS = pa.schema(
     [
         described("path", _text, "the input file"),
@@ -109,51 +131,17 @@ MANIFEST = pa.schema(
     ]
 )
 
-MIXTURE = pa.schema(
-    [
-        described("name", _text, "the group"),
-        described("unit", _text, "tokens, bytes or documents, of sizes and quotas"),
-        described("size", _count, "what the group has"),
-        described("documents", _count, "how many documents that is"),
-        described("asked", pa.float64(), "the share that was asked for"),
-        described("quota", _count, "what it was to give"),
-        described("share", pa.float64(), "its part of all quotas"),
-        described("amount", _count, "what it gives"),
-        described("realised", pa.float64(), "its part of all that is given"),
-        described("taken", _count, "documents, repeats included"),
-        described("epochs", pa.float64(), "quota by size"),
-        described("effective", pa.float64(), "what it gives, in fresh tokens (or bytes)"),
-        described("capped", pa.bool_(), "whether it gives less than was asked, for lack of data"),
-    ]
-)
-ROUNDS = pa.schema(
-    [
-        described("round", pa.int32(), "of the estimate, from 0"),
-        described("name", _text, "the group"),
-        described("share", pa.float64(), "its share in that round"),
-        described("loss", pa.float64(), "its validation loss at the round's end, where it was measured"),
-    ]
-)
-REPETITION = pa.schema(
-    [
-        described("least", _count, "least times seen of the class"),
-        described("most", _count, "most; null: no bound"),
-        described("unit", _text, "tokens or bytes"),
-        described("seen", pa.float64(), "seen of documents in the class, repeats included"),
-        described("unique", pa.float64(), "different ones"),
-        described("share", pa.float64(), "of all that is seen"),
-    ]
-)
-
 
 def connect(run: str) -> duckdb.DuckDBPyConnection:
-    """Open a run, or a materialised mixture, for SQL.
+    """Open a run for SQL.
 
     Views over shards, read where they lie: `selected`, `rejected`, `errors`, and `documents` (both fates, with a column
     `fate`). Views of the manifest: `manifest`, `sources`, `steps` (one row a step and source), `rules` (one row a step,
-    source and rule that rejected something), `inputs`, `models`, `shards`. Only files that the manifest names are read.
-    Of a mixture, which a run may have been materialised in: `mixture` (one row a group), `mixture_rounds` and
-    `repetition`; in a mixture's own folder also its documents, as `documents`, and `shards`.
+    source and rule that rejected something), `thresholds` (one row a rule over a column, and group), `passes`,
+    `inputs`, `models`, `shards`. Views of the tables that decisions left, such as `clusters`, with the `step` that each
+    row is of. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a
+    run may have been materialised in: `mixture` (one row a group), `mixture_rounds` and `repetition`; in a mixture's
+    own folder also its documents, as `documents`, and `shards`.
 
     Args:
         run: the folder of a run or of a mixture, a local path or a URL.
@@ -161,34 +149,64 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     Raises:
         RunError: if the folder holds no finished run, or one of its shards is missing or damaged.
     """
-    mixed = read_mixture(run) if holds_mixture(run) else None
-    manifest = None if mixed is not None else read_manifest(run)
-    # An in-memory database would spill into the folder where the user happens to stand.
-    connection = duckdb.connect(config={"temp_directory": tempfile.gettempdir(), "python_enable_replacements": False})
-    connection.execute("SET TimeZone = 'UTC'")
-    if not filesystem.is_local(run):
-        import fsspec
-
-        connection.register_filesystem(fsspec.core.url_to_fs(run)[0])
-    if manifest is not None:
-        _documents(connection, run, manifest)
-        _records(connection, manifest)
-        told = manifest.mixture.get("materialised") or {}
-        _mixture(connection, told, told.get("repetition") or {})
-    elif mixed is not None:
-        _mixed(connection, run, mixed)
-        _mixture(connection, mixed.mixture, mixed.repetition)
+    connection = database()
+    if holds_mixture(run):
+        _mixed(connection, run)
+    else:
+        add_run(connection, run)
     return connection
 
 
-def identifier(name: str) -> str:
-    """Quote a name for SQL."""
-    return '"' + name.replace('"', '""') + '"'
+def database() -> duckdb.DuckDBPyConnection:
+    """Return an empty database in memory, which spills into the system's folder for temporary files."""
+    # By itself it would spill into the folder where the user happens to stand.
+    connection = duckdb.connect(config={"temp_directory": tempfile.gettempdir(), "python_enable_replacements": False})
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
 
 
-def literal(text: str) -> str:
-    """Quote a text for SQL."""
-    return "'" + text.replace("'", "''") + "'"
+def add_run(connection: duckdb.DuckDBPyConnection, run: str, schema: str = "main") -> Manifest:
+    """Create the views and macros of a run in a schema, which is made, and return the run's manifest.
+
+    Raises:
+        RunError: as `connect` does.
+    """
+    manifest = read_manifest(run)
+    _reached(connection, run)
+    at = _made_place(connection, schema)
+    fields = _documents(at, run, manifest)
+    limits = limits_of(manifest, set(fields.names))
+    _records(at, manifest, limits)
+    _decisions(at, run, manifest)
+    told = manifest.mixture.get("materialised") or {}
+    _mixture(at, told, told.get("repetition") or {})
+    add_macros(
+        connection,
+        labels=[step.label for step in manifest.steps],
+        columns=fields.names,
+        limits=limits,
+        seed=int(manifest.config.get("seed", 0)),
+        schema=schema,
+    )
+    return manifest
+
+
+def _reached(connection: duckdb.DuckDBPyConnection, run: str) -> None:
+    """Let a connection read where a run lies."""
+    if not filesystem.is_local(run):
+        import fsspec
+
+        known = fsspec.core.url_to_fs(run)[0]
+        names = (known.protocol,) if isinstance(known.protocol, str) else known.protocol
+        if not connection.filesystem_is_registered(names[0]):
+            connection.register_filesystem(known)
+
+
+def _made_place(connection: duckdb.DuckDBPyConnection, schema: str) -> "_Place":
+    at = _Place(connection, schema)
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}")
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {at.record}")
+    return at
 
 
 def shard_relation(run: str, manifest: Manifest, fate: str) -> str | None:
@@ -203,10 +221,22 @@ def _sql_path(path: str) -> str:
     return filesystem.local_path(path) if filesystem.is_local(path) else path
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a run's views go: a schema for them, and one for the tables behind those of the manifest."""
+
+    connection: duckdb.DuckDBPyConnection
+    schema: str
+
+    @property
+    def record(self) -> str:
+        return identifier(RECORD if self.schema == "main" else f"{RECORD}_{self.schema}")
+
+
 # --- views over shards ---
 
 
-def _documents(connection: duckdb.DuckDBPyConnection, run: str, manifest: Manifest) -> None:
+def _documents(at: _Place, run: str, manifest: Manifest) -> pa.Schema:
     schemas = {fate: _shard_schema(run, manifest, fate) for fate in ("selected", "rejected", "errors")}
     selected, rejected = schemas["selected"], schemas["rejected"]
     # What one folder lacks, the other's files tell: a run that selected nothing still has its score columns.
@@ -219,36 +249,39 @@ def _documents(connection: duckdb.DuckDBPyConnection, run: str, manifest: Manife
     for fate, schema in (("selected", selected), ("rejected", rejected), ("errors", schemas["errors"] or ERROR_SCHEMA)):
         relation = shard_relation(run, manifest, fate)
         if relation is None:
-            _table(connection, f"no_{fate}", schema.empty_table())
-            relation = f"{RECORD}.no_{fate}"
+            _table(at, f"no_{fate}", schema.empty_table())
+            relation = f"{at.record}.no_{fate}"
         try:
-            _view(connection, fate, f"FROM {relation}", schema)
+            _view(at, fate, f"FROM {relation}", schema)
         except duckdb.Error as error:
             msg = f"{run}: the {fate} shards can't be read ({_first_line(error)}): tamis manifest verify says which"
             raise RunError(msg) from None
-    _both_fates(connection, selected, rejected)
+    return _both_fates(at, selected, rejected)
 
 
 def _shard_schema(run: str, manifest: Manifest, fate: str) -> pa.Schema | None:
     for record in shards_of(manifest, fate):
-        path = shard_path(run, record)
-        if not filesystem.exists(path):
-            msg = f"{path} is missing, though the manifest names it: tamis manifest verify checks all shards"
-            raise RunError(msg)
-        with filesystem.open_binary(path) as stream:
-            try:
-                return pq.read_schema(stream)
-            except (pa.ArrowInvalid, OSError) as error:
-                msg = f"{path} is damaged ({_first_line(error)}): tamis manifest verify checks all shards"
-                raise RunError(msg) from None
+        return _parquet_schema(shard_path(run, record))
     return None
+
+
+def _parquet_schema(path: str) -> pa.Schema:
+    if not filesystem.exists(path):
+        msg = f"{path} is missing, though the manifest names it: tamis manifest verify checks all shards"
+        raise RunError(msg)
+    with filesystem.open_binary(path) as stream:
+        try:
+            return pq.read_schema(stream)
+        except (pa.ArrowInvalid, OSError) as error:
+            msg = f"{path} is damaged ({_first_line(error)}): tamis manifest verify checks all shards"
+            raise RunError(msg) from None
 
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _both_fates(connection: duckdb.DuckDBPyConnection, selected: pa.Schema, rejected: pa.Schema) -> None:
+def _both_fates(at: _Place, selected: pa.Schema, rejected: pa.Schema) -> pa.Schema:
     """Make the view `documents`: the columns of both, by name; null where a fate hasn't the column."""
     columns = {f.name: f for f in (*REJECTED_SCHEMA, *DOCUMENT_SCHEMA, *selected, *rejected)}
     place = list(columns).index(REASON[0])
@@ -259,15 +292,17 @@ def _both_fates(connection: duckdb.DuckDBPyConnection, selected: pa.Schema, reje
         shown = [name if name in schema.names else None for name in columns]
         listed = [identifier(n) if n else f"NULL AS {identifier(c)}" for n, c in zip(shown, columns, strict=True)]
         listed.insert(place, f"{literal(fate)} AS fate")
-        parts.append(f"SELECT {', '.join(listed)} FROM {fate}")  # noqa: S608  (names are quoted)
+        parts.append(f"SELECT {', '.join(listed)} FROM {identifier(at.schema)}.{fate}")  # noqa: S608  (names are quoted)
     fields.insert(place, FATE)
-    _view(connection, "documents", " UNION ALL ".join(parts), pa.schema(fields))
+    both = pa.schema(fields)
+    _view(at, "documents", " UNION ALL ".join(parts), both)
+    return both
 
 
 # --- views of the manifest ---
 
 
-def _records(connection: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
+def _records(at: _Place, manifest: Manifest, limits: Sequence[Limit]) -> None:
     shares: Mapping[str, float] = manifest.mixture.get("proportions", {})
     head = {name: getattr(manifest, name) for name in MANIFEST.names}
     head["provenance"] = manifest.provenance.model_dump(mode="json")
@@ -279,15 +314,17 @@ def _records(connection: duckdb.DuckDBPyConnection, manifest: Manifest) -> None:
         "sources": (SOURCES, sources),
         "steps": (STEPS, _steps(manifest)),
         "rules": (RULES, _rules(manifest)),
+        "thresholds": (THRESHOLDS, _thresholds(limits)),
+        "passes": (PASSES, [record.model_dump() for record in manifest.passes]),
         "inputs": (INPUTS, inputs),
         "models": (MODELS, [record.model_dump() for record in manifest.models]),
         "shards": (SHARDS, [record.model_dump() for record in manifest.shards]),
     }
     for name, (schema, rows) in tables.items():
-        _table(connection, name, pa.Table.from_pylist(list(rows), schema))
+        _table(at, name, pa.Table.from_pylist(list(rows), schema))
         casts = ", ".join(f"{column}::JSON AS {column}" for column in schema.names if column in JSON_COLUMNS)
         shown = f" SELECT * REPLACE ({casts})" if casts else ""
-        _view(connection, name, f"FROM {RECORD}.{name}{shown}", schema)
+        _view(at, name, f"FROM {at.record}.{name}{shown}", schema)
 
 
 def _steps(manifest: Manifest) -> list[dict[str, Any]]:
@@ -323,71 +360,77 @@ def _rules(manifest: Manifest) -> list[dict[str, Any]]:
     return rows
 
 
+def _thresholds(limits: Sequence[Limit]) -> list[dict[str, Any]]:
+    return [
+        {"position": limit.position, "label": limit.step, "rule": limit.rule, "column": limit.column}
+        | {"part": bounds.group, "low": bounds.low, "high": bounds.high}
+        for limit in limits
+        for bounds in limit.bounds
+    ]
+
+
+# --- views of what decisions left ---
+
+
+def _decisions(at: _Place, run: str, manifest: Manifest) -> None:
+    """Make a view of each table that decisions left, those of several steps together."""
+    for name in sorted({record.name for record in manifest.tables}):
+        parts, fields = [], {"step": described("step", _text, "label of the step")}
+        for record in manifest.tables:
+            if record.name == name:
+                path = shard_path(run, record)
+                schema = _parquet_schema(path)
+                fields |= {f.name: f for f in schema if f.name not in fields}
+                told = f"SELECT {literal(record.step)} AS step, * FROM read_parquet({literal(_sql_path(path))})"  # noqa: S608
+                parts.append(told)
+        try:
+            _view(at, identifier(name), " UNION ALL BY NAME ".join(parts), list(fields.values()))
+        except duckdb.Error as error:
+            msg = f"{run}: the table {name} can't be read ({_first_line(error)}): tamis manifest verify says more"
+            raise RunError(msg) from None
+
+
 # --- views of a mixture ---
 
 
-def _mixed(connection: duckdb.DuckDBPyConnection, run: str, mixed: MixtureManifest) -> None:
-    """Make the views over a mixture's own shards."""
+def _mixed(connection: duckdb.DuckDBPyConnection, run: str) -> None:
+    """Make the views of a mixture's own folder."""
+    mixed = read_mixture(run)
+    _reached(connection, run)
+    at = _made_place(connection, "main")
     paths = ", ".join(literal(_sql_path(filesystem.join(run, shard.path))) for shard in mixed.shards)
     reader = "read_parquet" if all(shard.path.endswith(".parquet") for shard in mixed.shards) else "read_json"
     options = ", hive_partitioning = false" if reader == "read_parquet" else ", format = 'newline_delimited'"
     try:
-        _view(connection, "documents", f"FROM {reader}([{paths}]{options})", ())
+        _view(at, "documents", f"FROM {reader}([{paths}]{options})", ())
     except duckdb.Error as error:
         msg = f"{run}: the mixture's shards can't be read ({_first_line(error)}): tamis manifest verify says which"
         raise RunError(msg) from None
-    _table(connection, "shards", pa.Table.from_pylist([shard.model_dump() for shard in mixed.shards], SHARDS))
-    _view(connection, "shards", f"FROM {RECORD}.shards", SHARDS)
+    _table(at, "shards", pa.Table.from_pylist([shard.model_dump() for shard in mixed.shards], SHARDS))
+    _view(at, "shards", f"FROM {at.record}.shards", SHARDS)
+    _mixture(at, mixed.mixture, mixed.repetition)
 
 
-def _mixture(connection: duckdb.DuckDBPyConnection, record: Mapping[str, Any], repetition: Mapping[str, Any]) -> None:
-    rounds = [
-        {"round": number, "name": name, "share": float(share), "loss": loss}
-        for number, found in enumerate(record.get("rounds", ()))
-        if "p" in found
-        for name, share, loss in _of_round(record, found)
-    ]
-    seen = [
-        {"least": row["seen"][0], "most": row["seen"][1], "seen": row["tokens"], "unique": row["unique_tokens"]}
-        | {"share": row["share"], "unit": repetition.get("unit")}
-        for row in repetition.get("histogram", ())
-    ]
-    worth = repetition.get("groups", {})
-    groups = [
-        {name: group.get(name) for name in MIXTURE.names}
-        | {"unit": record.get("unit"), "effective": worth.get(group["name"], {}).get("effective_tokens")}
-        for group in record.get("groups", ())
-    ]
-    for name, schema, rows in (
-        ("mixture", MIXTURE, groups),
-        ("mixture_rounds", ROUNDS, rounds),
-        ("repetition", REPETITION, seen),
-    ):
-        _table(connection, name, pa.Table.from_pylist(rows, schema))
-        _view(connection, name, f"FROM {RECORD}.{name}", schema)
-
-
-def _of_round(record: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, float, float | None]]:
-    names = list(record.get("proportions") or {})
-    losses = found.get("loss_end") or []
-    told = losses if len(losses) == len(names) else [None] * len(names)
-    return list(zip(names, found["p"], told, strict=False))
+def _mixture(at: _Place, record: Mapping[str, Any], repetition: Mapping[str, Any]) -> None:
+    for name, table in mixture_tables(record, repetition):
+        _table(at, name, table)
+        _view(at, name, f"FROM {at.record}.{name}", table.schema)
 
 
 # --- SQL ---
 
 
-def _table(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {RECORD}")
-    connection.register("arriving", table)
-    connection.execute(f"CREATE TABLE {RECORD}.{name} AS SELECT * FROM arriving")  # noqa: S608  (names of ours)
-    connection.unregister("arriving")
+def _table(at: _Place, name: str, table: pa.Table) -> None:
+    at.connection.register("arriving", table)
+    at.connection.execute(f"CREATE TABLE {at.record}.{name} AS SELECT * FROM arriving")  # noqa: S608  (names of ours)
+    at.connection.unregister("arriving")
 
 
-def _view(connection: duckdb.DuckDBPyConnection, name: str, query: str, schema: Sequence[pa.Field]) -> None:
-    connection.execute(f"CREATE VIEW {name} AS {query}")
+def _view(at: _Place, name: str, query: str, schema: Sequence[pa.Field]) -> None:
+    place = f"{identifier(at.schema)}.{name}"
+    at.connection.execute(f"CREATE VIEW {place} AS {query}")
     for column in schema:
         told = (column.metadata or {}).get(b"description")
         if told:
-            comment = f"COMMENT ON COLUMN {name}.{identifier(column.name)} IS {literal(told.decode())}"
-            connection.execute(comment)
+            comment = f"COMMENT ON COLUMN {place}.{identifier(column.name)} IS {literal(told.decode())}"
+            at.connection.execute(comment)

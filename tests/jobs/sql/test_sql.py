@@ -29,6 +29,7 @@ VIEWS = [
     "mixture",
     "mixture_rounds",
     "models",
+    "passes",
     "rejected",
     "repetition",
     "rules",
@@ -36,6 +37,7 @@ VIEWS = [
     "shards",
     "sources",
     "steps",
+    "thresholds",
 ]
 
 
@@ -422,7 +424,7 @@ def test_commands(made, monkeypatch, capsys):
     typed(monkeypatch, ".tables\n.schema rules\n.help\n.limit 1\nFROM rules;\n.limit\n.quit\nSELECT 'never';\n")
     sql_prompt.prompt(made[0])
     out = capsys.readouterr().out
-    assert out.startswith("documents  doc_id, url, source, fate, step")
+    assert out.startswith("documents    doc_id, url, source, fate, step")
     assert "the rule's reason, as in rejected" in out
     assert "Ctrl-D" in out
     assert "the first 1 row: .limit N shows more" in out
