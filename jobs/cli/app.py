@@ -316,3 +316,21 @@ def report(
     from tamis.jobs.cli.report import write_report
 
     write_report([run_folder] if other is None else [run_folder, other], output, price=price)
+
+
+@app.command(
+    short_help="Browse a run in a local page.",
+    epilog=examples("tamis ui runs/demo", "tamis ui runs/demo --port 8080 --no-browser"),
+)
+def ui(
+    run_folder: RunFolder,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="0: any free one.")] = 0,
+    view: Annotated[
+        str, typer.Option(metavar="STATE", help="Open what a colleague's address shows: all behind its ?.")
+    ] = "",
+    browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
+) -> None:
+    """Browse a run in a local page: search documents, move thresholds, ask SQL, read the manifest."""
+    from tamis.jobs.cli.ui import show_ui
+
+    show_ui(run_folder, port=port, view=view, browser=browser)

@@ -14,7 +14,7 @@ from typing import Any
 from tamis.jobs.report.blocks import Block, Document, Documents, Group, Plot, Section, Table, Words
 from tamis.jobs.text import figure, harmless
 
-__all__ = ["LIBRARIES", "NARROW", "page"]
+__all__ = ["LIBRARIES", "NARROW", "library", "page"]
 
 LIBRARIES = ("vega.min.js", "vega-lite.min.js")
 """The libraries that are embedded, in the order they need; `assets/README.md` says what they are."""
@@ -38,7 +38,7 @@ def page(
     """
     plots: list[Plot] = []
     body = "".join(_section(section, plots) for section in sections)
-    scripts = [*(_library(name) for name in LIBRARIES), _asset("report.js")]
+    scripts = [*(library(name) for name in LIBRARIES), _asset("report.js")]
     # Scripts run by their digests alone: whatever a document holds, it can't run. Vega makes functions of expressions.
     allowed = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     policy = (
@@ -92,7 +92,8 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _library(name: str) -> str:
+def library(name: str) -> str:
+    """Return a library's script, as it can stand within a page."""
     return _SOURCE_MAP.sub("", _asset(name)).replace("</script", "<\\/script")
 
 

@@ -1,7 +1,6 @@
-"""A run with a step for each section of the report, and a text that would like to be markup; a browser."""
+"""A run with a step for each section of the report, and a text that would like to be markup."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -83,18 +82,3 @@ def facts_of():
     yield make
     for connection in opened:
         connection.close()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium, as the system has it."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    found = next(
-        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-    )
-    if found is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
