@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from tamis.jobs.report.blocks import Document
+from tamis.jobs.report.harmful import harmful_steps
 from tamis.jobs.sql.limits import Limit, limits_of
 from tamis.jobs.sql.macros import add_macros, document_key
 from tamis.jobs.sql.names import identifier, literal
@@ -20,7 +21,6 @@ __all__ = ["OTHERS", "Facts", "Room"]
 OTHERS = "others"
 PARTS = 7
 """Sources or languages with a colour of their own; the rest are others."""
-_HARMFUL = re.compile(r"harm|toxic|offens|adult|nsfw|hate", re.IGNORECASE)
 _NUMBERS = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*)$")
 
 
@@ -158,19 +158,7 @@ class Facts:
     @cached_property
     def harmful_steps(self) -> frozenset[str]:
         """Labels of the steps that look for harmful text."""
-        configured = {step.label: step for step in self.manifest.steps}
-        plain = [next(iter(step.items())) if isinstance(step, dict) else (step, None) for step in self._steps]
-        found = {label for label in configured if _HARMFUL.search(label)}
-        found |= {step.label for step in self.manifest.steps if step.verb == "url_filter"}
-        for (verb, options), record in zip(plain, self.manifest.steps, strict=False):
-            if verb == "perplexity" and isinstance(options, Mapping) and options.get("threshold") == "model":
-                found.add(record.label)
-        return frozenset(found)
-
-    @property
-    def _steps(self) -> Sequence[Any]:
-        steps = self.manifest.config.get("steps", ())
-        return steps if isinstance(steps, Sequence) else ()
+        return harmful_steps(self.manifest)
 
     def harmful(self, ids: Sequence[str]) -> frozenset[str]:
         """Return those of the documents that a step found harmful, whatever else became of them."""

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from tamis.jobs.json_text import unique_names
 from tamis.jobs.manifest.file import read_manifest
+from tamis.jobs.report.harmful import harmful_steps
 from tamis.jobs.sql.limits import limits_of
 from tamis.jobs.sql.macros import add_macros
 from tamis.jobs.sql.names import identifier, literal
@@ -86,6 +87,7 @@ class Store:
         self.numbers = [n for n, kind in self.types.items() if _NUMBERS.match(kind)]
         size = sum(shard.text_bytes for shard in self.manifest.shards)
         self.whole_texts = size <= TEXT_BYTES
+        self._drawn: dict[str, tuple[list[tuple[Any, ...]], bool]] = {}
         self._load()
         self._shut()
 
@@ -158,6 +160,7 @@ class Store:
                 for limit in limits
                 for b in limit.bounds
             ],
+            "harmful": sorted(harmful_steps(self.manifest)),
             "warnings": list(self.manifest.warnings),
             "whole_texts": self.whole_texts,
         }
@@ -237,30 +240,31 @@ class Store:
     def what_if(self, asked: WhatIf) -> dict[str, Any]:
         """Return the histogram of a column, and what bounds would keep and lose by source and language."""
         column = self._column(asked.column, self.numbers)
-        least, middle, most = (
-            self._rows(
-                f"SELECT unnest(quantile_cont({column}::DOUBLE, [0.002, 0.5, 0.998])) FROM {INDEX}.documents "  # noqa: S608
-                f"WHERE isfinite({column}::DOUBLE)"
-            )
-            or ((None,),) * 3
-        )
-        bars: list[tuple[Any, ...]] = []
-        log = False
-        if least[0] is not None:
-            low, high = least[0], most[0]
-            log = low > 0 and high > 20 * middle[0]
-            value = f"CASE WHEN {column} > 0 THEN log10({column}) END" if log else column
-            ends = "log10(?), log10(?)" if log else "?, ?"
-            bars = self._rows(
-                f"SELECT part, low, high, documents FROM {INDEX}.histogram_by({value}, fate, 60, {ends})",  # noqa: S608
-                [low, high],
-            )
-            if log:
-                bars = [(part, 10**start, 10**end, n) for part, start, end, n in bars]
+        if asked.column not in self._drawn:  # the picture is the same whatever bounds are tried
+            self._drawn[asked.column] = self._histogram(column)
+        bars, log = self._drawn[asked.column]
         bounds = ["NULL" if bound is None else repr(bound) for bound in (asked.low, asked.high)]
         rows = self._rows(f"FROM {INDEX}.what_if({column}, {', '.join(bounds)})")
         heads = ["source", "language", "documents", "selected", "stay", "fall", "rejected inside", "rejected outside"]
         return {"bars": bars, "log": log, "heads": heads, "rows": rows}
+
+    def _histogram(self, column: str) -> tuple[list[tuple[Any, ...]], bool]:
+        """Return fate, low, high and documents of each bar, and whether the axis is logarithmic."""
+        ends = self._rows(
+            f"SELECT quantile_cont({column}::DOUBLE, [0.002, 0.5, 0.998]) FROM {INDEX}.documents "  # noqa: S608
+            f"WHERE isfinite({column}::DOUBLE)"
+        )[0][0]
+        if not ends or ends[0] is None:
+            return [], False
+        low, middle, high = ends
+        log = low > 0 and high > 20 * middle
+        value = f"CASE WHEN {column} > 0 THEN log10({column}) END" if log else column
+        bounds = "log10(?), log10(?)" if log else "?, ?"
+        bars = self._rows(
+            f"SELECT part, low, high, documents FROM {INDEX}.histogram_by({value}, fate, 60, {bounds})",  # noqa: S608
+            [low, high],
+        )
+        return [(part, 10**start, 10**end, n) if log else (part, start, end, n) for part, start, end, n in bars], log
 
     # --- SQL ---
 

@@ -50,12 +50,13 @@
   function table(element, heads, rows, { pick = null, long = [] } = {}) {
     const head = document.createElement("thead"), body = document.createElement("tbody");
     const line = head.insertRow();
-    for (const name of heads) {
+    heads.forEach((name, i) => {
       const cell = document.createElement("th");
       cell.scope = "col";
       cell.textContent = harmless(name);
+      if (rows.some((row) => typeof row[i] === "number")) cell.className = "number";
       line.append(cell);
-    }
+    });
     for (const row of rows) {
       const made = body.insertRow();
       row.forEach((value, i) => {
@@ -71,6 +72,7 @@
       }
     }
     element.replaceChildren(head, body);
+    element.parentElement.scrollTop = 0;
   }
 
   function options(select, values, { empty = null } = {}) {
@@ -109,8 +111,10 @@
         id.slice(0, 8), source, language, rule ? `${step}: ${rule}` : fate, rule ? value : null, rule ? threshold : null, column, text,
       ]);
       const ids = new Map(rows.map((row, i) => [row, told.rows[i][0]]));
+      const harmful = told.rows.map((row) => overview.harmful.includes(row[4]));
       const heads = ["document", "source", "language", "fate", "value", "threshold", state.column || "", "text"];
       table(byId("rows"), heads, rows, { long: ["text"], pick: (row) => { remember({ doc: ids.get(row) }); document_(); } });
+      byId("rows").querySelectorAll("tbody td.text").forEach((cell, i) => { if (harmful[i]) cell.classList.add("blurred"); });
       document_();
     });
   }
@@ -138,7 +142,14 @@
         told.textContent = shown(value);
         list.append(term, told);
       }
-      box.replaceChildren(close, head, text, list);
+      if (overview.harmful.includes(values.step)) {
+        const shows = document.createElement("button");
+        shows.textContent = "Show this text, which may be harmful";
+        text.className = "blurred";
+        text.ariaHidden = "true";
+        shows.addEventListener("click", () => { text.className = ""; text.ariaHidden = null; shows.remove(); });
+        box.replaceChildren(close, head, shows, text, list);
+      } else box.replaceChildren(close, head, text, list);
       box.focus({ preventScroll: true });
     });
   }

@@ -88,6 +88,21 @@ def test_a_threshold_that_is_moved(opened, served):
     assert said == []
 
 
+def test_what_a_step_found_harmful_is_blurred_until_asked_for(opened, served):
+    served[1].manifest = served[1].manifest.model_copy(
+        update={"steps": tuple(s.model_copy(update={"verb": "url_filter"}) for s in served[1].manifest.steps)}
+    )
+    page, said = opened("fate=rejected")
+    cell = page.locator("#rows tbody td.text").first
+    cell.wait_for()
+    assert "blur" in cell.evaluate("e => getComputedStyle(e).filter")
+    page.locator("#rows tbody tr").first.click()
+    page.locator("#document pre.blurred").wait_for()
+    page.locator("#document button", has_text="harmful").press("Enter")
+    assert page.locator("#document pre").evaluate("e => getComputedStyle(e).filter") == "none"
+    assert said == []
+
+
 def test_sql_and_manifest_by_keyboard(opened):
     page, said = opened("tab=sql")
     query = page.locator("textarea")
