@@ -36,12 +36,13 @@ sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")  # this folder ha
 
 from tamis.scorers.dsir.divergence import kl_reduction
 from tamis.scorers.dsir.features import HashName, NgramFeatures
-from tamis.scorers.dsir.model import DsirModel, ngram_counts
+from tamis.scorers.dsir.model import DsirModel, Normalise, ngram_counts
 from tamis.scorers.dsir.sampling import DsirSampling
 from tamis.scorers.selection.order_statistics import Partial
 from tamis.scorers.selection.selection import TopDocuments
 
 DRAWS = 5
+TARGETS = ["encyclopedia", "law", "recipes", "speeches", "techdoc", "news", "maths", "manpages", "email"]
 
 REFERENCE = """
 import json, pathlib, sys, time
@@ -74,7 +75,13 @@ def main() -> None:
     arguments.add_argument("--domain", default="law")
     arguments.add_argument("--reference", type=Path)
     arguments.add_argument("--weights", type=int, default=100_000_000)
+    arguments.add_argument("--targets", nargs="*", default=TARGETS, metavar="DOMAIN")
+    arguments.add_argument("--target-documents", type=int, help="of each target, so many at most")
+    arguments.add_argument("--only-targets", action="store_true", help="leave speeds and the large draw out")
     options = arguments.parse_args()
+    targets(options.data, options.megabytes, options.targets, options.target_documents)
+    if options.only_targets:
+        return
     scale(options.weights)
     pool, target = documents(options.data, options.megabytes, options.domain)
     quality(pool, target, options.domain, options.reference)
@@ -162,6 +169,56 @@ def quality(pool: list[dict[str, Any]], target: list[dict[str, Any]], domain: st
     print(f"{result['versions']}: fit {both / fitting:.2f} MB/s, weights {megabytes / weighing:.2f} MB/s")
     names = np.array([row["id"] for row in pool])
     report("data-selection", [np.isin(names, drawn) for drawn in result["drawn"]])
+
+
+def targets(folder: Path, megabytes: float, domains: list[str], most: int | None) -> None:
+    """Print for several targets what each way to let length enter draws, as many as the pool has of the target's kind.
+
+    `recall` is the share of the pool's documents of the target's domain (those long enough) that are drawn, which is
+    the precision, too; `KL` the reduction of the divergence from the target against a draw of as many by chance, in
+    nats; `length` the mean tokens of what is drawn over those of the domain's documents in the pool.
+    """
+    plain = NgramFeatures()
+    ways: dict[str, tuple[Normalise, bool]] = {
+        "none (reference)": ("none", False), "chunk": ("chunk", False), "token": ("token", False),
+        "none, top_k": ("none", True), "chunk, top_k": ("chunk", True), "token, top_k": ("token", True),
+    }  # fmt: skip
+    print(f"{'target':<14}{'drawn':>6} " + "".join(f"{name:>26}" for name in ways))
+    print(f"{'':<14}{'':>6} " + "".join(f"{'recall     KL  length':>26}" for _ in ways))
+    means: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
+    for domain in domains:
+        pool, target = documents(folder, megabytes, domain)
+        target = target[:most]
+        texts = pa.array([row["text"] for row in pool], pa.large_string())
+        ids = [blake2b(row["id"].encode(), digest_size=16).hexdigest() for row in pool]
+        member = np.array([row["domain"] == domain for row in pool])
+        target_counts = ngram_counts([row["text"] for row in target], plain)
+        model = DsirModel.fit(ngram_counts(texts, plain), target_counts)
+        weights = {way: model.weights_and_lengths(texts, normalise=way) for way in ("none", "chunk", "token")}
+        lengths = weights["none"][1]
+        long_enough = lengths >= 100
+        wanted = member & long_enough
+        k = int(wanted.sum())
+        by_chance = [np.random.default_rng(i).permutation(np.flatnonzero(long_enough))[:k] for i in range(DRAWS)]
+        chance = [ngram_counts(texts.take(pa.array(rows)), plain) for rows in by_chance]
+        cells = []
+        for name, (way, top_k) in ways.items():
+            found = []
+            for seed in range(1 if top_k else DRAWS):
+                sampling = DsirSampling(TopDocuments(k), seed=seed, top_k=top_k)
+                while (task := sampling.next_pass()) is not None:
+                    sampling.advance(task.accumulate(weights[way][0], ids, lengths))
+                drawn = sampling.decision().choose(weights[way][0], ids, lengths) == 0
+                gain = kl_reduction(target_counts, ngram_counts(texts.filter(pa.array(drawn)), plain), chance[seed])
+                found.append(((drawn & wanted).sum() / k, gain, lengths[drawn].mean() / lengths[wanted].mean()))
+            mean = tuple(np.mean(found, axis=0).tolist())
+            means[name].append(mean)
+            cells.append(f"{mean[0]:>12.3f}{mean[1]:>7.3f}{mean[2]:>7.2f}")
+        print(f"{domain:<14}{k:>6} " + "".join(cells), flush=True)
+    print(
+        f"{'mean':<14}{'':>6} "
+        + "".join("{:>12.3f}{:>7.3f}{:>7.2f}".format(*np.mean(m, axis=0)) for m in means.values())
+    )
 
 
 def scale(count: int) -> None:

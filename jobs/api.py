@@ -127,6 +127,8 @@ def run(
     runner: str = "FnApiRunner",
     options: Sequence[str] = (),
     fresh: bool = False,
+    replace: bool = False,
+    cache: Path | None = None,
     progress: "Progress | None" = None,
 ) -> Run:
     """Run a config from inputs to shards and manifest, going on from what an earlier call left.
@@ -143,12 +145,14 @@ def run(
     ```
 
     Args:
-        config: a config file's path or URL, or what such a file holds.
+        config: a config file's path or URL, whose folder its relative paths belong to; or what such a file holds.
         output: the run's folder; the config's `output.path` if absent.
         workers: local worker processes; works from scripts and notebooks alike.
         runner: a Beam runner; the local one unless said.
         options: Beam options, such as `--region=europe-west1`.
         fresh: forget what earlier runs left in the folder.
+        replace: a finished run of another config in the folder may be replaced; `fresh` means that too.
+        cache: a folder of finished stages that runs into several folders share, or one of these runs.
         progress: told how far the run is.
 
     Raises:
@@ -158,7 +162,9 @@ def run(
     """
     from tamis.jobs.config_file import load_config
     from tamis.jobs.run.execute import execute
-    from tamis.jobs.run.plan import make_plan
+    from tamis.jobs.run.paths import places_of
+    from tamis.jobs.run.plan import plan_from
+    from tamis.jobs.run.replace import refuse_replacing
     from tamis.pipeline.graph.engine import Engine
     from tamis.pipeline.graph.quiet import silence_beam
     from tamis.pipeline.steps.registry import parse_config
@@ -166,15 +172,23 @@ def run(
     from tamis.schemas.errors import RunError
 
     silence_beam()
+    file: str | None = None
     if isinstance(config, Mapping):
         plain: Mapping[str, Any] = dict(config)
         parsed = parse_config(plain)
     else:
-        parsed, plain = load_config(fspath(config))
-    folder = fspath(output) if output is not None else parsed.output.path
+        file = fspath(config)
+        parsed, plain = load_config(file)
+    places = places_of(file)
+    folder = fspath(output) if output is not None else places.output(parsed.output.path)
     scratch = filesystem.join(folder, "work", "passes")
+    plan = plan_from(parsed, plain, places)
+    if not (replace or fresh):
+        refuse_replacing(
+            plan, folder, "`replace=True` replaces it; another `output`, and this one as `cache`, keeps both"
+        )
     with Engine(scratch, workers=workers, runner=runner, options=options, progress=progress) as engine:
-        finished = execute(make_plan(parsed, plain), folder, engine, fresh=fresh)
+        finished = execute(plan, folder, engine, fresh=fresh, cache=None if cache is None else fspath(cache))
     if finished.problems:
         raise RunError("; ".join(finished.problems))
     return Run(folder, finished.nothing_to_do)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tamis.jobs.documents import Observer, RecordProblem, documents, ignore
 from tamis.jobs.json_text import json_object, json_text
-from tamis.jobs.run.check import check_steps
+from tamis.jobs.run.check import check_steps, scored_columns
 from tamis.jobs.run.plan import find_models, read_options, steps_of
 from tamis.pipeline.passes.annotate import annotate_batch
 from tamis.pipeline.steps.base import Step
@@ -49,6 +49,7 @@ class Scores:
 class _Scorer:
     label: str
     annotator: Annotator
+    shown: Sequence[pa.Field]
 
 
 def score_documents(config: Config, *, limit: int | None = None, observe: Observer = ignore) -> Scores:
@@ -73,11 +74,11 @@ def score_documents(config: Config, *, limit: int | None = None, observe: Observ
     for step in steps:
         found = annotator_of(step, models.get(step.label, {}))
         if found is not None:
-            scorers.append(_Scorer(step.label, found))
+            scorers.append(_Scorer(step.label, found, scored_columns(step, found.schema)))
     fields = {field.name: field for field in DOCUMENT_SCHEMA}
     added: list[str] = []
     for scorer in scorers:
-        for field in scorer.annotator.schema:
+        for field in scorer.shown:
             fields[field.name] = field.with_nullable(True)  # noqa: FBT003  (Arrow takes it by position only)
             added.append(field.name)
     schema = pa.schema(list(fields.values()))

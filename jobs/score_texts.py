@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tamis.jobs.run.check import check_steps
+from tamis.jobs.run.check import check_steps, scored_columns
 from tamis.pipeline.passes.annotate import annotate_batch
 from tamis.pipeline.steps.loaded import annotator_of
 from tamis.pipeline.steps.registry import parse_step
@@ -36,7 +36,7 @@ def score_texts(texts: Texts, steps: Sequence[Any]) -> pa.Table:
     models = {step.label: {name: found.path for name, found in step.find_all().items()} for step in parsed}
     check_steps(parsed, models)
     # What a decision over a corpus adds isn't computed here.
-    fields = {field.name: field for step in parsed for field in step.columns(models[step.label])}
+    fields = {field.name: field for step in parsed for field in scored_columns(step, step.columns(models[step.label]))}
     schema = pa.schema(list(fields.values()))
     column = as_arrow(texts)
     pieces = []

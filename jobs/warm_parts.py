@@ -34,14 +34,18 @@ def _near_duplicates(folder: Path, texts: Sequence[str]) -> None:
 def _repeats(folder: Path, texts: Sequence[str]) -> None:
     """Repeated paragraphs, lines and substrings."""
     del folder
+    from tamis.scorers.dedup.cuts import cut_spans
     from tamis.scorers.dedup.near_duplicates import Shard
     from tamis.scorers.dedup.paragraphs import RepeatedParagraphs
     from tamis.scorers.dedup.substrings import RepeatedSubstrings
 
     copies = pa.array([*texts, *texts], pa.large_string())
     shard = Shard(copies, _ids(copies.to_pylist()))
-    for found in (RepeatedParagraphs("lines").find([shard]), RepeatedSubstrings(64).find([shard], partitions=2)):
+    lines = RepeatedParagraphs("lines")
+    lines.located(copies, lines.units(copies).keys)
+    for found in (lines.find([shard]), RepeatedSubstrings(64).find([shard], partitions=2)):
         found[0].removed(copies)
+        cut_spans(copies, found[0])
 
 
 def _contamination(folder: Path, texts: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ __all__ = ["PACKAGES", "module_code", "package_versions", "step_code"]
 PACKAGES = (
     "apache-beam",
     "duckdb",
+    "eldc",
     "fasttext-community",
     "fastwarc",
     "kenlm",

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from tamis.schemas.base import Model, canonical_json, digest
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.extract import ExtractConfig
+from tamis.schemas.secrets import redacted_all
 from tamis.schemas.step import StepConfig
 
 __all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "significant"]
@@ -108,6 +109,12 @@ class Config(Model):
     )
     allow_empty: bool = Field(default=False, description="a run that reads no record or selects none is no failure")
 
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="a trial: so many documents at most, drawn by `sample`, of so many files as hold about as many",
+    )
+
     @field_validator("inputs")
     @classmethod
     def _order_free(cls, value: tuple[InputConfig, ...]) -> tuple[InputConfig, ...]:
@@ -153,8 +160,8 @@ class Config(Model):
         return plain | {"steps": steps}
 
     def digest(self, models: dict[str, dict[str, str]]) -> str:
-        """Return the SHA-256 of all that can change a result: not the run's name, place, or where models lie."""
-        return digest(significant(self.resolved(models)))
+        """Return the SHA-256 of all that can change a result: not name, place, where models lie, or credentials."""
+        return digest(significant(redacted_all(self.resolved(models))))
 
 
 def significant(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,4 +179,6 @@ def significant(config: Mapping[str, Any]) -> dict[str, Any]:
             kept[verb] = {k: v for k, v in options.items() if k not in digested}
         steps.append(kept)
     plain = {key: value for key, value in config.items() if key not in ("name", "max_errors", "allow_empty")}
+    if plain.get("limit") is None:
+        plain.pop("limit", None)
     return plain | {"output": output, "steps": steps}

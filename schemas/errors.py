@@ -11,8 +11,10 @@ TamisError                      the root: its text is one plain sentence for the
     └── DamagedError            a file of the work folder isn't what was written: it is made again
 ```
 
-Each message names the file, record or key and says what would mend it.
+Each message names the file, record or key and says what would mend it; credentials in addresses are taken out of it.
 """
+
+from tamis.schemas.secrets import redacted
 
 __all__ = [
     "BalanceError",
@@ -28,6 +30,9 @@ __all__ = [
 
 class TamisError(Exception):
     """Root of all errors raised on purpose; `str(error)` is one sentence for the user."""
+
+    def __init__(self, *told: object):
+        super().__init__(*(redacted(part) if isinstance(part, str) else part for part in told))
 
 
 class ConfigError(TamisError, ValueError):

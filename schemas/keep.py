@@ -16,17 +16,21 @@ class Keep(Model):
 
     `min` and `max` are inclusive bounds. `percentile`, `fraction` and `documents` need the whole corpus and are exact:
     they don't depend on order, batching, number of workers or runner. `percentile: [lo, hi]` keeps the documents whose
-    value lies between those percentiles of their group (`by`). `fraction` keeps the best share of the documents alive,
-    measured in `of`; `documents` keeps the best so many.
+    value lies between those percentiles, `fraction` the best share of the documents alive, measured in `of`, and
+    `documents` the best so many; each of all documents, or of each group (`by`).
     """
 
-    min: float | None = None
-    max: float | None = None
-    percentile: tuple[float, float] | None = None
-    by: tuple[str, ...] = ()
-    fraction: float | None = Field(default=None, gt=0, le=1)
-    of: Unit = "documents"
-    documents: int | None = Field(default=None, ge=0)
+    min: float | None = Field(default=None, description="smallest value kept")
+    max: float | None = Field(default=None, description="largest value kept")
+    percentile: tuple[float, float] | None = Field(default=None, description="[lo, hi], in percent: 0 to 100")
+    by: tuple[str, ...] = Field(
+        default=(), description="columns, such as language: each group of equal values is decided on apart"
+    )
+    fraction: float | None = Field(default=None, gt=0, le=1, description="the best share that is kept, 0 to 1")
+    of: Unit = Field(
+        default="documents", description="what `fraction` is a share of; tokens are those that the step counts"
+    )
+    documents: int | None = Field(default=None, ge=0, description="the best so many that are kept")
     best: Literal["high", "low"] | None = Field(
         default=None, description="which values `fraction` and `documents` keep; high, but of perplexities low"
     )
@@ -43,8 +47,8 @@ class Keep(Model):
         if self.of != "documents" and self.fraction is None:
             msg = "`of` says what a `fraction` is measured in: give `fraction` too"
             raise ValueError(msg)
-        if self.by and self.percentile is None:
-            msg = "`by` groups percentiles: give `percentile: [lo, hi]` too"
+        if self.by and not given:
+            msg = "`by` is about each group of a corpus: give a `percentile`, a `fraction` or `documents` too"
             raise ValueError(msg)
         if self.min is not None and self.max is not None and self.min > self.max:
             msg = f"min {self.min} is above max {self.max}: nothing could be kept"

@@ -16,6 +16,7 @@ __all__ = [
     "Provenance",
     "ShardRecord",
     "StepRecord",
+    "TableRecord",
 ]
 
 MANIFEST_VERSION = 1
@@ -87,6 +88,17 @@ class ShardRecord(Model):
     sha256: str
 
 
+class TableRecord(Model):
+    """A table that a step's decision left beside the shards, such as its clusters."""
+
+    path: str = Field(description="relative to the run's folder")
+    step: str = Field(description="label of the step")
+    name: str = Field(description="of the table, and of the view that shows it in SQL")
+    rows: int
+    bytes: int
+    sha256: str
+
+
 class Provenance(Model):
     """What ran, where it matters for repeating it."""
 
@@ -109,6 +121,9 @@ class Manifest(Model):
     config_sha256: str
     config: dict[str, Any] = Field(description="resolved: defaults filled in, models as digests")
     source_config: dict[str, Any] = Field(description="as it was given, for running it again")
+    folder: str | None = Field(
+        default=None, description="where relative paths of the config lead from, relative to the run's folder"
+    )
     provenance: Provenance
     inputs: tuple[InputRecord, ...]
     models: tuple[ModelRecord, ...]
@@ -121,11 +136,17 @@ class Manifest(Model):
     steps: tuple[StepRecord, ...]
     mixture: dict[str, Any] = Field(description="shares of the selected documents, text bytes by source")
     shards: tuple[ShardRecord, ...]
+    tables: tuple[TableRecord, ...] = Field(default=(), description="what decisions left beside the shards")
     warnings: tuple[str, ...] = ()
     started: str
     seconds: float = Field(description="wall seconds of the run that finished it")
     passes: tuple[PassRecord, ...] = Field(default=(), description="in their order; the last one isn't among them")
     plan_sha256: str | None = Field(default=None, description="of config, models, input files and program")
+
+    @property
+    def files(self) -> "tuple[ShardRecord | TableRecord, ...]":
+        """All that the run left beside the manifest: shards and tables."""
+        return (*self.shards, *self.tables)
 
     @property
     def balanced(self) -> bool:

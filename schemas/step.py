@@ -1,6 +1,7 @@
 """The base of every step's options: what a step is called, what it reads, and which options can change a score."""
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
 
 from tamis.schemas.base import Model
 
@@ -42,6 +43,17 @@ class StepConfig(Model):
         """
         named = {name: getattr(self, name) for name in self.marked(FilePath)}
         return {name: value for name, value in named.items() if isinstance(value, str)}
+
+    def placed(self, place: Callable[[str], str]) -> Self:
+        """Return the step with `place` applied to the paths of its models and files, of mappings to their values."""
+        changed: dict[str, Any] = {}
+        for name in self.marked(FilePath):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                changed[name] = place(value)
+            elif isinstance(value, dict):
+                changed[name] = {key: place(path) for key, path in value.items()}
+        return self.model_copy(update=changed)
 
     @classmethod
     def marked(cls, marker: type) -> tuple[str, ...]:

@@ -2,12 +2,22 @@
 
 import pyarrow as pa
 
-__all__ = ["DOCUMENT_SCHEMA", "ERROR_SCHEMA", "REJECTED_SCHEMA", "STATE_SCHEMA", "described"]
+__all__ = ["DOCUMENT_SCHEMA", "ERROR_SCHEMA", "REJECTED_SCHEMA", "STATE_SCHEMA", "described", "internal", "is_internal"]
 
 
 def described(name: str, type_: pa.DataType, description: str, *, nullable: bool = True) -> pa.Field:
     """Return an Arrow field whose metadata says what the column means."""
     return pa.field(name, type_, nullable=nullable, metadata={"description": description})
+
+
+def internal(name: str, type_: pa.DataType, description: str) -> pa.Field:
+    """Return a field of what a step keeps for its decision over the corpus: no table shows it."""
+    return pa.field(name, type_, metadata={"description": description, "internal": "1"})
+
+
+def is_internal(field: pa.Field) -> bool:
+    """Return whether no table shows the column."""
+    return bool(field.metadata and field.metadata.get(b"internal"))
 
 
 DOCUMENT_SCHEMA = pa.schema(

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from tamis.scorers.base import Scorer
+from tamis.scorers.base import Annotator, Scorer
 
-__all__ = ["ByLanguage", "OverText", "nullable"]
+__all__ = ["ByLanguage", "OverText", "Renamed", "nullable"]
 
 
 def nullable(schema: pa.Schema) -> pa.Schema:
@@ -27,6 +27,24 @@ class OverText:
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the scorer's columns."""
         return pa.RecordBatch.from_arrays(self._scorer.score(batch.column("text")).columns, schema=self.schema)
+
+
+class Renamed:
+    """An annotator whose columns are called otherwise.
+
+    Args:
+        inner: the annotator.
+        rename: from its names to those that the columns have here.
+    """
+
+    def __init__(self, inner: Annotator, rename: Callable[[str], str]):
+        self._inner = inner
+        self.requires = inner.requires
+        self.schema = pa.schema([field.with_name(rename(field.name)) for field in inner.schema])
+
+    def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the annotator's columns under their names here."""
+        return pa.RecordBatch.from_arrays(self._inner.annotate(batch).columns, schema=self.schema)
 
 
 class ByLanguage:

@@ -25,7 +25,7 @@ from tests.source_tree import (
 )
 
 ELSEWHERE = ("tests", "examples", "benchmarks", "deploy")
-OPTIONAL = ("torch", "transformers", "tokenizers", "gguf", "trafilatura", "spacy", "matplotlib")
+OPTIONAL = ("torch", "transformers", "tokenizers", "gguf", "trafilatura", "spacy", "matplotlib", "eldc")
 HEAVY = (
     *OPTIONAL,
     *(

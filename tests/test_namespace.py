@@ -23,9 +23,9 @@ print(run.manifest.selected, run.sql("SELECT count(*) AS n FROM selected").to_py
 def folder(tmp_path: Path) -> Path:
     """A working folder with modules called as Tamis's folders are, which can't even be imported."""
     for name in ("pipeline", "schemas", "scorers", "jobs"):
-        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('the user\'s own {name}.py was imported')\n")
+        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('the user's own {name}.py was imported')\n")
     (tmp_path / "jobs").mkdir()
-    (tmp_path / "jobs" / "__init__.py").write_text("raise RuntimeError('the user\'s own jobs/ was imported')\n")
+    (tmp_path / "jobs" / "__init__.py").write_text("raise RuntimeError('the user's own jobs/ was imported')\n")
     lines = [json.dumps({"text": f"words about rivers and stones, number {i % 7}"}) for i in range(20)]
     for number in range(3):
         (tmp_path / f"texts{number}.jsonl").write_text("\n".join(lines))

@@ -36,7 +36,12 @@ def extra(name: str) -> list[Requirement]:
 
 EXTRAS = {name: extra(name) for name in PROJECT["optional-dependencies"]}
 
-DISTRIBUTIONS = {"apache_beam": "apache-beam", "fasttext": "fasttext-community", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "apache_beam": "apache-beam",
+    "fasttext": "fasttext-community",
+    "openlineage": "openlineage-python",
+    "yaml": "pyyaml",
+}
 """Module to distribution, where they are called differently."""
 NOT_IMPORTED = {
     "kenlm-ex": "another name of kenlm, for Python 3.13",
@@ -183,7 +188,7 @@ def test_wheel_names_licence_command_and_python(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         folder = f"tamis-{PROJECT['version']}.dist-info"
         assert archive.read(f"{folder}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
-        assert b"tamis = tamis.jobs.cli.app:main" in archive.read(f"{folder}/entry_points.txt")
+        assert b"tamis = tamis.jobs.cli.start:main" in archive.read(f"{folder}/entry_points.txt")
         told = archive.read(f"{folder}/METADATA").decode()
     assert "License-Expression: Apache-2.0" in told
     assert "Requires-Python: <3.14,>=3.11" in told

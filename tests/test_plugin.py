@@ -68,7 +68,8 @@ def test_a_plugin_runs_resumes_and_reruns_what_its_code_changed(tmp_path: Path, 
     # Another threshold scores nothing again; with two workers it is the same.
     made = {path: path.stat().st_mtime_ns for path in run.glob("work/*-emoji-columns-*/*")}
     assert made
-    tamis(tmp_path, "run", "config.yaml", "-o", "run", "--set", "steps.emoji.max_share=0.0", "-w", "2", site=site)
+    replacing = ("run", "config.yaml", "-o", "run", "--set", "steps.emoji.max_share=0.0", "--replace")
+    tamis(tmp_path, *replacing, "-w", "2", site=site)
     assert manifest(run)["rejected"] == 2
     assert {path: path.stat().st_mtime_ns for path in run.glob("work/*-emoji-columns-*/*")} == made
 
@@ -78,7 +79,7 @@ def test_a_plugin_runs_resumes_and_reruns_what_its_code_changed(tmp_path: Path, 
     shutil.copytree(site, changed)
     scorer = changed / "emoji_share" / "scorer.py"
     scorer.write_text(scorer.read_text("utf-8").replace("max(1, len(text))", "max(1, 2 * len(text))"), "utf-8")
-    tamis(tmp_path, "run", "config.yaml", "-o", "run", "--set", "steps.emoji.max_share=0.0", site=changed)
+    tamis(tmp_path, *replacing, site=changed)
     assert shares(run) == {text: share / 2 for text, share in before.items()}
 
 
@@ -111,7 +112,7 @@ def test_a_scorer_without_packaging(tmp_path: Path, scorer: str) -> None:
     tamis(tmp_path, "run", "config.yaml", "-o", "run", "-w", "2")
     assert manifest(tmp_path / "run")["selected"] == sum(2 * len(text) >= 30 for text in TEXTS)
     (tmp_path / "my_scorers.py").write_text(SCORER.replace("self.factor for", "self.factor + 100 for"), "utf-8")
-    tamis(tmp_path, "run", "config.yaml", "-o", "run")
+    tamis(tmp_path, "run", "config.yaml", "-o", "run", "--replace")
     assert manifest(tmp_path / "run")["selected"] == len(TEXTS)
 
 

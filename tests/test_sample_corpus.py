@@ -261,9 +261,7 @@ def test_near_copy_changes_words_for_words(text: str, seed: str) -> None:
 
 def test_near_copy_of_html_leaves_markup_and_code() -> None:
     words = " ".join(f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(200))
-    html = (
-        f"<head><title>one two three</title></head><body class='red'><p>{words}</p><pre>x = yes</pre></body>"
-    )
+    html = f"<head><title>one two three</title></head><body class='red'><p>{words}</p><pre>x = yes</pre></body>"
     changed, share = near_copy_html(html, Draw("seed"))
     assert re.findall(r"<[^>]*>", changed) == re.findall(r"<[^>]*>", html)
     assert "<title>one two three</title>" in changed

@@ -9,11 +9,13 @@ import typer
 
 from tamis.jobs.cli.manifest import manifest_app
 from tamis.jobs.cli.options import AsJson, Output, Quiet, RunFolder, Runner, Set, Workers, examples, group
+from tamis.jobs.cli.quad import quad_app
 from tamis.jobs.cli.signals import end_by_signals
 from tamis.jobs.cli.text import harmless
 from tamis.jobs.cli.train import train_app
 from tamis.pipeline.graph.quiet import debugging, silence_beam
 from tamis.schemas.errors import ConfigError, TamisError
+from tamis.schemas.secrets import redacted
 
 __all__ = ["app", "main"]
 
@@ -26,6 +28,7 @@ app = group(
 )
 app.add_typer(manifest_app, name="manifest")
 app.add_typer(train_app, name="train")
+app.add_typer(quad_app, name="quad")
 
 
 def main() -> None:
@@ -55,7 +58,7 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"tamis: {harmless(message, lines=True)}", file=sys.stderr)  # noqa: T201
+    print(f"tamis: {harmless(redacted(message), lines=True)}", file=sys.stderr)  # noqa: T201
     sys.exit(status)
 
 
@@ -105,7 +108,7 @@ def demo(
     short_help="Run a config from inputs to shards and manifest.",
     epilog=examples(
         "tamis run corpus.yaml --workers 4",
-        "tamis run corpus.yaml --set steps.language.min_score=0.8 -o runs/strict",
+        "tamis run corpus.yaml --set steps.language.min_score=0.8 -o b --cache runs/a",
         "tamis run gs://b/c.yaml --runner DataflowRunner -- --region=europe-west1",
     ),
 )
@@ -117,6 +120,14 @@ def run(
     output: Output = None,
     set_: Set = None,
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what earlier runs left, or go on.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a finished run of another config.")] = False,
+    cache: Annotated[
+        str | None,
+        typer.Option("--cache", metavar="DIR", help="Finished stages for several runs; or a run's folder."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="A trial over N documents, drawn at random.")
+    ] = None,
     workers: Workers = 1,
     runner: Runner = "FnApiRunner",
     as_json: AsJson = False,
@@ -126,16 +137,20 @@ def run(
     from tamis.jobs.cli.run_and_plan import run_config
     from tamis.jobs.config_file import load_config
 
-    loaded, plain = load_config(config, set_ or ())
+    loaded, plain = load_config(config, [*(set_ or ()), *([f"limit={limit}"] if limit is not None else [])])
     options = _beam_options(beam_options or [])
     run_config(
         loaded,
         plain,
         output,
+        config_file=config,
         workers=workers,
         runner=runner,
         options=options,
         fresh=fresh,
+        replace=replace,
+        cache=cache,
+        limit=limit,
         as_json=as_json,
         quiet=quiet,
     )
@@ -183,9 +198,9 @@ def plan(
 
     loaded, plain = load_config(config, set_ or ())
     if graph:
-        show_graph(loaded, plain, format_)
+        show_graph(loaded, plain, format_, config)
         return
-    show_plan(loaded, plain, as_json=as_json)
+    show_plan(loaded, plain, config_file=config, as_json=as_json)
 
 
 @app.command(short_help="Say how a run stands.", epilog=examples("tamis status runs/demo"))
@@ -198,7 +213,7 @@ def status(run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A run'
 
 @app.command(short_help="Delete what a run keeps for resuming.", epilog=examples("tamis clean runs/demo"))
 def clean(run_folder: RunFolder) -> None:
-    """Delete a run's work folder; shards and manifest stay."""
+    """Delete a run's work folder, where shards and manifest stay, or what a cache of several runs holds."""
     from tamis.jobs.cli.run_folder import clean as carry_out
 
     carry_out(run_folder)

@@ -21,6 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from tamis.jobs.cli.text import duration, harmless
+from tamis.schemas.secrets import redacted
 
 __all__ = ["RunProgress", "SafeConsole", "error_console", "out_console", "say", "stamped", "write_json"]
 
@@ -112,7 +113,8 @@ class RunProgress:
 
     def note(self, text: str) -> None:
         """Something a person should know now: a lost worker, a damaged file. Told when quiet, too."""
-        self._console.print(harmless(text) if self._console.is_terminal else stamped(harmless(text)), soft_wrap=True)
+        shown = harmless(redacted(text))
+        self._console.print(shown if self._console.is_terminal else stamped(shown), soft_wrap=True)
 
     def start(self, label: str, total: int) -> None:
         """A pass of `total` shards begins."""
@@ -143,12 +145,13 @@ class RunProgress:
 
     def finish(self, reused: int = 0) -> None:
         """The current pass is over; so many of its shards had been done by an earlier run."""
+        told = f", {reused:,} reused" if reused else ""
         if self._live is not None:
+            self._live.update(self._task, description=f"{self._label}{told}")
             self._live.stop()
             self._live = None
             return
         seconds = time.monotonic() - self._began
-        told = f", {reused:,} reused" if reused else ""
         self._log(f"{self._label}: {self._done:,} of {self._total:,}{told} in {seconds:.1f} s")
 
     def _log(self, line: str) -> None:

@@ -1,8 +1,5 @@
 """The demo: the bundled config over the bundled sample corpus."""
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import tamis
@@ -11,6 +8,8 @@ from tamis.jobs.config_file import load_config
 from tamis.schemas.errors import RunError
 
 __all__ = ["bundled_examples", "run_demo"]
+
+RUNNER = "FnApiRunner"
 
 
 def bundled_examples() -> Path:
@@ -27,20 +26,9 @@ def bundled_examples() -> Path:
     raise RunError(msg)
 
 
-@contextlib.contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
 def run_demo(output: str, workers: int, *, quiet: bool = False) -> None:
     """Run the bundled config; its paths are relative to the folder that holds `examples`."""
     examples = bundled_examples()
-    folder = str(Path(output).resolve())
-    with _inside(examples.parent):
-        config, plain = load_config(str(examples / "demo.yaml"))
-        run_config(config, plain, folder, workers=workers, runner="FnApiRunner", quiet=quiet)
+    config, plain = load_config(str(examples / "demo.yaml"))
+    beside = str(examples.parent / "demo.yaml")
+    run_config(config, plain, output, config_file=beside, workers=workers, runner=RUNNER, replace=True, quiet=quiet)

@@ -18,6 +18,7 @@ from tamis.schemas.base import nearest
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.manifest import Manifest
+from tamis.schemas.secrets import redacted_all
 
 __all__ = ["print_summary", "run_config", "show_graph", "show_plan"]
 
@@ -32,10 +33,14 @@ def run_config(
     plain: Mapping[str, Any],
     output: str | None,
     *,
+    config_file: str | None = None,
     workers: int,
     runner: str,
     options: Sequence[str] = (),
     fresh: bool = False,
+    replace: bool = False,
+    cache: str | None = None,
+    limit: int | None = None,
     as_json: bool = False,
     quiet: bool = False,
 ) -> Manifest:
@@ -45,10 +50,14 @@ def run_config(
         config: the config.
         plain: the config as it was given.
         output: the run's folder; the config's own if None.
+        config_file: where the config was read, whose folder its relative paths belong to.
         workers: local worker processes.
         runner: name of a Beam runner.
         options: further Beam options.
         fresh: forget what earlier runs left.
+        replace: a finished run of another config in the folder may be replaced; `fresh` means that too.
+        cache: a folder of finished stages that several runs share.
+        limit: the run is a trial over so many documents, and has a folder of its own unless `output` names one.
         as_json: print the manifest instead of a summary.
         quiet: show no progress and no summary, only warnings.
 
@@ -56,12 +65,15 @@ def run_config(
         TamisError: whatever stopped it, in a sentence.
     """
     from tamis.jobs.run.execute import execute
-    from tamis.jobs.run.plan import make_plan
+    from tamis.jobs.run.paths import places_of
+    from tamis.jobs.run.plan import plan_from
+    from tamis.jobs.run.replace import refuse_replacing, replaced_run
     from tamis.jobs.run.status import PROGRESS
     from tamis.pipeline.graph.engine import Engine
     from tamis.pipeline.graph.progress import Progress, ProgressFile
 
-    folder = output or config.output.path
+    places = places_of(config_file)
+    folder = output or places.output(config.output.path) + (f"-limit-{limit}" if limit is not None else "")
     if filesystem.is_local(folder) and Path(folder).is_file():
         msg = f"{folder} is a file; a run needs a folder: give --output"
         raise ConfigError(msg)
@@ -70,8 +82,13 @@ def run_config(
     if filesystem.is_local(folder):
         shown = ProgressFile(Path(filesystem.local_path(folder)) / "work" / PROGRESS, shown)
     engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=shown)
+    plan = plan_from(config, plain, places)
+    _say_notes(plan.notes, quiet=quiet)
+    found = replaced_run(plan, folder) if replace or fresh else refuse_replacing(plan, folder, _instead(folder))
+    if found is not None and not quiet:
+        say(harmless(f"replaces {found} in {folder}: {found.why}"), error_console())
     try:
-        finished = execute(make_plan(config, plain), folder, engine, fresh=fresh)
+        finished = execute(plan, folder, engine, fresh=fresh, cache=cache)
     except KeyboardInterrupt:
         say("stopped; what is finished is kept, and the same command goes on from there", error_console())
         raise typer.Exit(130) from None
@@ -92,6 +109,16 @@ def run_config(
     return manifest
 
 
+def _say_notes(notes: Sequence[str], *, quiet: bool = False) -> None:
+    for note in () if quiet else notes:
+        say(harmless(f"note: {note}"), error_console())
+
+
+def _instead(folder: str) -> str:
+    keeps = f"--output with another folder, and --cache {shlex.quote(folder)}, keeps both and computes nothing twice"
+    return f"--replace replaces it; {keeps}"
+
+
 def print_summary(manifest: Manifest, folder: str) -> None:
     """Print what became of the documents: a line a step, totals, and where to look next."""
     console = out_console()
@@ -110,17 +137,26 @@ def print_summary(manifest: Manifest, folder: str) -> None:
         console.print(f'  tamis sql {harmless(shlex.quote(folder))} "{query}"', soft_wrap=True)
 
 
-def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> None:
+def show_plan(
+    config: Config, plain: Mapping[str, Any], *, config_file: str | None = None, as_json: bool = False
+) -> None:
     """Print what a run would do; reads no text.
+
+    Args:
+        config: the config.
+        plain: the config as it was given.
+        config_file: where it was read, whose folder its relative paths belong to.
+        as_json: print JSON.
 
     Raises:
         TamisError: if the config doesn't fit its inputs, models or itself.
     """
     from tamis.jobs.run.check import check_steps
-    from tamis.jobs.run.memory import estimate
+    from tamis.jobs.run.memory import estimate, step_costs
     from tamis.jobs.run.plan import check_inputs, make_plan
 
-    made = make_plan(config, plain)
+    made = make_plan(config, plain, config_file)
+    _say_notes(made.notes)
     check_inputs(made, INPUTS_LOOKED_AT)
     schema = check_steps(
         made.steps, {step.label: made.model_paths(step.label) for step in made.steps}, made.input_columns
@@ -146,20 +182,24 @@ def show_plan(config: Config, plain: Mapping[str, Any], *, as_json: bool) -> Non
         "columns": schema.names,
         "memory": {"worker": need.worker, "shared": need.shared, "disk": need.disk},
         "documents": need.documents,
+        "notes": [note for i, step in enumerate(made.steps) for note in step.notes(made.steps[:i])],
+        "costs": step_costs(made, need.documents),
     }
+    told = redacted_all(told)
     if as_json:
         _json(told, indent=1)
     else:
         _print_plan(told)
 
 
-def show_graph(config: Config, plain: Mapping[str, Any], form: str) -> None:
+def show_graph(config: Config, plain: Mapping[str, Any], form: str, config_file: str | None = None) -> None:
     """Print the passes of a run and what each waits for; reads no text.
 
     Args:
         config: the config.
         plain: the config as it was given.
         form: tree, mermaid or dot.
+        config_file: where it was read, whose folder its relative paths belong to.
 
     Raises:
         ConfigError: for another form.
@@ -173,7 +213,7 @@ def show_graph(config: Config, plain: Mapping[str, Any], form: str) -> None:
     if form not in known:
         msg = f"--format {form}: unknown{nearest(form, list(known))}"
         raise ConfigError(msg)
-    graph = graph_of(make_plan(config, plain), config.output.path)
+    graph = graph_of(make_plan(config, plain, config_file), config.output.path)
     out_console().print(graph_text(graph, known[form]), soft_wrap=True)
 
 
@@ -198,6 +238,12 @@ def _print_plan(told: Mapping[str, Any]) -> None:
     worker, shared, disk = (need[name] / 1e6 for name in ("worker", "shared", "disk"))
     say(f"memory: about {worker:,.0f} MB a worker, {shared:,.0f} MB of models mapped once")
     say(f"work folder: about {disk:,.0f} MB")
+    for note in told["notes"]:
+        say(harmless(f"note: {note}"))
+    for label, sentences in told["costs"].items():
+        say()
+        for sentence in sentences:
+            say(harmless(f"{label}: {sentence}"))
 
 
 def _json(told: Mapping[str, Any], *, indent: int | None) -> None:

@@ -31,15 +31,20 @@ def show_status(run: str) -> None:
 
 
 def clean(run: str) -> None:
-    """Delete a run's work folder, and say what that freed.
+    """Delete a run's work folder or what a cache holds, and say what that freed.
 
     Raises:
         RunError: if there is none, or somebody works in it.
     """
+    from tamis.jobs.run.cache import CACHE_MARKER
     from tamis.jobs.run.status import clean_run
+    from tamis.pipeline.storage import filesystem
 
-    freed = clean_run(run)
-    say(harmless(f"{run}: the work folder is gone, {file_size(freed)}; shards and manifest are as they were"))
+    cache = filesystem.exists(filesystem.join(run, CACHE_MARKER))
+    freed = file_size(clean_run(run))
+    told = "the cache is empty" if cache else "the work folder is gone"
+    what = "what runs need is computed again" if cache else "shards and manifest are as they were"
+    say(harmless(f"{run}: {told}, {freed} less; {what}"))
 
 
 def show_warm(config: str | None) -> None:

@@ -30,6 +30,8 @@ def end_by_signals(arguments: Sequence[str]) -> None:
     Args:
         arguments: of the command line, without the program's name.
     """
+    if signal.getsignal(signal.SIGINT) is _nothing:  # done already
+        return
     words = " ".join([word for word in arguments if not word.startswith("-")][:2]) + " "
     if not any(words.startswith(f"{command} ") for command in RESUMABLE):
         return
@@ -55,7 +57,10 @@ def _wait(told: int) -> None:
 
 def _end(number: int) -> None:
     with contextlib.suppress(OSError):  # the terminal may be what went away
-        os.write(2, (b"\n" + _SHOW_CURSOR if os.isatty(2) else b"") + f"tamis: {SENTENCE}\n".encode())
+        last = b"\n" + _SHOW_CURSOR if os.isatty(2) else b""
+        stderr = os.dup(2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the other threads still report; nothing follows the sentence
+        os.write(stderr, last + f"tamis: {SENTENCE}\n".encode())
     # Whoever has made some has loaded these modules; loading them here would take seconds.
     for name, what in (("graph.pool", "end_pools"), ("storage.temporary", "forget_temporary")):
         module = sys.modules.get(f"tamis.pipeline.{name}")

@@ -66,13 +66,17 @@ def dsir_command(
     epilog=examples(
         "tamis train lm wikipedia.jsonl.zst -o models/quality",
         "tamis train lm web.jsonl --harmful --url-list ut1/adult -o models/harmful",
+        "tamis train lm web.jsonl --harmful --label bad --contrast --pieces 2000 -o models/harmful",
     ),
 )
 def lm_command(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Training documents: files, folders or globs.")],
     output: ModelFolder,
     text: TextField = "text",
-    order: Annotated[int, typer.Option(min=1, max=6, metavar="N", help="The longest n-grams.")] = 5,
+    order: Annotated[
+        int | None,
+        typer.Option(min=1, max=6, metavar="N", help="The longest n-grams; 5, with --contrast 3 if absent."),
+    ] = None,
     normalizer: Annotated[
         str | None, typer.Option(metavar="NAME", help="ccnet, ccnet-blanks, none, ...; ccnet if absent.")
     ] = None,
@@ -115,6 +119,14 @@ def lm_command(
     test: Annotated[
         float, typer.Option(min=0, max=1, metavar="SHARE", help="With --harmful: of groups, for the figures.")
     ] = 0.2,
+    splits: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --harmful: the groups of train, validation and test, as YAML."),
+    ] = None,
+    contrast: Annotated[
+        bool,
+        typer.Option("--contrast", help="With --harmful: a model of clean text too, and a threshold on the ratio."),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --harmful: draws the split of groups.")] = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -123,6 +135,7 @@ def lm_command(
     from tamis.jobs.cli.train_output import lm
 
     split: dict[str, Any] = {"group": group_field, "validation": validation, "test": test, "seed": seed}
+    split |= {"splits": splits, "contrast": contrast}
     lm(
         files,
         output,
@@ -160,3 +173,34 @@ def preselect_command(
     from tamis.jobs.cli.train_output import preselect
 
     preselect(config, set_ or (), output, workers=workers, fresh=fresh, as_json=as_json, quiet=quiet)
+
+
+@train_app.command(
+    "proxy",
+    short_help="Train a small language model of the pool, for quad.",
+    epilog=examples("tamis train proxy 'pool/*.jsonl' -o models/proxy", "tamis train proxy a.parquet -o p --steps 300"),
+)
+def proxy_command(
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Documents of the pool: files, folders or globs.")],
+    output: ModelFolder,
+    text: TextField = "text",
+    documents: Annotated[int, typer.Option(min=1, metavar="N", help="Documents that are drawn for it.")] = 10_000,
+    dimensions: Annotated[int, typer.Option(min=2, metavar="N", help="Width of the model.")] = 128,
+    layers: Annotated[int, typer.Option(min=1, metavar="N", help="Of the model.")] = 2,
+    heads: Annotated[int, typer.Option(min=1, metavar="N", help="Of attention.")] = 4,
+    context: Annotated[int, typer.Option(min=2, metavar="N", help="Tokens in a row.")] = 128,
+    vocabulary: Annotated[int, typer.Option(min=257, metavar="N", help="Tokens; 257 are the bytes.")] = 2048,
+    steps: Annotated[int, typer.Option(min=0, metavar="N", help="Of the optimiser.")] = 600,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Rows in a step.")] = 16,
+    rate: Annotated[float, typer.Option(metavar="X", help="Highest learning rate.")] = 5e-3,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Draws documents and first weights.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, metavar="N", help="Of the CPU.")] = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a small causal language model of the pool, for `quad: {proxy: FOLDER}`: minutes on a CPU."""
+    from tamis.jobs.cli.train_output import proxy
+
+    model: dict[str, Any] = {"dimensions": dimensions, "layers": layers, "heads": heads, "context": context}
+    model |= {"vocabulary": vocabulary, "steps": steps, "batch": batch, "rate": rate, "seed": seed}
+    proxy(files, output, model, text=text, most=documents, threads=threads, as_json=as_json, quiet=quiet)

@@ -16,17 +16,19 @@ from tamis.jobs.cli.text import counted, harmless
 from tamis.jobs.train.dsir import DsirTraining, features_from, targets_from, train_dsir
 from tamis.jobs.train.lm import add_percentiles, train_harmful_lm, train_quality_lm
 from tamis.jobs.train.preselect import LOSSES, WORK, PreselectResult, load_training, train_preselect
+from tamis.jobs.train.proxy import TrainedProxy, train_proxy
 from tamis.pipeline.formats.options import ReadOptions
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError
+from tamis.scorers.causal.training import TrainingOptions
 from tamis.scorers.models.folder import read_model_folder
 from tamis.scorers.perplexity.calibration import Metrics
 from tamis.scorers.perplexity.harmful import TrainedHarmful
 from tamis.scorers.perplexity.training import TrainedModel
 from tamis.scorers.preselect.train import NEGATIVE, POSITIVE
 
-__all__ = ["dsir", "lm", "preselect"]
+__all__ = ["dsir", "lm", "preselect", "proxy"]
 
 
 def dsir(
@@ -88,7 +90,7 @@ def lm(
     folder: Path,
     *,
     text: str,
-    order: int,
+    order: int | None,
     quality: dict[str, Any],
     harmful: dict[str, Any] | None,
     use_lmplz: bool | None,
@@ -105,7 +107,7 @@ def lm(
         files: training documents.
         folder: the model's folder.
         text: the text field.
-        order: the longest n-grams.
+        order: the longest n-grams; the model's default if None.
         quality: options of `train_quality_lm`; None where not given.
         harmful: options of `train_harmful_lm`, for such a model; None for one of good text.
         use_lmplz: estimate with KenLM's lmplz; None decides by size.
@@ -120,16 +122,22 @@ def lm(
         TamisError: whatever stopped it, in a sentence.
     """
     options = ReadOptions(text=text)
+    contrast = harmful is not None and harmful["contrast"]
+    order = order or (3 if contrast else 5)
     told: dict[str, Any] = {"folder": str(folder), "order": order}
     lines: list[str] = []
     with Problems(progress=not quiet) as problems:
         if harmful is not None:
-            named = [name for name, value in quality.items() if value is not None]
-            if named:
-                msg = f"--{named[0]} doesn't go with --harmful, whose model reads raw text as OSCAR's does"
+            named = {name: value for name, value in quality.items() if value is not None}
+            shared = {name: named.pop(name) for name in ("normalizer", "tokenizer", "pieces") if name in named}
+            if named or (shared and not contrast):
+                told_option = next(iter(named or shared))
+                msg = f"--{told_option} doesn't go with --harmful, whose model reads raw text as OSCAR's does"
+                if not named:
+                    msg += "; it goes with --contrast"
                 raise ConfigError(msg)
             found = train_harmful_lm(
-                files, folder, options, order=order, use_lmplz=use_lmplz, observe=problems, **harmful
+                files, folder, options, order=order, use_lmplz=use_lmplz, observe=problems, **shared, **harmful
             )
             told |= _harmful_told(found)
             lines += _harmful_lines(found, folder)
@@ -172,15 +180,19 @@ def _quality_line(model: TrainedModel, folder: Path, order: int) -> str:
 def _harmful_told(found: TrainedHarmful) -> dict[str, Any]:
     measured = {"validation": found.validation, "test": found.test}
     return {
-        "threshold": found.calibration.threshold,
+        "threshold": found.threshold,
+        **({} if found.clean is None else {"against": str(found.clean.folder.path)}),
         "documents": {split: list(numbers) for split, numbers in found.documents.items()},
         **{name: None if metrics is None else dataclasses.asdict(metrics) for name, metrics in measured.items()},
     }
 
 
 def _harmful_lines(found: TrainedHarmful, folder: Path) -> list[str]:
+    said = f"{folder}: harmful is a perplexity below {found.threshold:.6g}"
+    if found.clean is not None:
+        said = f"{folder}: harmful is a log ratio to {found.clean.folder.path} above {found.threshold:.6g}"
     return [
-        f"{folder}: harmful is a perplexity below {found.calibration.threshold:.6g}",
+        said,
         *(f"{name}: {_measured(m)}" for name, m in (("validation", found.validation), ("test", found.test))),
         f"the distributions of both classes: {folder / 'perplexity.svg'}",
     ]
@@ -190,9 +202,9 @@ def _measured(metrics: Metrics | None) -> str:
     if metrics is None:
         return "no documents of both kinds, so nothing was measured: give more hosts, or another split"
     return (
-        f"macro-F1 {metrics.macro_f1:.3f}; harmful: precision {metrics.harmful_precision:.3f}, recall "
-        f"{metrics.harmful_recall:.3f} of {metrics.harmful:,}; clean: precision {metrics.clean_precision:.3f}, recall "
-        f"{metrics.clean_recall:.3f} of {metrics.clean:,}"
+        f"AUC {metrics.auc:.3f}; macro-F1 {metrics.macro_f1:.3f}; harmful: precision {metrics.harmful_precision:.3f}, "
+        f"recall {metrics.harmful_recall:.3f} of {metrics.harmful:,}; clean: precision {metrics.clean_precision:.3f}, "
+        f"recall {metrics.clean_recall:.3f} of {metrics.clean:,}"
     )
 
 
@@ -272,6 +284,47 @@ def _print_preselect(result: PreselectResult, folder: str) -> None:
     say(f"accuracy: {accuracy}")
     shown = harmless(folder)
     say(f"Use it: preselect: {{model: {shown}}}; look inside: {shown}/{LOSSES}")
+
+
+def proxy(
+    files: Sequence[str],
+    folder: Path,
+    model: dict[str, Any],
+    *,
+    text: str,
+    most: int,
+    threads: int,
+    as_json: bool = False,
+    quiet: bool = False,
+) -> TrainedProxy:
+    """Carry out `tamis train proxy`; the options are those of `TrainingOptions` and `train_proxy`.
+
+    Raises:
+        TamisError: whatever stopped it, in a sentence.
+    """
+    options = TrainingOptions(**model)
+    with Problems(progress=not quiet) as problems:
+        trained = train_proxy(files, folder, options, text=text, most=most, threads=threads, observe=problems)
+    told = {
+        "folder": str(folder),
+        "sha256": trained.folder.digest,
+        "documents": trained.documents,
+        "parameters": trained.parameters,
+        "nats_a_token": trained.loss,
+        "bits_a_byte": trained.bits_per_byte,
+        "unreadable": problems.count,
+    }
+    if as_json:
+        _json(told)
+    elif not quiet:
+        loss = "none held out" if trained.loss is None else f"{trained.loss:.3f} nats a token held out"
+        bits = "" if trained.bits_per_byte is None else f", {trained.bits_per_byte:.3f} bits a byte"
+        say(
+            f"{harmless(folder)}: {trained.parameters / 1e6:,.2f} M parameters, trained on "
+            f"{counted(trained.documents, 'document')}; {loss}{bits}"
+        )
+        say(f"Use it: quad: {{proxy: {harmless(folder)}, reference: FILES, fraction: 0.1}}")
+    return trained
 
 
 def _json(told: dict[str, Any]) -> None:

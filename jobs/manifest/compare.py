@@ -11,13 +11,15 @@ from tamis.schemas.base import canonical_json
 from tamis.schemas.config import significant
 from tamis.schemas.manifest import Manifest
 
-__all__ = ["Comparison", "Difference", "Moved", "compare"]
+__all__ = ["Comparison", "Difference", "Moved", "compare", "config_changes"]
 
 ORDER = "order of steps"
 CAUSES = ("config", "inputs", "models", "program", "packages")
 """Sections that can explain why others differ."""
 SAID = 5
 """Differences of one kind that are told one by one."""
+SHORT = 40
+"""Characters of a value, at most, where it is told within a sentence."""
 ABSENT: Any = object()
 """What a run lacks, where None may be a value: a rule that is switched off has the threshold null."""
 
@@ -63,7 +65,7 @@ class Comparison:
     """What differs between two runs.
 
     Attributes:
-        same_bytes: the shards have the same names and the same bytes.
+        same_bytes: the shards, and tables beside them, have the same names and the same bytes.
         differences: section by section.
         moved: documents that only one of them selected; empty if the documents weren't compared.
         why: sentences.
@@ -94,7 +96,7 @@ def compare(first: str, second: str, *, documents: bool = True) -> Comparison:
 
 
 def _digests(manifest: Manifest) -> dict[str, str]:
-    return {record.path: record.sha256 for record in manifest.shards}
+    return {record.path: record.sha256 for record in manifest.files}
 
 
 # --- what ---
@@ -143,8 +145,36 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
     return flat
 
 
+def config_changes(manifest: Manifest, config: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
+    """Yield what another config changes of a run's, a sentence's part each: `steps.language.min_score was 0.5 ...`.
+
+    Args:
+        manifest: of the run.
+        config: the other config, resolved.
+        labels: of its steps.
+    """
+    before, after = _config(manifest), _options(config, labels)
+    for key in dict.fromkeys([*before, *after]):
+        found = _difference("config", key, before, after)
+        if found is None:
+            continue
+        if found.only is not None:
+            yield f"{key} is {'new' if found.only == 'second' else 'gone'}"
+        else:
+            yield f"{key} was {_short(found.first)} and is {_short(found.second)}"
+
+
+def _short(value: Any) -> str:
+    told = canonical_json(value)
+    return told if len(told) <= SHORT else told[: SHORT - 3] + "..."
+
+
 def _config(manifest: Manifest) -> dict[str, Any]:
-    plain = significant(manifest.config)
+    return _options(manifest.config, [record.label for record in manifest.steps])
+
+
+def _options(config: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    plain = significant(config)
     flat = _flat({key: value for key, value in plain.items() if key not in ("inputs", "steps")})
     seen: dict[str, int] = {}
     for entry in plain.get("inputs", ()):
@@ -152,12 +182,11 @@ def _config(manifest: Manifest) -> dict[str, Any]:
         seen[source] = seen.get(source, 0) + 1
         name = f"inputs.{source}" + (f".{seen[source]}" if seen[source] > 1 else "")
         flat |= _flat({option: value for option, value in entry.items() if option != "source"}, name)
-    labels = [record.label for record in manifest.steps]
     for label, step in zip(labels, plain.get("steps", ()), strict=True):
         for options in step.values():
             # Digests of models are told among the models.
             flat |= _flat({k: v for k, v in options.items() if k != "sha256"}, f"steps.{label}")
-    return flat | {ORDER: labels}
+    return flat | {ORDER: list(labels)}
 
 
 def _inputs(manifest: Manifest) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Reads the manifest of a finished run, and says where its shards lie."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +9,27 @@ import pydantic
 
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError, RunError
-from tamis.schemas.manifest import MANIFEST_VERSION, Manifest, ShardRecord
+from tamis.schemas.manifest import MANIFEST_VERSION, Manifest, ShardRecord, TableRecord
 
-__all__ = ["FATES", "MANIFEST", "files_of", "inside", "read_manifest", "shard_path", "shards_of"]
+__all__ = [
+    "FATES",
+    "MANIFEST",
+    "TABLES",
+    "config_folders",
+    "files_of",
+    "inside",
+    "read_manifest",
+    "shard_path",
+    "shards_of",
+]
 
 MANIFEST = "manifest.json"
 FATES = ("selected", "rejected", "errors")
 """What a record can end as; the names of the folders that hold the shards."""
+
+
+TABLES = "tables"
+"""The folder of what decisions left beside the shards."""
 
 
 def read_manifest(run: str) -> Manifest:
@@ -42,9 +57,18 @@ def read_manifest(run: str) -> Manifest:
     return manifest
 
 
-def shard_path(run: str, record: ShardRecord) -> str:
-    """Return where a shard of the run lies."""
+def shard_path(run: str, record: ShardRecord | TableRecord) -> str:
+    """Return where a shard or table of the run lies."""
     return filesystem.join(run, record.path)
+
+
+def config_folders(run: str, manifest: Manifest) -> tuple[str, ...]:
+    """Return the folders in which relative paths of a run's inputs and models are looked up, in their order."""
+    here = str(Path.cwd())
+    if manifest.folder is None or not filesystem.is_local(run):
+        return (here,)
+    folder = os.path.normpath(Path(filesystem.absolute(run)) / manifest.folder)
+    return tuple(dict.fromkeys((folder, here)))
 
 
 def shards_of(manifest: Manifest, fate: str) -> list[ShardRecord]:
@@ -65,9 +89,9 @@ def _bare(path: str) -> str:
 
 
 def files_of(run: str) -> Iterator[str]:
-    """Yield the files in the run's three folders of shards, relative to the run; hidden ones aside."""
-    for fate in FATES:
-        folder = filesystem.join(run, fate)
+    """Yield the files in the run's folders of shards and tables, relative to the run; hidden ones aside."""
+    for name in (*FATES, TABLES):
+        folder = filesystem.join(run, name)
         if not filesystem.exists(folder):
             continue
         try:

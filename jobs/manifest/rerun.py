@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tamis.jobs.manifest.compare import Comparison, compare
-from tamis.jobs.manifest.file import read_manifest
+from tamis.jobs.manifest.file import config_folders, read_manifest
 from tamis.jobs.run.execute import execute
-from tamis.jobs.run.plan import make_plan
+from tamis.jobs.run.paths import Places
+from tamis.jobs.run.plan import plan_from
+from tamis.jobs.run.replace import refuse_replacing
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.graph.progress import Progress
 from tamis.pipeline.steps.registry import parse_config
@@ -49,7 +51,8 @@ def rerun(
 ) -> RerunResult:
     """Run a finished run's config again into another folder, and compare the bytes.
 
-    Paths in the config are taken from where the command is given, as `tamis run` does.
+    Relative paths lead from where the config lay, where the run's folder still lies beside it as it did, else from
+    where the command is given.
 
     Args:
         run: the finished run's folder.
@@ -61,7 +64,8 @@ def rerun(
         progress: told how far the passes are.
 
     Raises:
-        ConfigError: if `output` is the run's own folder, or the recorded config isn't one of this version.
+        ConfigError: if `output` is the run's own folder or holds another run, or the recorded config isn't one of this
+            version.
         TamisError: whatever stopped the run.
     """
     before = read_manifest(run)
@@ -77,7 +81,9 @@ def rerun(
         raise ConfigError(msg) from None
     scratch = filesystem.join(output, "work", "passes")
     engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=progress)
-    manifest = execute(make_plan(config, plain), output, engine, fresh=fresh).manifest
+    plan = plan_from(config, plain, Places(config_folders(run, before)))
+    refuse_replacing(plan, output, "give another folder with --output")
+    manifest = execute(plan, output, engine, fresh=fresh).manifest
     return RerunResult(manifest, compare(run, output))
 
 

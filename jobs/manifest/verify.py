@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tamis.jobs.manifest.file import FATES, files_of, read_manifest, shard_path
+from tamis.jobs.manifest.file import FATES, TABLES, config_folders, files_of, read_manifest, shard_path
 from tamis.jobs.manifest.verify_counts import Keys, balance, mixture, recount
 from tamis.jobs.manifest.verify_sources import check_config, input_problems, model_problems, undigested_inputs
 from tamis.pipeline.storage import filesystem
@@ -65,10 +65,11 @@ class _Shard:
 def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], None] | None = None) -> VerifyResult:
     """Check that a run is what its manifest says.
 
-    Of every shard: SHA-256, size, rows, bytes of text, columns, and the config's digest in its footer; that no file is
-    missing and no unknown one there. Rows are counted again by source, step and rule, and held against the counts of
-    the steps; the counts against each other, from step to step and in all. The config's digest is computed from the
-    recorded config alone, and again from the one that was given. Seconds and metrics can't be checked.
+    Of every shard: SHA-256, size, rows, bytes of text, columns, and the config's digest in its footer; of every table
+    beside them its SHA-256; that no file is missing and no unknown one there. Rows are counted again by source, step
+    and rule, and held against the counts of the steps; the counts against each other, from step to step and in all.
+    The config's digest is computed from the recorded config alone, and again from the one that was given. Seconds and
+    metrics can't be checked.
 
     Args:
         run: the run's folder.
@@ -85,6 +86,7 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     found = _check_shards(run, manifest, progress)
     for shard in found.values():
         failures += shard.failures
+    failures += _table_problems(run, manifest)
     failures += _unknown_files(run, manifest)
     failures += balance(manifest)
     if not any(shard.failures for shard in found.values()):  # rows of a damaged one would only be told a second time
@@ -93,9 +95,11 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     wrong, odd = check_config(manifest)
     failures += wrong
     notes += odd
-    notes += undigested_inputs(manifest) if inputs else ()
-    (failures if inputs else notes).extend(input_problems(manifest, thorough=inputs))
-    (failures if inputs else notes).extend(model_problems(manifest, thorough=inputs))
+    notes += undigested_inputs(manifest)
+    folders = config_folders(run, manifest)
+    with filesystem.relative_to(folders):
+        (failures if inputs else notes).extend(input_problems(manifest, thorough=inputs))
+        (failures if inputs else notes).extend(model_problems(manifest, folders, thorough=inputs))
     rows, size = (sum(getattr(shard, name) for shard in found.values()) for name in ("rows", "bytes"))
     return VerifyResult(tuple(failures), tuple(notes), len(found), rows, size)
 
@@ -188,8 +192,27 @@ def _tuples(batch: pa.RecordBatch) -> dict[tuple[str, ...], int]:
     return dict(zip(zip(*columns, strict=True), grouped.column("count_all").to_pylist(), strict=True))
 
 
+def _table_problems(run: str, manifest: Manifest) -> Iterator[str]:
+    """Yield what is wrong with the tables beside the shards: missing, or not the bytes that were recorded."""
+    for record in manifest.tables:
+        path = shard_path(run, record)
+        if not record.path.startswith(f"{TABLES}/") or ".." in record.path.split("/"):
+            yield f"{record.path} doesn't lie in the folder of tables"
+        elif not filesystem.exists(path):
+            yield f"{record.path} is missing"
+        else:
+            try:
+                with filesystem.open_binary(path) as stream:
+                    _, sha256 = _digest(stream)
+            except (InputError, OSError) as error:
+                yield f"{record.path} can't be read: {str(error).strip().partition(chr(10))[0]}"
+                continue
+            if sha256 != record.sha256:
+                yield f"{record.path} was changed: its SHA-256 is {sha256}, recorded is {record.sha256}"
+
+
 def _unknown_files(run: str, manifest: Manifest) -> Iterator[str]:
-    known = {record.path for record in manifest.shards}
+    known = {record.path for record in manifest.files}
     for path in files_of(run):
         if path not in known:
             yield f"{path} is no file of the run: the manifest doesn't name it"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from tamis.jobs.provenance import code_digest
+from tamis.jobs.run.paths import Places
 from tamis.jobs.run.plan import find_models
 from tamis.pipeline.steps.registry import parse_config
 from tamis.pipeline.storage import filesystem
@@ -10,6 +11,7 @@ from tamis.schemas.base import digest
 from tamis.schemas.config import Config, significant
 from tamis.schemas.errors import ConfigError, InputError, ModelError
 from tamis.schemas.manifest import InputRecord, Manifest, ModelRecord
+from tamis.schemas.secrets import REDACTED
 
 __all__ = ["check_config", "input_problems", "model_problems", "undigested_inputs"]
 
@@ -49,6 +51,8 @@ def check_config(manifest: Manifest) -> tuple[list[str], list[str]]:
 def input_problems(manifest: Manifest, *, thorough: bool) -> Iterator[str]:
     """Yield a sentence for each input file that is missing or changed: by its size, and if `thorough` by its digest."""
     for record in manifest.inputs:
+        if REDACTED in record.path:  # told by `undigested_inputs`
+            continue
         problem = _input_problem(record, thorough=thorough)
         if problem:
             yield f"input {record.path} {problem}"
@@ -56,7 +60,11 @@ def input_problems(manifest: Manifest, *, thorough: bool) -> Iterator[str]:
 
 def undigested_inputs(manifest: Manifest) -> Iterator[str]:
     """Yield a sentence on the inputs whose content nothing in the manifest proves, if there are any."""
-    paths = [record.path for record in manifest.inputs if record.sha256 is None]
+    hidden = sum(REDACTED in record.path for record in manifest.inputs)
+    if hidden:
+        those = "1 input" if hidden == 1 else f"{hidden:,} inputs"
+        yield f"not looked at: {those} whose addresses had credentials, which the manifest doesn't keep"
+    paths = [record.path for record in manifest.inputs if record.sha256 is None and REDACTED not in record.path]
     if paths:
         those = "1 input was" if len(paths) == 1 else f"{len(paths):,} inputs were"
         yield (
@@ -81,7 +89,7 @@ def _input_problem(record: InputRecord, *, thorough: bool) -> str | None:
     return None if sha256 == record.sha256 else f"was changed: its SHA-256 is {sha256}, recorded is {record.sha256}"
 
 
-def model_problems(manifest: Manifest, *, thorough: bool) -> Iterator[str]:
+def model_problems(manifest: Manifest, folders: tuple[str, ...], *, thorough: bool) -> Iterator[str]:
     """Yield a sentence for each model that is missing or, if `thorough`, changed."""
     if not thorough:
         for record in manifest.models:
@@ -96,13 +104,13 @@ def model_problems(manifest: Manifest, *, thorough: bool) -> Iterator[str]:
     for step in config.steps:
         recorded = [record for record in manifest.models if record.step == step.label]
         if recorded:
-            yield from _changed_models(config, step.label, recorded)
+            yield from _changed_models(config, Places(folders), step.label, recorded)
 
 
-def _changed_models(config: Config, label: str, recorded: Sequence[ModelRecord]) -> Iterator[str]:
+def _changed_models(config: Config, places: Places, label: str, recorded: Sequence[ModelRecord]) -> Iterator[str]:
     steps = tuple(step for step in config.steps if step.label == label)
     try:
-        found = find_models(config.model_copy(update={"steps": steps}))[label]
+        found = find_models(config.model_copy(update={"steps": steps}), places)[label]
     except (InputError, ModelError) as error:
         yield str(error)
         return

@@ -10,6 +10,8 @@ from typing import Any
 
 from tamis.jobs.manifest.file import FATES, MANIFEST
 from tamis.jobs.run.folder import remove_others
+from tamis.jobs.run.lost_languages import lost_languages
+from tamis.jobs.run.tables import write_tables
 from tamis.pipeline.corpus.context import Outcome, Report
 from tamis.pipeline.graph.passes import Values
 from tamis.pipeline.passes.annotate import StageNote, join_notes
@@ -27,9 +29,14 @@ from tamis.schemas.manifest import (
     Provenance,
     ShardRecord,
     StepRecord,
+    TableRecord,
 )
+from tamis.schemas.secrets import redacted
 
-__all__ = ["Finish", "RunRecord", "StepPlan"]
+__all__ = ["CARD", "Finish", "RunRecord", "StepPlan"]
+
+CARD = ".huggingface.yaml"
+"""Says to `datasets.load_dataset`, given a run's folder, which of its files belong together."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class RunRecord:
 
     Attributes:
         output: the run's folder.
+        folder: where relative paths of the config lead from, relative to the run's folder.
         files: the list of input files.
         name: of the run.
         config_sha256: of the config.
@@ -74,6 +82,7 @@ class RunRecord:
     """
 
     output: str
+    folder: str | None
     files: str
     name: str
     config_sha256: str
@@ -104,11 +113,21 @@ class Finish:
         """
         del task
         manifest = _Account(self.record, values).manifest()
-        remove_others(self.record.output, {shard.path for shard in manifest.shards})
+        remove_others(self.record.output, {one.path for one in manifest.files})
+        with filesystem.write_atomically(filesystem.join(self.record.output, CARD)) as stream:
+            stream.write(_card().encode())
         told = manifest.model_dump_json(indent=1).encode() + b"\n"
         with filesystem.write_atomically(filesystem.join(self.record.output, MANIFEST)) as stream:
             stream.write(told)
         return told
+
+
+def _card() -> str:
+    lines = ["configs:"]
+    for fate in FATES:
+        lines += [f"- config_name: {fate}", f"  data_files: {fate}/**/*.parquet"]
+        lines += ["  default: true"] * (fate == "selected")
+    return "\n".join(lines) + "\n"
 
 
 class _Account:
@@ -140,6 +159,7 @@ class _Account:
             plan_sha256=record.identity,
             config=dict(record.config),
             source_config=dict(record.source_config),
+            folder=record.folder,
             provenance=Provenance.model_validate(record.provenance),
             inputs=tuple(self._inputs()),
             models=tuple(
@@ -152,7 +172,8 @@ class _Account:
             steps=tuple(self._steps()),
             mixture=_mixture(shards),
             shards=shards,
-            warnings=tuple(self._warnings(repeated)),
+            tables=tuple(self._tables()),
+            warnings=tuple(redacted(told) for told in self._warnings(repeated)),
             started=record.started,
             seconds=round(time.time() - record.clock, 3),
             passes=tuple(self._passes()),
@@ -170,6 +191,10 @@ class _Account:
                 odd.update({(note.source, kind): count for kind, count in file.notes.items()})
         for (source, kind), count in sorted(odd.items()):
             yield f"source {source}: {count:,} times {kind.replace('_', ' ')}; see the inputs' notes in the manifest"
+        languages = Counter[tuple[str, int, int]]()
+        for summary in self._summaries:
+            languages.update(summary.languages)
+        yield from lost_languages(languages, self._record.steps)
         if repeated:
             yield (
                 f"at least {repeated:,} selected documents share their doc_id with another: "
@@ -204,7 +229,7 @@ class _Account:
         for found in inspected_files(self._record.files, self._values[INPUTS]):
             file = files[found.file]
             yield InputRecord(
-                path=file.path,
+                path=redacted(file.path),
                 source=file.source,
                 bytes=file.size,
                 sha256=found.sha256,
@@ -245,6 +270,12 @@ class _Account:
                 metrics=metrics,
             )
 
+    def _tables(self) -> Iterator[TableRecord]:
+        """Write what decisions leave beside the shards."""
+        for label, outcomes in self._outcomes.items():
+            found = {name: table for outcome in outcomes for name, table in outcome.tables.items()}
+            yield from write_tables(self._record.output, label, found, self._record.config_sha256)
+
     def _passes(self) -> Iterator[PassRecord]:
         """Yield what each pass cost."""
         for name, step in self._record.passes:
@@ -278,7 +309,7 @@ def _mixture(records: Sequence[ShardRecord]) -> dict[str, Any]:
     """Return each source's share of the selected text bytes."""
     sizes: dict[str, int] = {}
     for record in records:
-        if record.fate == "selected":
+        if record.fate == "selected" and record.sources:  # one that is empty has none
             source = record.sources[0]
             sizes[source] = sizes.get(source, 0) + record.text_bytes
     total = sum(sizes.values())

@@ -1,5 +1,6 @@
 """From a plan to the graph of its run: all passes, known before anything is read."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -18,8 +19,10 @@ from tamis.pipeline.passes.parts import COUNT, ErrorParts, OutputParts, Summaris
 from tamis.pipeline.passes.read import STORED_SCHEMA, ReadShard
 from tamis.pipeline.passes.stage import READ, Stage, StoredShards
 from tamis.pipeline.passes.write import WriteErrors, WritePart
+from tamis.pipeline.steps.language import LanguageStep
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.place import Place
+from tamis.schemas.secrets import redacted, redacted_all
 
 __all__ = ["FINISH", "WORK_FILES", "build_graph", "file_list"]
 
@@ -27,7 +30,7 @@ FINISH = "manifest"
 """The last pass, whose value is the manifest."""
 WRITE, ERRORS = "write", "errors"
 WORK_FILES = "inputs"
-"""Folder of what is known of the input files, in the work folder."""
+"""Folder of what is known of the input files, among the finished stages; the list of them is in the work folder."""
 
 
 def file_list(work: str, plan: Plan) -> str:
@@ -35,7 +38,7 @@ def file_list(work: str, plan: Plan) -> str:
     return filesystem.join(work, WORK_FILES, f"files-{plan.identity[:16]}.value")
 
 
-def build_graph(plan: Plan, placed: Placed, schema: pa.Schema, output: str) -> Graph:
+def build_graph(plan: Plan, placed: Placed, schema: pa.Schema, output: str, cache: str) -> Graph:
     """Return the passes of a run.
 
     Args:
@@ -43,8 +46,16 @@ def build_graph(plan: Plan, placed: Placed, schema: pa.Schema, output: str) -> G
         placed: where the files of its steps go.
         schema: the columns that the steps add.
         output: the run's folder.
+        cache: folder of finished stages, which may be that of several runs.
     """
-    return _Builder(plan, placed, schema, output).graph()
+    return _Builder(plan, placed, schema, output, cache).graph()
+
+
+def _seen_from(output: str, plan: Plan) -> str | None:
+    """Return the folder of the config's relative paths as the run's folder sees it; None where that can't be said."""
+    if not plan.folders or not filesystem.is_local(output):
+        return None
+    return os.path.relpath(plan.folders[0], filesystem.absolute(output))
 
 
 @dataclass
@@ -57,13 +68,14 @@ class _At:
 
 
 class _Builder:
-    def __init__(self, plan: Plan, placed: Placed, schema: pa.Schema, output: str):
+    def __init__(self, plan: Plan, placed: Placed, schema: pa.Schema, output: str, cache: str):
         self._plan = plan
         self._placed = placed
         self._schema = schema
         self._output = output
         self._work = filesystem.join(output, "work")
         self._files = file_list(self._work, plan)
+        self._known = filesystem.join(cache, WORK_FILES)
         self._nodes: list[Node] = []
         self._annotated: list[str] = []
         self._reports: dict[str, list[tuple[Report, tuple[str, ...]]]] = {}
@@ -77,12 +89,12 @@ class _Builder:
 
     def graph(self) -> Graph:
         """Return the passes, from the files to the manifest."""
-        inspect = InspectFiles(self._files, filesystem.join(self._work, WORK_FILES), self._placed.read_code)
+        inspect = InspectFiles(self._files, self._known, self._placed.read_code, self._plan.folders)
         self._nodes.append(Pass(INPUTS, inspect, FileGroups(self._files), step="extract"))
         self._nodes.append(
             Pass(
                 READ,
-                ReadShard(self._placed.read, self._plan.input_columns),
+                ReadShard(self._placed.read, self._plan.input_columns, self._plan.folders),
                 SourceShards(self._files),
                 inputs=(INPUTS,),
                 step="extract",
@@ -110,7 +122,9 @@ class _Builder:
         self._annotate(group)
 
     def _corpus(self, stage: Stage) -> Corpus:
-        return Corpus(stage, self._at.state, dict(self._at.columns), self._plan.config.seed, (self._at.after,))
+        config, at = self._plan.config, self._at
+        score_all = config.score == "all"
+        return Corpus(stage, at.state, dict(at.columns), config.seed, (at.after,), score_all, self._output)
 
     def _fit(self, stage: Stage) -> Stage:
         fit = stage.step.fit(self._corpus(stage))
@@ -150,7 +164,7 @@ class _Builder:
         labels = [stage.label for stage in stages]
         rules = [stage.step.rule_names for stage in stages]
         metadata = {"tamis.config_sha256": plan.digest, "tamis.version": version()}
-        count = SummariseShard(self._documents, at.state)
+        count = SummariseShard(self._documents, at.state, self._languages())
         self._nodes.append(Pass(COUNT, count, StoredShards(), inputs=(READ,), after=(at.after,), small=True))
         write = WritePart(
             self._output,
@@ -175,19 +189,30 @@ class _Builder:
         finish = Finish(self._record(tuple(node.name for node in self._nodes)))
         self._nodes.append(Pass(FINISH, finish, inputs=inputs, after=others, small=True))
 
+    def _languages(self) -> tuple[str, Place] | None:
+        """Return name and place of the column of languages: `language`, whoever brought it, or a step's by a name."""
+        steps = (stage.step for stage in self._placed.stages)
+        named = [step.name for step in steps if isinstance(step, LanguageStep)]
+        types = {field.name: field.type for field in (*self._plan.input_columns, *self._schema)}
+        for name in ["language", *named]:
+            if name in self._at.columns and types.get(name) == pa.string():
+                return name, self._at.columns[name]
+        return None
+
     def _record(self, passes: tuple[str, ...]) -> RunRecord:
         plan = self._plan
         return RunRecord(
             output=self._output,
+            folder=_seen_from(self._output, plan),
             files=self._files,
             name=plan.config.name,
             config_sha256=plan.digest,
             identity=plan.identity,
-            config=plan.declared.resolved(plan.model_digests()),
-            source_config=dict(plan.plain),
+            config=redacted_all(plan.declared.resolved(plan.model_digests())),
+            source_config=redacted_all(dict(plan.plain)),
             provenance=provenance(plan.steps).model_dump(mode="json"),
             models=tuple(
-                (label, option, model.reference, model.sha256)
+                (label, option, redacted(model.reference), model.sha256)
                 for label, found in plan.models.items()
                 for option, model in found.items()
             ),
@@ -202,5 +227,6 @@ class _Builder:
                 for stage in self._placed.stages
             ),
             annotated=tuple(self._annotated),
+            warnings=plan.warnings,
             passes=tuple((name, next(node.step for node in self._nodes if node.name == name)) for name in passes),
         )

@@ -8,9 +8,9 @@ from tamis.pipeline.steps.base import Step
 from tamis.pipeline.steps.loaded import annotator_of
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import ConfigError
-from tamis.schemas.tables import DOCUMENT_SCHEMA
+from tamis.schemas.tables import DOCUMENT_SCHEMA, is_internal
 
-__all__ = ["check_steps"]
+__all__ = ["check_steps", "scored_columns"]
 
 
 def check_steps(
@@ -49,7 +49,7 @@ def check_steps(
             if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
                 msg = f"{where}: column {rule.column!r} holds {kind}, and rules compare numbers"
                 raise ConfigError(msg)
-    return pa.schema([f for f in added.values() if not _internal(f)])
+    return pa.schema([f for f in added.values() if not is_internal(f)])
 
 
 def _computed(step: Step, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> list[pa.Field]:
@@ -69,8 +69,24 @@ def _computed(step: Step, models: Mapping[str, str], available: Mapping[str, pa.
     return list(annotator.schema)
 
 
-def _internal(column: pa.Field) -> bool:
-    return bool(column.metadata and column.metadata.get(b"internal"))
+def scored_columns(step: Step, columns: pa.Schema) -> list[pa.Field]:
+    """Return those of a step's columns that scoring shows.
+
+    Args:
+        step: the step.
+        columns: all that it computes.
+
+    Raises:
+        ConfigError: if it only computes what its decision over the corpus needs.
+    """
+    shown = [column for column in columns if not is_internal(column)]
+    if len(columns) and not shown:
+        msg = (
+            f"step {step.label}: it looks at all documents of a run at once and has no column of a document's own: "
+            "`tamis run` a config with it"
+        )
+        raise ConfigError(msg)
+    return shown
 
 
 def _require(name: str, available: Mapping[str, pa.Field], where: str) -> None:

@@ -6,8 +6,9 @@ import pyarrow as pa
 
 from tamis.jobs.manifest.file import MANIFEST, read_manifest, shard_path
 from tamis.jobs.run.build import FINISH, build_graph, file_list
+from tamis.jobs.run.cache import USERS, alone, cache_folder, shared
 from tamis.jobs.run.check import check_steps
-from tamis.jobs.run.folder import claim, owned, sweep
+from tamis.jobs.run.folder import LOCK, MARKER, claim, owned, sweep
 from tamis.jobs.run.memory import estimate, refuse_what_does_not_fit
 from tamis.jobs.run.outcome import problems
 from tamis.jobs.run.plan import Plan
@@ -17,7 +18,7 @@ from tamis.pipeline.graph.passes import Graph
 from tamis.pipeline.passes.inputs import write_file_list
 from tamis.pipeline.steps.loaded import forget_annotators
 from tamis.pipeline.storage import filesystem
-from tamis.schemas.errors import DamagedError, RunError
+from tamis.schemas.errors import ConfigError, DamagedError, RunError
 from tamis.schemas.manifest import Manifest
 
 __all__ = ["Finished", "execute", "finished_run", "graph_of"]
@@ -41,17 +42,19 @@ class Finished:
     problems: tuple[str, ...] = ()
 
 
-def graph_of(plan: Plan, output: str, schema: pa.Schema | None = None) -> Graph:
+def graph_of(plan: Plan, output: str, schema: pa.Schema | None = None, *, cache: str | None = None) -> Graph:
     """Return the graph of a plan's run.
 
     Args:
         plan: the plan.
         output: the run's folder.
         schema: the columns that its steps add; found by trying the steps if absent.
+        cache: folder of finished stages; the run's work folder if absent.
     """
     models = {step.label: plan.model_paths(step.label) for step in plan.steps}
     columns = schema or check_steps(plan.steps, models, plan.input_columns)
-    return build_graph(plan, place_stages(plan, filesystem.join(output, "work")), columns, output)
+    stages = cache or filesystem.join(output, "work")
+    return build_graph(plan, place_stages(plan, stages), columns, output, stages)
 
 
 def finished_run(plan: Plan, output: str) -> Manifest | None:
@@ -64,14 +67,16 @@ def finished_run(plan: Plan, output: str) -> Manifest | None:
         return None
     if manifest.plan_sha256 != plan.identity:
         return None
-    for shard in manifest.shards:
+    if not all(filesystem.tells_changes(file.fingerprint) for file in plan.files):
+        return None  # only their content says whether they changed, which workers read
+    for shard in manifest.files:
         path = shard_path(output, shard)
         if not filesystem.exists(path) or filesystem.info(path).size != shard.bytes:
             return None
     return manifest
 
 
-def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False) -> Finished:
+def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cache: str | None = None) -> Finished:
     """Run a plan into a folder.
 
     Args:
@@ -79,22 +84,32 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False) -> 
         output: the run's folder.
         engine: where the graph runs; its scratch folder lies in the run's work folder.
         fresh: forget what earlier runs left in the work folder.
+        cache: a folder of finished stages that runs into several folders share, or one of these runs; what is kept of
+            the stages goes to the run's own work folder if absent.
 
     Raises:
+        ConfigError: if both `fresh` and a cache are asked for, or the folders hold somebody else's files.
         BalanceError: if the records read aren't selected + rejected + errors.
         TamisError: whatever else stopped the run, in a sentence.
     """
     known = None if fresh else finished_run(plan, output)
     if known is not None:
         return Finished(known, nothing_to_do=True, problems=problems(known, plan.config))
-    graph = graph_of(plan, output)
+    if fresh and cache is not None:
+        msg = "--fresh forgets finished stages and --cache keeps them for several runs: give one of the two"
+        raise ConfigError(msg)
+    # Workers may stand elsewhere.
+    place = filesystem.absolute(output)
+    work = filesystem.join(place, "work")
+    stages = work if cache is None else filesystem.absolute(cache_folder(cache))
+    graph = graph_of(plan, place, cache=stages)
     if engine.local:
         refuse_what_does_not_fit(estimate(plan), engine.workers)
     claim(output)
-    work = filesystem.join(output, "work")
-    with owned(output):
-        if fresh:
-            filesystem.remove_below(work, keep=("lock.json", "tamis-run"))
+    if fresh:
+        with owned(output), alone(work):
+            filesystem.remove_below(work, keep=(LOCK, MARKER, USERS))
+    with owned(output), shared(stages):
         sweep(output)
         # Without its manifest a folder is no finished run: nobody takes half of the new for the whole of the old.
         filesystem.remove(filesystem.join(output, MANIFEST))
@@ -102,6 +117,10 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False) -> 
         try:
             manifest = _carried_out(graph, engine, plan)
             return Finished(manifest, problems=problems(manifest, plan.config))
+        except BaseException:
+            engine.close()
+            sweep(output)  # what workers had half written when they were ended
+            raise
         finally:
             engine.close()
             forget_annotators()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tamis.jobs.manifest.file import FATES, MANIFEST, files_of, read_manifest
+from tamis.jobs.manifest.file import FATES, MANIFEST, TABLES, files_of, read_manifest
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.temporary import process_lives, process_start, sweep_temporary
 from tamis.schemas.errors import ConfigError, RunError
@@ -24,7 +24,7 @@ LOCK = "lock.json"
 """In a work folder: who works in it."""
 TAKING_OVER = 0.5
 """Seconds until who takes over a dead owner's lock looks whether another did the same; only on object stores."""
-SHARD = re.compile(r"(selected/source=[^/]+|rejected|errors)/part-\d{5,}\.parquet")
+SHARD = re.compile(r"(selected(/[^/]+)?|rejected|errors)/part-\d{5,}\.parquet|tables/[^/]+/[a-z_]+\.parquet")
 
 
 def claim(output: str) -> None:
@@ -40,7 +40,7 @@ def claim(output: str) -> None:
     if filesystem.exists(filesystem.join(work, LOCK)):  # the marker was lost
         _mark(marker)
         return
-    taken = [name for name in (MANIFEST, *FATES, "work") if filesystem.exists(filesystem.join(output, name))]
+    taken = [name for name in (MANIFEST, *FATES, TABLES, "work") if filesystem.exists(filesystem.join(output, name))]
     if MANIFEST in taken:
         try:
             read_manifest(output)
@@ -60,12 +60,15 @@ def _mark(marker: str) -> None:
 
 
 def sweep(output: str) -> None:
-    """Delete what a run that was killed left: half-written files, which never had a name that anyone reads."""
+    """Delete what a run that was killed left: half-written files, which never had a name that anyone reads.
+
+    Those among the finished stages are deleted by who uses these.
+    """
     sweep_temporary()
     if not filesystem.is_local(output):
         return
     root = Path(filesystem.local_path(output))
-    for name in ("work", *FATES):
+    for name in ("work/written", *FATES, TABLES):
         for path in (root / name).rglob(".*.tmp"):
             path.unlink(missing_ok=True)
     for path in (root / "work" / "passes").glob("*"):
@@ -73,18 +76,19 @@ def sweep(output: str) -> None:
 
 
 def remove_others(output: str, paths: set[str]) -> None:
-    """Delete the shards that an earlier run into the same folder left; what has another name stays.
+    """Delete the shards and tables that an earlier run into the same folder left; what has another name stays.
 
     Args:
         output: the run's folder.
-        paths: of the run's own shards, relative to it.
+        paths: of the run's own shards and tables, relative to it.
     """
     for path in list(files_of(output)):
         if path not in paths and SHARD.fullmatch(path):
             filesystem.remove(filesystem.join(output, path))
-    if filesystem.is_local(output):  # a source that is gone shouldn't show as an empty folder
-        for folder in Path(filesystem.local_path(filesystem.join(output, "selected"))).glob("source=*"):
-            if not any(folder.iterdir()):
+    if filesystem.is_local(output):  # a source or step that is gone shouldn't show as an empty folder
+        root = Path(filesystem.local_path(output))
+        for folder in (*root.glob("selected/*"), *root.glob(f"{TABLES}/*"), *root.glob(TABLES)):
+            if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 
 

@@ -49,7 +49,7 @@ def inspect_inputs(plan: Plan, engine: Engine, work: str) -> InspectedInputs:
     """
     path = file_list(work, plan)
     write_file_list(path, plan.inputs, plan.files)
-    inspect = InspectFiles(path, filesystem.join(work, WORK_FILES), module_code(READ_CODE))
+    inspect = InspectFiles(path, filesystem.join(work, WORK_FILES), module_code(READ_CODE), plan.folders)
     graph = Graph((Pass(INPUTS, inspect, FileGroups(path)),))
     value, _ = engine.execute(graph, [INPUTS], name=INPUTS)[INPUTS]
     return InspectedInputs(inspected_files(path, value), source_shards(path, value))

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from tamis.jobs.run.plan import Plan
 from tamis.pipeline.formats.options import format_of
 from tamis.pipeline.formats.reader import EXPANSION
+from tamis.pipeline.steps.base import DOCUMENT_BYTES
 from tamis.schemas.errors import InputError, RunError
 
-__all__ = ["Need", "estimate", "refuse_what_does_not_fit"]
+__all__ = ["Need", "estimate", "refuse_what_does_not_fit", "step_costs"]
 
 BASE = 350 << 20
 """Bytes of a worker process with its libraries and compiled kernels."""
 BATCHES = 200 << 20
 """Bytes of the batches that a worker holds at once, with what is computed from them."""
-DOCUMENT_BYTES = 2000
-"""Text of a document, about, for estimates alone."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,16 @@ def estimate(plan: Plan) -> Need:
         documents=documents,
         largest=(most, needs[most].worker) if needs[most].worker else None,
     )
+
+
+def step_costs(plan: Plan, documents: int) -> dict[str, tuple[str, ...]]:
+    """Return what steps say of what is dear about them, by label; those that say nothing are left out."""
+    steps = plan.steps
+    told = {
+        step.label: step.costs(documents, plan.models.get(step.label, {}), steps[:number])
+        for number, step in enumerate(steps)
+    }
+    return {label: sentences for label, sentences in told.items() if sentences}
 
 
 def refuse_what_does_not_fit(need: Need, workers: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from tamis.jobs.provenance import code_digest
+from tamis.jobs.run.paths import Places, places_of
 from tamis.pipeline.code import step_code
 from tamis.pipeline.formats.columns import column_schema
 from tamis.pipeline.formats.options import InputColumn, ReadOptions, data_suffixes
@@ -18,9 +19,13 @@ from tamis.schemas.base import digest
 from tamis.schemas.config import Config, InputConfig
 from tamis.schemas.errors import ConfigError, InputError
 from tamis.schemas.extract import ExtractConfig
+from tamis.schemas.secrets import REDACTED, redacted
 from tamis.scorers.extraction.html import ExtractOptions
 
-__all__ = ["Plan", "check_inputs", "find_models", "make_plan", "read_options", "steps_of"]
+__all__ = ["Plan", "check_inputs", "find_models", "make_plan", "plan_from", "read_options", "steps_of"]
+
+LIMIT_BYTES, UNKNOWN_BYTES = 256 << 10, 64 << 20
+"""Of a run with a `limit`: bytes of input files a document, and what a file counts for whose size isn't known."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,9 @@ class Plan:
         files: the input files in canonical order: by source, then path.
         models: step label to {option: model}.
         digest: SHA-256 of everything in the config that can change a result.
+        folders: absolute ones in which relative paths of inputs are looked up, in their order.
+        notes: sentences on paths that were found elsewhere than beside the config.
+        warnings: what the manifest is to say of the plan: that a trial left files out.
     """
 
     config: Config
@@ -44,6 +52,9 @@ class Plan:
     files: tuple[PlannedFile, ...]
     models: Mapping[str, Mapping[str, FoundFile]]
     digest: str
+    folders: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -78,7 +89,7 @@ class Plan:
     @property
     def identity(self) -> str:
         """SHA-256 of all that a run follows from, as far as it is known before it: config, models, files, program."""
-        files = [[file.source, file.path, file.fingerprint] for file in self.files]
+        files = [[file.source, redacted(file.path), file.fingerprint] for file in self.files]
         output = self.config.output.model_dump(mode="json")
         code = [code_digest(), *(step_code(step) for step in self.steps if step.verb in plugged_in())]
         return digest([self.digest, self.config.name, output, files, code])
@@ -97,13 +108,22 @@ def steps_of(config: Config) -> tuple[Step, ...]:
     return tuple(step for step in config.steps if isinstance(step, Step))
 
 
-def find_models(config: Config) -> dict[str, dict[str, FoundFile]]:
+def find_models(config: Config, places: Places | None = None) -> dict[str, dict[str, FoundFile]]:
     """Resolve all references of all steps: step label to {option: model}.
+
+    Args:
+        config: as it was given.
+        places: where its paths are looked up; in the working folder if absent.
 
     Raises:
         ModelError: if a model is missing, or can't be fetched.
     """
-    return {step.label: step.find_all() for step in steps_of(config) if step.references}
+    places = places or places_of(None)
+    return {
+        step.label: places.as_named(step, places.step(step).find_all())
+        for step in steps_of(config)
+        if step.references
+    }
 
 
 def read_options(entry: InputConfig, extract: ExtractConfig) -> ReadOptions:
@@ -131,25 +151,38 @@ def read_options(entry: InputConfig, extract: ExtractConfig) -> ReadOptions:
     )
 
 
-def make_plan(config: Config, plain: Mapping[str, Any]) -> Plan:
+def make_plan(config: Config, plain: Mapping[str, Any], config_file: str | None = None) -> Plan:
     """Find files and models; opens no input.
 
     Args:
         config: the config, as `parse_config` builds it.
         plain: the config as it was given.
+        config_file: where it was read, whose folder its relative paths belong to; None for the working folder.
 
     Raises:
-        ConfigError: if a file is listed twice with different options.
+        ConfigError: if a file is listed twice with different options, or the environment lacks a variable.
         InputError: if an input names no file.
         ModelError: if a model is missing or broken.
     """
-    models = find_models(config)
-    steps = tuple(step.resolved(models.get(step.label, {})) for step in steps_of(config))
-    inputs, files = _files(config)
+    return plan_from(config, plain, places_of(config_file))
+
+
+def plan_from(config: Config, plain: Mapping[str, Any], places: Places) -> Plan:
+    """Do what `make_plan` does, with paths looked up in given places."""
+    models = find_models(config, places)
+    steps = tuple(places.step(step).resolved(models.get(step.label, {})) for step in steps_of(config))
+    with filesystem.relative_to(places.folders):
+        inputs, files = _files(places.inputs(config))
+    every = len(files)
+    if config.limit is not None:
+        files = _trial(files, len(inputs), config.limit, config.seed)
+    told = f"limit: {len(files):,} of {every:,} input files are read, and at most {config.limit} documents drawn"
     digests = {label: {o: m.sha256 for o, m in found.items()} for label, found in models.items()}
     # A threshold that a model brings follows from the model, whose content is in the digest.
     run_as = config.model_copy(update={"steps": steps})
-    return Plan(run_as, config, plain, inputs, files, models, config.digest(digests))
+    warnings = (told,) if config.limit is not None else ()
+    sha256 = config.digest(digests)
+    return Plan(run_as, config, plain, inputs, files, models, sha256, places.folders, places.notes, warnings)
 
 
 def _files(config: Config) -> tuple[tuple[PlannedInput, ...], tuple[PlannedFile, ...]]:
@@ -162,7 +195,9 @@ def _files(config: Config) -> tuple[tuple[PlannedInput, ...], tuple[PlannedFile,
         try:
             listed = filesystem.expand(entry.path, suffixes=data_suffixes())
         except InputError as error:
-            msg = f"input {entry.source}: {error}"
+            hidden = next((path for path in entry.path if "://" in path and REDACTED in path), None)
+            why = f"; manifests keep no credentials, so {hidden} has none: write it with ${{VAR}}" if hidden else ""
+            msg = f"input {entry.source}: {error}{why}"
             raise InputError(msg) from None
         for info in listed:
             key = (entry.source, info.path)
@@ -173,6 +208,23 @@ def _files(config: Config) -> tuple[tuple[PlannedInput, ...], tuple[PlannedFile,
                 continue
             found[key] = PlannedFile(number, entry.source, info.path, info.size, info.fingerprint)
     return inputs, tuple(found[key] for key in sorted(found))
+
+
+def _trial(files: tuple[PlannedFile, ...], inputs: int, limit: int, seed: int) -> tuple[PlannedFile, ...]:
+    """Return the files that a trial reads, in their order: of each input as many as may hold its share of documents.
+
+    They are drawn by a hash of the seed and their names, so that a trial sees no one end of a crawl alone.
+    """
+    chosen: set[tuple[str, str]] = set()
+    for number in range(inputs):
+        mine = [file for file in files if file.input == number]
+        room = limit * LIMIT_BYTES / inputs
+        for file in sorted(mine, key=lambda file: digest([seed, file.source, redacted(file.path)])):
+            chosen.add((file.source, file.path))
+            room -= file.size if file.size is not None else UNKNOWN_BYTES
+            if room <= 0:
+                break
+    return tuple(file for file in files if (file.source, file.path) in chosen)
 
 
 def check_inputs(plan: Plan, limit: int | None = None) -> int:
@@ -190,6 +242,7 @@ def check_inputs(plan: Plan, limit: int | None = None) -> int:
     """
     step = 1 if limit is None else max(1, -(-len(plan.files) // limit))
     looked = range(0, len(plan.files), step)
-    found = [inspect_file(i, plan.files[i], plan.inputs[plan.files[i].input], hashing=False) for i in looked]
+    with filesystem.relative_to(plan.folders):
+        found = [inspect_file(i, plan.files[i], plan.inputs[plan.files[i].input], hashing=False) for i in looked]
     raise_problems([one.problem for one in found if one.problem is not None])
     return len(looked)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tamis.jobs.run.plan import Plan
+from tamis.jobs.run.plan import Plan, steps_of
 from tamis.pipeline.code import module_code, step_code
 from tamis.pipeline.passes.read import ReadFolders
 from tamis.pipeline.passes.stage import Stage
@@ -46,9 +46,10 @@ def place_stages(plan: Plan, work: str) -> Placed:
     state = columns = text
     over_corpus = False
     first, *steps = plan.steps
+    _, *declared = steps_of(plan.declared)
     stages = [Stage(0, first, {}, None, Place(read.of("state")))]
     digests = plan.model_digests()
-    for index, step in enumerate(steps, start=1):
+    for index, (step, given) in enumerate(zip(steps, declared, strict=True), start=1):
         models = digests.get(step.label, {})
         before = columns if config.score == "all" else state
         parts: list[Any] = [before, step.verb, step.scoring_options(), models, step_code(step), module_code(SCORE_CODE)]
@@ -58,7 +59,7 @@ def place_stages(plan: Plan, work: str) -> Placed:
             columns_follow = True
         computes = bool(step.columns(plan.model_paths(step.label)).names)
         scoring = digest(parts)
-        state = digest([scoring, state, step.model_dump(mode="json"), models, config.seed])
+        state = digest([scoring, state, given.model_dump(mode="json"), models, config.seed])
         columns = digest([columns, scoring])
         over_corpus = over_corpus or step.over_corpus or step.fits
         stages.append(

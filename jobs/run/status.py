@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tamis.jobs.manifest.file import MANIFEST, read_manifest
+from tamis.jobs.run.cache import CACHE_MARKER, USERS, alone
 from tamis.jobs.run.folder import MARKER, owned, owner_of
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import RunError
@@ -78,20 +79,25 @@ def run_status(output: str) -> RunStatus:
 
 
 def clean_run(output: str) -> int:
-    """Delete the work folder of a run: what it keeps for resuming and for other thresholds.
+    """Delete the work folder of a run, or a cache: what is kept for resuming and for other thresholds.
 
     Returns:
         The bytes that it took; 0 where that isn't told cheaply.
 
     Raises:
-        RunError: if the folder holds no run, or one that is at work.
+        RunError: if the folder holds neither, or a run is at work there or uses it as its cache.
     """
+    if filesystem.exists(filesystem.join(output, CACHE_MARKER)):
+        size = _size(output) or 0
+        with alone(output):
+            filesystem.remove_below(output, keep=(CACHE_MARKER, USERS))
+        return size
     work = filesystem.join(output, "work")
     if not filesystem.exists(filesystem.join(work, MARKER)):
         msg = f"{output} holds no work folder of a run: there is nothing to clean"
         raise RunError(msg)
     size = _size(work) or 0
-    with owned(output):
+    with owned(output), alone(work):
         filesystem.remove_below(work, keep=(MARKER,))
     filesystem.remove_tree(work)
     return size

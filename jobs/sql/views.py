@@ -136,7 +136,8 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     Views over shards, read where they lie: `selected`, `rejected`, `errors`, and `documents` (both fates, with a column
     `fate`). Views of the manifest: `manifest`, `sources`, `steps` (one row a step and source), `rules` (one row a step,
     source and rule that rejected something), `thresholds` (one row a rule over a column, and group), `passes`,
-    `inputs`, `models`, `shards`. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read.
+    `inputs`, `models`, `shards`. Views of the tables that decisions left, such as `clusters`, with the `step` that each
+    row is of. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read.
 
     Args:
         run: the run's folder, a local path or a URL.
@@ -177,6 +178,7 @@ def add_run(connection: duckdb.DuckDBPyConnection, run: str, schema: str = "main
     fields = _documents(at, run, manifest)
     limits = limits_of(manifest, set(fields.names))
     _records(at, manifest, limits)
+    _decisions(at, run, manifest)
     add_macros(
         connection,
         labels=[step.label for step in manifest.steps],
@@ -240,17 +242,20 @@ def _documents(at: _Place, run: str, manifest: Manifest) -> pa.Schema:
 
 def _shard_schema(run: str, manifest: Manifest, fate: str) -> pa.Schema | None:
     for record in shards_of(manifest, fate):
-        path = shard_path(run, record)
-        if not filesystem.exists(path):
-            msg = f"{path} is missing, though the manifest names it: tamis manifest verify checks all shards"
-            raise RunError(msg)
-        with filesystem.open_binary(path) as stream:
-            try:
-                return pq.read_schema(stream)
-            except (pa.ArrowInvalid, OSError) as error:
-                msg = f"{path} is damaged ({_first_line(error)}): tamis manifest verify checks all shards"
-                raise RunError(msg) from None
+        return _parquet_schema(shard_path(run, record))
     return None
+
+
+def _parquet_schema(path: str) -> pa.Schema:
+    if not filesystem.exists(path):
+        msg = f"{path} is missing, though the manifest names it: tamis manifest verify checks all shards"
+        raise RunError(msg)
+    with filesystem.open_binary(path) as stream:
+        try:
+            return pq.read_schema(stream)
+        except (pa.ArrowInvalid, OSError) as error:
+            msg = f"{path} is damaged ({_first_line(error)}): tamis manifest verify checks all shards"
+            raise RunError(msg) from None
 
 
 def _first_line(error: Exception) -> str:
@@ -343,6 +348,27 @@ def _thresholds(limits: Sequence[Limit]) -> list[dict[str, Any]]:
         for limit in limits
         for bounds in limit.bounds
     ]
+
+
+# --- views of what decisions left ---
+
+
+def _decisions(at: _Place, run: str, manifest: Manifest) -> None:
+    """Make a view of each table that decisions left, those of several steps together."""
+    for name in sorted({record.name for record in manifest.tables}):
+        parts, fields = [], {"step": described("step", _text, "label of the step")}
+        for record in manifest.tables:
+            if record.name == name:
+                path = shard_path(run, record)
+                schema = _parquet_schema(path)
+                fields |= {f.name: f for f in schema if f.name not in fields}
+                told = f"SELECT {literal(record.step)} AS step, * FROM read_parquet({literal(_sql_path(path))})"  # noqa: S608
+                parts.append(told)
+        try:
+            _view(at, identifier(name), " UNION ALL BY NAME ".join(parts), list(fields.values()))
+        except duckdb.Error as error:
+            msg = f"{run}: the table {name} can't be read ({_first_line(error)}): tamis manifest verify says more"
+            raise RunError(msg) from None
 
 
 # --- SQL ---

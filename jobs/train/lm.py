@@ -1,7 +1,7 @@
 """`tamis train lm`: n-gram models of good text or of harmful text, from files, into model folders."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tamis.scorers.perplexity.perplexity import NgramPerplexity
 from tamis.scorers.perplexity.training import TrainedModel, train_lm
 from tamis.scorers.urls.lists import UrlList
 
-__all__ = ["add_percentiles", "train_harmful_lm", "train_quality_lm"]
+__all__ = ["add_percentiles", "read_splits", "train_harmful_lm", "train_quality_lm"]
 
 
 def _provenance(paths: Sequence[str], options: ReadOptions) -> dict[str, Any]:
@@ -117,10 +117,39 @@ def _with_fields(batches: Iterator[pa.RecordBatch], names: Sequence[str]) -> Ite
         table = pa.Table.from_batches([batch])
         fields = _meta(batch)
         for name in names:
-            if name not in table.schema.names:
-                values = [_text(row.get(name)) for row in fields]
+            values = [_text(row.get(name)) for row in fields]
+            known = table.schema.get_field_index(name)
+            if known < 0:
                 table = table.append_column(name, pa.array(values, pa.string()))
+            elif any(value is not None for value in values):  # a record's own field, such as its source, goes first
+                table = table.set_column(known, name, pa.array(values, pa.string()))
         yield table
+
+
+def read_splits(path: Path) -> dict[str, str]:
+    """Return group to split, from a YAML or JSON file that names the groups of each: `train: [a.example]` and so on.
+
+    Raises:
+        ConfigError: if it can't be read, isn't of that form, or names a group twice.
+    """
+    import yaml
+
+    form = "name the groups of each part, such as `train: [a.example, b.example]`, `validation: [...]`, `test: [...]`"
+    try:
+        told = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        msg = f"--splits {path}: it can't be read ({str(error).splitlines()[0]})"
+        raise ConfigError(msg) from None
+    if not isinstance(told, Mapping) or not all(isinstance(groups, list) for groups in told.values()):
+        msg = f"--splits {path}: {form}"
+        raise ConfigError(msg)
+    found: dict[str, str] = {}
+    for split, groups in told.items():
+        for group in map(str, groups):
+            if found.setdefault(group, str(split)) != split:
+                msg = f"--splits {path}: the group {group!r} is in {found[group]} and in {split}: no group is split"
+                raise ConfigError(msg)
+    return found
 
 
 def train_harmful_lm(
@@ -131,23 +160,32 @@ def train_harmful_lm(
     label: str | None = None,
     url_list: str | None = None,
     group: str | None = None,
-    order: int = 5,
+    order: int | None = None,
     seed: int = 0,
     validation: float = 0.2,
     test: float = 0.2,
+    splits: Path | None = None,
+    contrast: bool = False,
+    normalizer: str | None = None,
+    pieces: int | None = None,
+    tokenizer: Path | None = None,
     use_lmplz: bool | None = None,
     observe: Observer = ignore,
 ) -> TrainedHarmful:
     """Train a model of harmful text, choose its threshold on unseen hosts, and measure it on others.
 
+    The options are those of `train_harmful`; `splits` is a file for `read_splits`. Unless `group` names a field,
+    documents of a host belong together, and those without a URL by their record's field `source`.
+
     Raises:
-        ConfigError: unless a label field or a URL list says what is harmful.
+        ConfigError: unless a label field or a URL list says what is harmful; or the splits can't be read.
         DataError: if there are too few documents or hosts of either kind.
     """
     if (label is None) == (url_list is None):
         msg = "say what is harmful: --label FIELD, or --url-list FOLDER in the form of UT1 (domains, urls)"
         raise ConfigError(msg)
-    named = [name for name in (label, group) if name is not None]
+    named = [name for name in (label, group or "source") if name is not None]
+    chosen: dict[str, Any] = {} if normalizer is None else {"normalizer": normalizer}
     batches = _with_fields(documents(paths, options, observe=observe), named)
     labelled = label_documents(
         batches, urls=None if url_list is None else UrlList.read(Path(url_list)), label=label, group=group
@@ -159,6 +197,11 @@ def train_harmful_lm(
         seed=seed,
         validation=validation,
         test=test,
+        splits=None if splits is None else read_splits(splits),
+        contrast=contrast,
+        pieces=pieces,
+        tokenizer=tokenizer,
         use_lmplz=use_lmplz,
+        **chosen,
         provenance=_provenance(paths, options),
     )

@@ -46,4 +46,5 @@ class _Both:
             {key: value for one in found for key, value in one.thresholds.items()},
             {key: value for one in found for key, value in one.metrics.items()},
             tuple(warning for one in found for warning in one.warnings),
+            {name: table for one in found for name, table in one.tables.items()},
         )

@@ -104,7 +104,7 @@ class ApplyClusters:
         reused = note is not None and intact_note(self.columns.file(shard), []) is not None
         if note is None or not reused:
             note = self._write(shard, batch_rows(batches, MATCHES))
-        counters = {f"{self.stage.label}: rejected by {self.stage.step.rule_names[0]}": int(note["fell"])}
+        counters = self.stage.rejections({0: int(note["fell"])})
         told = {"source": shard.source, **note}
         return Done(json.dumps(told).encode() + b"\n", counters, reused)
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import pyarrow as pa
+
 from tamis.pipeline.graph.passes import Combine, Node, Pass, Process, TaskList, Values, concatenated
 from tamis.pipeline.passes.stage import READ, Stage, StoredShards
 from tamis.pipeline.storage.place import Place
@@ -13,11 +15,19 @@ __all__ = ["Corpus", "Decision", "Fit", "Outcome", "Report"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a decision found: thresholds in numbers, figures, warnings."""
+    """What a decision found.
+
+    Attributes:
+        thresholds: in numbers.
+        metrics: figures, JSON values.
+        warnings: sentences.
+        tables: name to a table that the run keeps as a file: a view of that name in SQL.
+    """
 
     thresholds: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
 
 
 Report: TypeAlias = Callable[[Values], Outcome]
@@ -34,6 +44,8 @@ class Corpus:
         columns: every column that there is, to its place.
         seed: the run's.
         after: passes that write what is there.
+        score_all: whether later steps score rejected rows too, and so read their text.
+        output: the run's folder.
     """
 
     stage: Stage
@@ -41,6 +53,8 @@ class Corpus:
     columns: Mapping[str, Place]
     seed: int
     after: tuple[str, ...]
+    score_all: bool = False
+    output: str = ""
 
     @property
     def label(self) -> str:

@@ -39,11 +39,10 @@ from tamis.pipeline.corpus.near_edges import (
     SendEvidence,
     count_notes,
 )
+from tamis.pipeline.corpus.unfinished import Unfinished
 from tamis.pipeline.graph.passes import Exchange, Node, Pass, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
 from tamis.pipeline.passes.stage import READ, StoredShards
-from tamis.pipeline.storage.column_file import intact_note
-from tamis.pipeline.storage.place import Place, Shard
 from tamis.scorers.dedup.near_duplicates import NearDuplicates
 from tamis.scorers.dedup.report import SourceShare, band_memory, share_notes
 
@@ -95,18 +94,6 @@ def working_memory(documents: int, options: NearDuplicates, *, shingles_bytes: i
     return max(matching, evidence, edges, members)
 
 
-@dataclass(frozen=True)
-class _Unfinished:
-    """Tells whether anything of a shard is still to be made."""
-
-    places: tuple[Place, ...]
-
-    def __call__(self, shard: Shard, values: Values) -> bytes:
-        """Return nothing where all of it is there."""
-        del values
-        return b"" if all(intact_note(place.file(shard), []) is not None for place in self.places) else b"1"
-
-
 def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
     """Find the clusters of the rows alive, keep one document of each, and write cluster columns and row states."""
     stage, options = corpus.stage, near.options
@@ -114,7 +101,7 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
     verified = options.verify != "none"
     edges = stage.place("edges") if verified else pairs
     places = dict.fromkeys((columns, stage.state, pairs, edges, labels))
-    unfinished = corpus.each_shard("finished work", _Unfinished(tuple(places)))
+    unfinished = corpus.each_shard("finished work", Unfinished(tuple(places)))
     before = (unfinished.name,)
 
     def exchange(what: str, inputs: tuple[str, ...], after: tuple[str, ...], **parts: Any) -> Exchange:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from tamis.pipeline.corpus.context import Corpus, Decision, Fit, Outcome
 from tamis.pipeline.corpus.search import Search
+from tamis.pipeline.corpus.select import shown_thresholds
 from tamis.pipeline.formats.options import ReadOptions, Split, data_suffixes
 from tamis.pipeline.formats.reader import plan_splits, read_split
 from tamis.pipeline.graph.passes import Done, Pass, TaskList, Values
@@ -34,7 +35,8 @@ from tamis.scorers.dsir.divergence import kl_reduction
 from tamis.scorers.dsir.features import NgramCounter, NgramFeatures
 from tamis.scorers.dsir.model import DsirModel
 from tamis.scorers.dsir.sampling import DsirDecision, DsirPass, DsirSampling
-from tamis.scorers.selection.order_statistics import Partial
+from tamis.scorers.selection.order_statistics import Groups, Partial, group_rows
+from tamis.scorers.selection.selection import Decision as Decisions
 from tamis.scorers.selection.selection import Rule, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import id_words
 
@@ -63,6 +65,8 @@ class Resampling:
         top_k: leave the noise out.
         min_tokens: shorter documents take no part.
         keep_rule: name of the rule that the others fall to.
+        by: columns whose groups are drawn from apart.
+        near_random: why the draw is little better than chance, if it is.
     """
 
     features: NgramFeatures
@@ -76,6 +80,8 @@ class Resampling:
     top_k: bool
     min_tokens: int
     keep_rule: str
+    by: tuple[str, ...] = ()
+    near_random: str | None = None
 
 
 def _packed(counts: npt.NDArray[np.int64]) -> bytes:
@@ -324,6 +330,11 @@ class _Weights:
     reader: ColumnReader
     columns: tuple[str, ...]
     unit: str | None
+    by: tuple[str, ...] = ()
+
+    def groups(self, batch: pa.RecordBatch) -> Groups | None:
+        """Return the rows' groups; None if there are none."""
+        return group_rows([batch.column(name) for name in self.by]) if self.by else None
 
     def of(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], Any]:
         """Return log weights (rows, targets), tokens, and what a row weighs."""
@@ -340,11 +351,13 @@ class _Weights:
             rows = np.flatnonzero(state.mask)
             taken = batch.take(pa.array(rows))
             weights, tokens, units = self.of(taken)
-            yield task.accumulate(weights, taken.column("doc_id"), tokens, units, positions[rows])
+            yield task.accumulate(weights, taken.column("doc_id"), tokens, units, positions[rows], self.groups(taken))
 
     def nothing(self, task: DsirPass) -> Partial:
         """Return the partial of no rows."""
-        return task.accumulate(np.zeros((0, len(self.columns))), pa.array([], pa.string()), np.zeros(0, np.int64))
+        none, empty = np.zeros((0, len(self.columns))), np.zeros(0, np.int64)
+        groups = Groups(empty, []) if self.by else None
+        return task.accumulate(none, pa.array([], pa.string()), empty, None, empty, groups)
 
 
 @dataclass(frozen=True)
@@ -357,6 +370,7 @@ class _Begin:
     fitted: str | None
     top_k: bool
     min_tokens: int
+    grouped: bool
 
     def __call__(self, values: Values) -> DsirSampling:
         shares = self.proportions
@@ -369,6 +383,7 @@ class _Begin:
             top_k=self.top_k,
             min_tokens=self.min_tokens,
             passes=DRAW_PASSES,
+            grouped=self.grouped,
         )
 
 
@@ -404,7 +419,7 @@ class _Apply:
                 out.write_batch(pa.RecordBatch.from_arrays([names], schema=TARGET_SCHEMA))
 
             fell = rewrite_states(self.source.reader, shard, self.stage.state, change)
-        return Done(b"", {f"{self.stage.label}: rejected": fell})
+        return Done(b"", self.stage.rejections(fell))
 
     def _change(
         self, decision: DsirDecision, batch: pa.RecordBatch, state: RowState, positions: npt.NDArray[np.uint64]
@@ -413,16 +428,24 @@ class _Apply:
         taken = batch.take(pa.array(rows))
         weights, tokens, _ = self.source.of(taken)
         drawn = np.full(batch.num_rows, -1, np.int64)
-        drawn[rows] = decision.choose(weights, taken.column("doc_id"), tokens, positions[rows])
+        groups = self.source.groups(taken)
+        drawn[rows] = decision.choose(weights, taken.column("doc_id"), tokens, positions[rows], groups)
         length = np.zeros(batch.num_rows)
         length[rows] = tokens
         state.fall(self.stage.index, state.mask & (length < self.min_tokens), 0, length, float(self.min_tokens))
         # What fell is the weight with its noise, towards the first target; the threshold is that of the draw.
         keys = np.full(batch.num_rows, np.nan)
         keys[rows] = decision.draw.keys(weights[:, 0], id_words(taken.column("doc_id")))
-        first = decision.thresholds.get(0)
-        edge = first.value if first is not None and math.isfinite(first.value) else math.nan
-        state.fall(self.stage.index, drawn < 0, self.rule, keys, edge)
+        edges = np.full(batch.num_rows, np.nan)
+        if groups is None:
+            first = decision.thresholds.get(0)
+            edges[rows] = first.value if first is not None else np.nan
+        else:
+            known = [(decision.groups or {}).get(label) for label in groups.labels]
+            by_group = np.array([np.nan if found is None else found.value for found in known])
+            edges[rows] = by_group[groups.codes] if known else np.nan
+        edges[~np.isfinite(edges)] = np.nan
+        state.fall(self.stage.index, drawn < 0, self.rule, keys, edges)
         return drawn.tolist()  # type: ignore[no-any-return]
 
 
@@ -445,11 +468,11 @@ def resample(
         msg = f"step {stage.label} draws a fraction or a number of documents, no percentiles"
         raise ConfigError(msg)
     columns = tuple(f"dsir_log_weight_{name}" for name in names) or ("dsir_log_weight",)
-    wanted = [*columns, "dsir_tokens", *([config.unit] if config.unit is not None else [])]
-    source = _Weights(ColumnReader.of(corpus.state, corpus.columns, wanted), columns, config.unit)
+    wanted = [*columns, "dsir_tokens", *([config.unit] if config.unit is not None else []), *config.by]
+    source = _Weights(ColumnReader.of(corpus.state, corpus.columns, wanted), columns, config.unit, config.by)
     fitted = f"{corpus.label}: fit" if config.targets else None
     proportions = None if shares is None else tuple(shares)
-    begin = _Begin(config.rule, corpus.seed, proportions, fitted, config.top_k, config.min_tokens)
+    begin = _Begin(config.rule, corpus.seed, proportions, fitted, config.top_k, config.min_tokens, bool(config.by))
     reads = (fitted,) if fitted is not None else ()
     search = Search.over(corpus, "draw, pass", begin, source, DRAW_PASSES * max(1, len(names)), reads)
     place = stage.place("target") if len(names) > 1 else None
@@ -479,10 +502,13 @@ class _Drawn:
 
     def __call__(self, values: Values) -> Outcome:
         sampling = self.search.state(values)
-        thresholds = {
+        decision = sampling.decision()
+        thresholds: Any = {
             self.targets[target] if self.targets else "target": found.value if math.isfinite(found.value) else None
-            for target, found in sampling.decision().thresholds.items()
+            for target, found in decision.thresholds.items()
         }
+        if decision.groups is not None:
+            thresholds = shown_thresholds(Decisions(decision.groups), ranged=False)
         metrics: dict[str, Any] = {
             "passes": sum(bool(values[name]) for name in self.search.names),
             "candidates": sampling.candidates,
@@ -494,5 +520,8 @@ class _Drawn:
         return Outcome(
             thresholds={self.config.keep_rule: thresholds, "dsir_tokens_min": self.config.min_tokens},
             metrics=metrics,
-            warnings=tuple(f"step {self.stage.label}: {note}" for note in sampling.notes()),
+            warnings=tuple(
+                f"step {self.stage.label}: {note}"
+                for note in [*sampling.notes(), *([self.config.near_random] if self.config.near_random else [])]
+            ),
         )

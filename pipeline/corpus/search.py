@@ -5,7 +5,7 @@ Which pass to make next follows from the values of those before it, so each pass
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from tamis.pipeline.corpus.context import Corpus
 from tamis.pipeline.graph.passes import Pass, Values
@@ -13,19 +13,37 @@ from tamis.pipeline.passes.stage import READ, stored_shards
 from tamis.pipeline.storage.place import Shard
 from tamis.scorers.selection.order_statistics import Partial
 
-__all__ = ["Search", "SearchWork", "merge_partials"]
+__all__ = ["Found", "JoinFound", "Search", "SearchWork"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
 
 
+class Found(Protocol):
+    """What a pass of a search finds on a shard; joined in any order and any grouping, it is what the pass found."""
+
+    @staticmethod
+    def merge(parts: Sequence[Any]) -> "Found":
+        """Join what shards found."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """Return it as bytes."""
+        ...
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what `to_bytes` wrote."""
+        ...
+
+
 class _Searching(Protocol[T_co]):
-    """What is replayed: `Selection`, `DsirSampling`."""
+    """What is replayed: `Selection`, `DsirSampling`, `ProbeSearch`."""
 
     def next_pass(self) -> T_co | None: ...
 
-    def advance(self, partial: Partial) -> None: ...
+    def advance(self, partial: Any) -> None: ...
 
 
 S = TypeVar("S", bound=_Searching)  # type: ignore[type-arg]
@@ -34,18 +52,28 @@ S = TypeVar("S", bound=_Searching)  # type: ignore[type-arg]
 class SearchWork(Protocol[T_contra]):
     """The work of one pass of a search on a shard."""
 
-    def __call__(self, task: T_contra, shard: Shard, /) -> Partial:
-        """Return the shard's partial."""
+    def __call__(self, task: T_contra, shard: Shard, /) -> Found:
+        """Return what the shard has."""
         ...
 
-    def nothing(self, task: T_contra, /) -> Partial:
-        """Return the partial of no rows."""
+    def nothing(self, task: T_contra, /) -> Found:
+        """Return what no rows have."""
         ...
 
 
-def merge_partials(parts: Sequence[bytes]) -> bytes:
-    """Join the partials of shards."""
-    return Partial.merge([Partial.from_bytes(part) for part in parts]).to_bytes()
+@dataclass(frozen=True)
+class JoinFound:
+    """Joins what a pass found on shards.
+
+    Attributes:
+        kind: what that is.
+    """
+
+    kind: type[Found] = Partial
+
+    def __call__(self, parts: Sequence[bytes]) -> bytes:
+        """Return it joined."""
+        return self.kind.merge([self.kind.from_bytes(part) for part in parts]).to_bytes()
 
 
 @dataclass(frozen=True)
@@ -58,6 +86,7 @@ class Search(Generic[S]):
         work: the work of a pass on a shard.
         names: of its passes; after them it is over.
         reads: passes whose values `begin` needs.
+        found: what a pass finds.
     """
 
     label: str
@@ -65,6 +94,7 @@ class Search(Generic[S]):
     work: SearchWork  # type: ignore[type-arg]
     names: tuple[str, ...]
     reads: tuple[str, ...] = ()
+    found: type[Found] = Partial
 
     @classmethod
     def over(
@@ -75,25 +105,27 @@ class Search(Generic[S]):
         work: SearchWork,  # type: ignore[type-arg]
         bound: int,
         reads: tuple[str, ...] = (),
+        found: type[Found] = Partial,
     ) -> "Search[S]":
         """Return a search over a corpus, of at most `bound` passes."""
         names = tuple(f"{corpus.label}: {what} {number + 1}" for number in range(bound))
-        return cls(what, begin, work, names, reads)
+        return cls(what, begin, work, names, reads, found)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The passes that `state` needs."""
         return (*self.reads, *self.names)
 
-    def passes(self, corpus: Corpus) -> tuple[Pass, ...]:
-        """Return its passes."""
+    def passes(self, corpus: Corpus, *, small: bool = True) -> tuple[Pass, ...]:
+        """Return its passes; `small`: they look at small columns only."""
         return tuple(
             corpus.each_shard(
                 f"{self.label} {number + 1}",
                 _SearchPass(self, number),
-                combine=merge_partials,
+                combine=JoinFound(self.found),
                 inputs=(*self.reads, *self.names[:number]),
                 tasks=_SearchTasks(self, number),
+                small=small,
             )
             for number in range(len(self.names))
         )
@@ -119,7 +151,7 @@ def _replay(search: "Search[S]", values: Values, passes: int) -> S:
             task = state.next_pass()
             if task is None:
                 break
-            state.advance(Partial.from_bytes(value) if value else search.work.nothing(task))
+            state.advance(search.found.from_bytes(value) if value else search.work.nothing(task))
         _replayed[key] = state
     return _replayed[key]  # type: ignore[return-value]
 

@@ -118,8 +118,7 @@ class _Apply:
             self._change(thresholds, batch, state, positions)
 
         fell = rewrite_states(self.source.reader, shard, self.stage.state, change)
-        name = self.stage.step.rule_names[self.rule]
-        return Done(b"", {f"{self.stage.label}: rejected by {name}": fell})
+        return Done(b"", self.stage.rejections(fell))
 
     def _change(
         self, decision: Thresholds, batch: pa.RecordBatch, state: RowState, positions: npt.NDArray[np.uint64]

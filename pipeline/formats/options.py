@@ -16,6 +16,7 @@ __all__ = [
     "ReadOptions",
     "Split",
     "data_suffixes",
+    "file_name",
     "format_of",
 ]
 
@@ -145,13 +146,18 @@ def data_suffixes() -> tuple[str, ...]:
     return tuple(form + codec for form in FORMAT_SUFFIXES for codec in ("", *SUFFIXES))
 
 
+def file_name(path: str) -> str:
+    """Return the last part of a path or an address, without what an address asks for behind a `?`."""
+    return PurePosixPath(path.partition("?")[0] if "://" in path else path).name
+
+
 def format_of(path: str, options: ReadOptions) -> tuple[Format, Codec | None]:
     """Return format and compression of a file: the format as given, or both by the file's name.
 
     Raises:
         InputError: if the name tells no format and none is given.
     """
-    name = PurePosixPath(path.partition("?")[0] if "://" in path else path).name.lower()
+    name = file_name(path).lower()
     codec = codec_of(name)
     if options.format is not None:
         return options.format, codec

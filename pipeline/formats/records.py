@@ -11,6 +11,7 @@ import pyarrow as pa
 from tamis.pipeline.formats.columns import columns_batch
 from tamis.pipeline.formats.options import ReadOptions
 from tamis.pipeline.formats.partitions import partition_values
+from tamis.schemas.secrets import redacted
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
 from tamis.scorers.extraction.html import Refusal
 from tamis.scorers.text.identity import doc_ids
@@ -73,7 +74,7 @@ class BatchBuilder:
     """Collects records until a batch is full."""
 
     def __init__(self, uri: str, source: str, options: ReadOptions):
-        self._uri = uri
+        self._uri = redacted(uri)
         self._source = source
         self._max_rows = options.batch_rows
         self._max_bytes = options.batch_bytes
@@ -147,7 +148,7 @@ class BatchBuilder:
             detail: what is wrong, in words.
             step: the step that met it.
         """
-        self._errors.append((record, step, error, detail[:_DETAIL]))
+        self._errors.append((record, step, error, redacted(detail)[:_DETAIL]))
 
     def skip(self, kind: str) -> None:
         """Count a part of the file that can't hold a document."""

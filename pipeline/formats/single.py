@@ -1,11 +1,10 @@
 """Files that are one document each: plain text, Markdown, HTML."""
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from tamis.pipeline.formats.compression import Fault, decompress
 from tamis.pipeline.formats.fields import as_json
-from tamis.pipeline.formats.options import ReadOptions, Split
+from tamis.pipeline.formats.options import ReadOptions, Split, file_name
 from tamis.pipeline.formats.records import REJECT_STEP, BatchBuilder, ReadBatch
 from tamis.pipeline.storage import filesystem
 from tamis.scorers.extraction.html import html_to_text
@@ -51,7 +50,7 @@ def read_single(split: Split, source: str, options: ReadOptions) -> Iterator[Rea
 
 def _add(builder: BatchBuilder, split: Split, data: bytes, options: ReadOptions) -> None:
     page = decode(data)
-    known = {"charset": page.encoding, "file": PurePosixPath(split.path).name}
+    known = {"charset": page.encoding, "file": file_name(split.path)}
     meta = as_json(dict(builder.partitions) | known)
     text = page.text.replace("\r\n", "\n")
     if split.format == "html" or options.html:

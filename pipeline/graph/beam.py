@@ -7,7 +7,7 @@ give the same bytes.
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 import cloudpickle
@@ -18,7 +18,7 @@ from tamis.pipeline.graph import coder as _coder  # noqa: F401  (registers the r
 from tamis.pipeline.graph.failures import Failures
 from tamis.pipeline.graph.local import local_run, values_of
 from tamis.pipeline.graph.passes import Combine, Done, Exchange, Graph, Node, Pass, Spent, join_values, pack_value
-from tamis.pipeline.graph.work import do_task
+from tamis.pipeline.graph.work import cpu_seconds, do_task
 from tamis.pipeline.storage import filesystem
 
 __all__ = ["LocalPasses", "SpreadPasses", "WriteValue"]
@@ -155,6 +155,10 @@ class _Join(beam.CombineFn):
         return join_values(self._combine, accumulator)
 
 
+Row: TypeAlias = tuple[int, bytes, float]
+"""What an exchange moves: the sender's position, a batch, and the CPU-seconds spent on it since the last one."""
+
+
 def _ipc(batch: pa.RecordBatch) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
@@ -168,39 +172,45 @@ def _batch(data: bytes) -> pa.RecordBatch:
 
 
 class _Send(_Shown, beam.DoFn):
-    """Cuts a task's rows: task to (partition, (task's index, batch))."""
+    """Cuts a task's rows: task to (partition, row), a row being of the task's index."""
 
     def __init__(self, node: Exchange, names: Sequence[str], failures: Failures):
         self.node = node
         self._names = tuple(names)
         self._failures = failures
 
-    def process(self, task: bytes, *packed: Any) -> Iterable[tuple[int, tuple[int, bytes]]]:
+    def process(self, task: bytes, *packed: Any) -> Iterable[tuple[int, Row]]:
+        began = cpu_seconds()
         given = cloudpickle.loads(task)
         with self._failures.told(self.node.name, given):
             values = values_of(self.node, dict(zip(self._names, packed, strict=True)))
             batches = self.node.send(given, self.node.partitions(values), values)
         for partition, batch in enumerate(batches):
-            yield partition, (given.index, _ipc(batch))
+            data = _ipc(batch)
+            yield partition, (given.index, data, cpu_seconds() - began)
+            began = cpu_seconds()
 
 
 class _Match(_Shown, beam.DoFn):
-    """Looks at a partition: (partition, batches of tasks) to (task's index, (partition, batch))."""
+    """Looks at a partition: (partition, rows of tasks) to (task's index, row), a row being of the partition."""
 
     def __init__(self, node: Exchange, names: Sequence[str], failures: Failures):
         self.node = node
         self._names = tuple(names)
         self._failures = failures
 
-    def process(
-        self, element: tuple[int, Iterable[tuple[int, bytes]]], *packed: Any
-    ) -> Iterable[tuple[int, tuple[int, bytes]]]:
-        partition, sent = element
+    def process(self, element: tuple[int, Iterable[Row]], *packed: Any) -> Iterable[tuple[int, Row]]:
+        began = cpu_seconds()
+        partition, rows = element
+        sent = sorted(rows)
+        before = sum(seconds for _, _, seconds in sent)
         with self._failures.told(self.node.name, f"partition {partition}"):
             values = values_of(self.node, dict(zip(self._names, packed, strict=True)))
-            answers = self.node.match([_batch(data) for _, data in sorted(sent)], values)
+            answers = self.node.match([_batch(data) for _, data, _ in sent], values)
         for index, batch in enumerate(answers):
-            yield index, (partition, _ipc(batch))
+            data = _ipc(batch)
+            yield index, (partition, data, before + cpu_seconds() - began)
+            before, began = 0.0, cpu_seconds()
 
 
 class _Receive(_Shown, beam.DoFn):
@@ -217,9 +227,11 @@ class _Receive(_Shown, beam.DoFn):
         given = cloudpickle.loads(task)
         with self._failures.told(self.node.name, given):
             values = values_of(self.node, dict(zip(self._names, packed, strict=True)))
-            batches = [_batch(data) for _, data in sorted(joined["rows"])]
+            rows = sorted(joined["rows"])
+            batches = [_batch(data) for _, data, _ in rows]
             done, spent = do_task(lambda task, values: self.node.receive(task, batches, values), given, values)
-        yield _packed(done, spent)
+        before = sum(seconds for _, _, seconds in rows)
+        yield _packed(done, spent._replace(cpu_seconds=before + spent.cpu_seconds))
 
 
 class SpreadPasses(beam.PTransform):
@@ -264,7 +276,7 @@ class SpreadPasses(beam.PTransform):
         tasks: beam.PCollection[bytes],
         spread: beam.PCollection[bytes],
     ) -> beam.PCollection[bytes]:
-        pairs = tuple[int, tuple[int, bytes]]
+        pairs = tuple[int, Row]
         send = beam.ParDo(_Send(node, names, self._failures), *sides).with_output_types(pairs)
         match = beam.ParDo(_Match(node, names, self._failures), *sides).with_output_types(pairs)
         receive = beam.ParDo(_Receive(node, names, self._failures), *sides).with_output_types(bytes)

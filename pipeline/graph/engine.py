@@ -68,6 +68,7 @@ class Engine:
             msg = f"--workers must be at least 1, got {self.workers}"
             raise ConfigError(msg)
         check_options(self.runner, self.options)
+        self.scratch = filesystem.absolute(self.scratch)
 
     def __enter__(self) -> "Engine":
         return self

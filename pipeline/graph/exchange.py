@@ -31,6 +31,7 @@ def through_files(exchange: Exchange) -> tuple[Pass, Pass, Pass]:
             exchange.tasks,
             exchange.combine,
             after=(*exchange.after, match),
+            parts=(send, match),
             **common,
         ),
     )

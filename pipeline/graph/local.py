@@ -59,7 +59,9 @@ class LocalRun:
             KeyboardInterrupt: if a person stops the run; `interrupted` keeps it.
         """
         try:
-            self.values[pass_.name] = self._run(pass_, values_of(pass_, self.values), count)
+            value, spent = unpack_value(self._run(pass_, values_of(pass_, self.values), count))
+            seconds = sum(unpack_value(self.values[part])[1].cpu_seconds for part in pass_.parts)
+            self.values[pass_.name] = pack_value(value, spent._replace(cpu_seconds=spent.cpu_seconds + seconds))
         except TamisError as error:
             self.error = error
             raise

@@ -71,7 +71,7 @@ class Done(NamedTuple):
     Attributes:
         value: joined with those of the other tasks.
         counters: for the engine's own console: `step: event` to number.
-        reused: whether an earlier run had done it.
+        reused: whether an earlier run had done it, or all of it that costs: scores that are only decided about anew.
         damaged: sentences about damaged files that were made again; engines fill them in.
     """
 
@@ -120,6 +120,7 @@ class Pass:
         after: passes that must be over before, whose values aren't needed.
         step: label of the step that it belongs to, if any.
         small: touches little data: not worth another process.
+        parts: passes that carry it out together with it; what they cost is told as its own.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Pass:
     after: tuple[str, ...] = ()
     step: str = ""
     small: bool = False
+    parts: tuple[str, ...] = ()
 
 
 class Send(Protocol):

@@ -70,6 +70,7 @@ class LocalPool:
         self._scratch = scratch
         self._warn = warn or (lambda _: None)
         self._executor: Any = None
+        self._nursery: Any = None
         self._ended: set[int] = set()
         self._mark: Path | None = None
         self._stopped = False
@@ -197,14 +198,38 @@ class LocalPool:
         if self._executor is None:
             from loky import ProcessPoolExecutor
 
+            from tamis.pipeline.graph.nursery import NurseryContext
+
             self._ended = set()
             if self._mark is None:
                 self._mark = make_temporary()  # says that a pool of this process may have left something
             _start_tracker()
+            nursery = self._started_nursery()
             self._executor = ProcessPoolExecutor(
-                self.workers, timeout=None, initializer=_begin, initargs=(os.getpid(), [p for p in sys.path if p])
+                self.workers,
+                timeout=None,
+                context=None if nursery is None else NurseryContext(nursery),
+                initializer=_begin,
+                initargs=((os.getpid(), -1 if nursery is None else nursery.pid), [p for p in sys.path if p]),
             )
         return self._executor
+
+    def _started_nursery(self) -> Any:
+        """Return the process that forks workers; None where workers start from nothing."""
+        from tamis.pipeline.graph.nursery import Nursery
+
+        if self._nursery is not None and not (self._nursery.is_alive() and Nursery.is_safe()):
+            self._nursery.close()
+            self._nursery = None
+        if self._nursery is None and Nursery.is_safe():
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
+            try:
+                self._nursery = Nursery()
+            except OSError:
+                return None
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return self._nursery
 
     def _lost_tasks(self) -> set[int]:
         """End all workers; return the numbers of the tasks that those had in hand which died by themselves."""
@@ -241,6 +266,8 @@ class LocalPool:
         self._warn = lambda _: None
         for pid in self.pids():
             _kill(pid)
+        if self._nursery is not None:
+            self._nursery.end()
         if self._mark is not None:
             shutil.rmtree(self._mark, ignore_errors=True)
             self._mark = None
@@ -249,6 +276,9 @@ class LocalPool:
         """End the workers; a pass that is at work in another thread ends with a `RunError`."""
         self.stop()
         self._drop()
+        if self._nursery is not None:
+            self._nursery.close()
+            self._nursery = None
         for path in self._scratch.glob("result-*"):
             path.unlink(missing_ok=True)
 
@@ -300,12 +330,13 @@ def _all_live(executor: Any) -> bool:
     return bool(processes) and all(process.is_alive() for process in processes)
 
 
-def _begin(driver: int, path: list[str]) -> None:
-    """Prepare a worker: it can import what the driver can, leaves signals to the driver, and ends with it."""
+def _begin(parents: tuple[int, ...], path: list[str]) -> None:
+    """Prepare a worker: it can import what the driver can, leaves signals to the driver, and ends with its parent."""
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
-    threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
+    parent = os.getppid()
+    threading.Thread(target=_end_with, args=(parent if parent in parents else -1,), daemon=True).start()
     sys.path[:] = list(dict.fromkeys([*path, *sys.path]))
     warnings.filterwarnings("ignore", module="loky")
     from loky import process_executor
@@ -313,9 +344,9 @@ def _begin(driver: int, path: list[str]) -> None:
     process_executor._USE_PSUTIL = False  # a worker that has loaded models is no leak that it should end for
 
 
-def _end_with(driver: int) -> None:
+def _end_with(parent: int) -> None:
     # Linux can signal a parent's death, but means the death of the thread that started the child.
-    while os.getppid() == driver:
+    while os.getppid() == parent:
         time.sleep(0.5)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 

@@ -4,11 +4,12 @@ import resource
 import time
 from typing import Any
 
+from tamis.pipeline.graph.give_back import give_back
 from tamis.pipeline.graph.passes import Done, Process, Spent, Values
 from tamis.pipeline.storage.damage import take_damage
 from tamis.schemas.errors import RunError, TamisError
 
-__all__ = ["do_task", "failed", "shown_task"]
+__all__ = ["cpu_seconds", "do_task", "failed", "shown_task"]
 
 TRIES = 3
 _SHOWN = 300
@@ -22,7 +23,7 @@ def do_task(process: Process, task: Any, values: Values) -> tuple[Done, Spent]:
         that ended meanwhile.
     """
     take_damage()  # that of a task that failed is told by its error
-    before = _cpu_seconds()
+    before = cpu_seconds()
     for attempt in range(1, TRIES + 1):
         try:
             result = process(task, values)
@@ -32,11 +33,13 @@ def do_task(process: Process, task: Any, values: Values) -> tuple[Done, Spent]:
             time.sleep(0.2 * 4**attempt)
         else:
             break
+    give_back()
     done = Done(result) if isinstance(result, bytes) else result
-    return done._replace(damaged=take_damage()), Spent(1, _cpu_seconds() - before)
+    return done._replace(damaged=take_damage()), Spent(1, cpu_seconds() - before)
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """Return what this process has spent, with its children that have ended."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 

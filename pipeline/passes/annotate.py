@@ -112,6 +112,7 @@ class AnnotateShard:
         if all(note is not None for note in known):
             falls = [Counter(note["falls"]) for note in known if note is not None]
             notes = {stage.label: StageNote(reused=1) for stage in self.stages}
+            found = True
         else:
             with ExitStack() as stack:
                 lanes = [_Lane(stage, shard, stack, damaged) for stage in self.stages]
@@ -123,14 +124,14 @@ class AnnotateShard:
                     lane.close()
             falls = [lane.falls for lane in lanes]
             notes = {lane.label: lane.note for lane in lanes}
+            found = all(lane.found for lane in lanes)
         value = {"notes": {label: vars(note) for label, note in notes.items()}, "damaged": damaged}
         counters = {
             f"{stage.label}: {event}": number
             for stage, fell in zip(self.stages, falls, strict=True)
             for event, number in fell.items()
         }
-        reused = all(note.reused for note in notes.values())
-        return Done(json.dumps(value).encode(), counters, reused)
+        return Done(json.dumps(value).encode(), counters, reused=found)
 
     @staticmethod
     def _known(stage: Stage, shard: Shard, damaged: list[str]) -> dict[str, Any] | None:
@@ -181,6 +182,11 @@ class _Lane:
                 self._failed = {error["record"] for error in self._errors}
             else:
                 self._columns = stack.enter_context(writer(path, self._annotator.schema))
+
+    @property
+    def found(self) -> bool:
+        """Whether all columns that the stage computes were there: it only decides anew, by other thresholds."""
+        return self._kept is not None
 
     @property
     def computes(self) -> set[str]:

@@ -28,10 +28,15 @@ def guarded(
     Raises:
         TamisError: an error raised on purpose concerns the run, not a row, and passes through.
     """
+    if batch.num_rows == 0:
+        return function(batch), []
     failures: list[Failure] = []
     pieces: list[pa.RecordBatch] = []
-
-    def attempt(start: int, rows: int) -> None:
+    # A list of what is to be done, the next last: a function that calls itself would be a cycle that holds the batch,
+    # megabytes of text, until the garbage collector comes by.
+    waiting = [(0, batch.num_rows)]
+    while waiting:
+        start, rows = waiting.pop()
         try:
             pieces.append(function(batch.slice(start, rows)))
         except (TamisError, MemoryError, KeyboardInterrupt, OSError):
@@ -42,12 +47,8 @@ def guarded(
                 nulls = [pa.nulls(1, field.type) for field in schema]
                 pieces.append(pa.RecordBatch.from_arrays(nulls, schema=schema))
             else:
-                attempt(start, rows // 2)
-                attempt(start + rows // 2, rows - rows // 2)
-
-    if batch.num_rows == 0:
-        return function(batch), []
-    attempt(0, batch.num_rows)
+                half = rows // 2
+                waiting += [(start + half, rows - half), (start, half)]
     if len(pieces) == 1:
         return pieces[0], failures
     return pa.Table.from_batches(pieces, schema).combine_chunks().to_batches()[0], failures

@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from tamis.pipeline.formats.options import InputColumn, ReadOptions, Split, format_of
 from tamis.pipeline.formats.reader import plan_splits
-from tamis.pipeline.graph.passes import Values
+from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.filesystem import FileInfo
 from tamis.pipeline.storage.value_file import read_value, write_value
 from tamis.schemas.base import digest
 from tamis.schemas.errors import InputError
+from tamis.schemas.secrets import redacted
 from tamis.scorers.extraction.html import ExtractOptions
 
 __all__ = [
@@ -168,7 +169,7 @@ def inspect_file(number: int, file: PlannedFile, entry: PlannedInput, *, hashing
         number: its position in the list.
         file: the file.
         entry: its input.
-        hashing: digest its bytes, if it is a local one.
+        hashing: digest its bytes, if it is a local one, or one of whose changes its server tells nothing.
 
     Raises:
         InputError: if it changed meanwhile.
@@ -180,7 +181,7 @@ def inspect_file(number: int, file: PlannedFile, entry: PlannedInput, *, hashing
             return Inspected(number, None, (), str(error))
         splits = (Split(file.path, *format_of(file.path, entry.options)),)
     sha256 = None
-    if hashing and filesystem.is_local(file.path):
+    if hashing and (filesystem.is_local(file.path) or not filesystem.tells_changes(file.fingerprint)):
         try:
             sha256 = filesystem.sha256(file.path)
         except InputError as error:  # a broken link, say
@@ -201,27 +202,31 @@ class InspectFiles:
         path: the list of files.
         folder: for what is kept.
         code: digest of the code that reads.
+        folders: in which relative paths of files are looked up, wherever a worker stands.
     """
 
     path: str
     folder: str
     code: str
+    folders: tuple[str, ...] = ()
 
-    def __call__(self, group: _Group, values: Values) -> bytes:
+    def __call__(self, group: _Group, values: Values) -> Done:
         """Return a line for each file."""
         del values
         inputs, files = read_file_list(self.path)
         mine = range(group.first, group.last)
         about = [[str(inputs[files[i].input]), files[i].path, files[i].fingerprint] for i in mine]
         kept = filesystem.join(self.folder, f"{digest([self.code, group.first, about])[:24]}.value")
-        known = read_value(kept, [])
+        told = all(filesystem.tells_changes(files[i].fingerprint) for i in mine)
+        known = read_value(kept, []) if told else None
         if known is not None:
-            return known
-        found = [inspect_file(i, files[i], inputs[files[i].input], hashing=True) for i in mine]
+            return Done(known, reused=True)
+        with filesystem.relative_to(self.folders):
+            found = [inspect_file(i, files[i], inputs[files[i].input], hashing=True) for i in mine]
         value = b"".join(one.to_line() for one in found)
         if not any(one.problem for one in found):
             write_value(kept, value)
-        return value
+        return Done(value)
 
 
 @functools.lru_cache(maxsize=2)
@@ -279,7 +284,7 @@ class SourceShard:
 
     def __str__(self) -> str:
         more = f" and {len(self.splits) - 1} more files" if len(self.splits) > 1 else ""
-        return f"{self.source}: {self.splits[0].path}{more}"
+        return redacted(f"{self.source}: {self.splits[0].path}{more}")
 
 
 @dataclass(frozen=True)
@@ -312,7 +317,7 @@ def source_shards(path: str, value: bytes) -> tuple[SourceShard, ...]:
         identity: list[object] = [first.source, str(entry.options)]
         for one, split in held:
             content = one.sha256 or files[one.file].fingerprint
-            identity += [split.path, content, str(split)]
+            identity += [redacted(split.path), content, redacted(str(split))]
         shards.append(
             SourceShard(
                 len(shards),

@@ -2,11 +2,17 @@
 
 import functools
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tamis.pipeline.graph.passes import Values
 from tamis.pipeline.passes.stage import READ, read_notes, stored_shards
@@ -15,15 +21,31 @@ from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import ALIVE, FAILED
 from tamis.schemas.base import digest
 
-__all__ = ["COUNT", "ErrorPart", "ErrorParts", "Fate", "OutputParts", "Part", "SummariseShard", "Summary", "summaries"]
+__all__ = [
+    "COUNT",
+    "ErrorPart",
+    "ErrorParts",
+    "Fate",
+    "OutputParts",
+    "Part",
+    "SummariseShard",
+    "Summary",
+    "folder_of_source",
+    "summaries",
+]
 
 COUNT = "count"
 """The pass whose value is the summaries of all shards."""
 PART_ROWS = 250_000
 """Rows of an output shard, at most (but for its last batch): short documents are bounded by their number."""
 ERROR_ROWS_PER_PART = 1_000_000
+MOST_LANGUAGES = 20_000
+"""Languages times rules: a column with more values than that, though it is called so, isn't one of languages."""
 
 Fate = Literal["selected", "rejected"]
+_SPLITS = re.compile(
+    r"(?<![A-Za-z])(train|training|validation|valid|dev|val|test|testing|eval|evaluation)(?![A-Za-z])", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +58,7 @@ class Summary:
         rejected: the same.
         fates: (step, rule) to rows; -1 for those alive.
         text_bytes: of all rows.
+        languages: (language, step, rule) to rows, as far as rows have a language.
     """
 
     shard: int
@@ -43,22 +66,27 @@ class Summary:
     rejected: tuple[tuple[int, int], ...]
     fates: Mapping[tuple[int, int], int]
     text_bytes: int
+    languages: Mapping[tuple[str, int, int], int] = field(default_factory=dict)
 
     def to_line(self) -> bytes:
         """Return a line of JSON."""
-        fates = [[*key, number] for key, number in sorted(self.fates.items())]
-        return json.dumps([self.shard, self.selected, self.rejected, fates, self.text_bytes]).encode() + b"\n"
+        fates, languages = (
+            [[*key, number] for key, number in sorted(counts.items())] for counts in (self.fates, self.languages)
+        )
+        told = [self.shard, self.selected, self.rejected, fates, self.text_bytes, languages]
+        return json.dumps(told).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> "Summary":
         """Read what `to_line` wrote."""
-        shard, selected, rejected, fates, text_bytes = json.loads(line)
+        shard, selected, rejected, fates, text_bytes, languages = json.loads(line)
         return cls(
             shard,
             tuple((rows, size) for rows, size in selected),
             tuple((rows, size) for rows, size in rejected),
             {(step, rule): number for step, rule, number in fates},
             text_bytes,
+            {(language, step, rule): number for language, step, rule, number in languages},
         )
 
     @property
@@ -80,10 +108,12 @@ class SummariseShard:
     Attributes:
         documents: place of the documents.
         state: place of the last row states.
+        language: name and place of the column of languages, if there is one.
     """
 
     documents: Place
     state: Place
+    language: tuple[str, Place] | None = None
 
     def __call__(self, shard: Shard, values: Values) -> bytes:
         """Return a line of `Summary`."""
@@ -95,12 +125,17 @@ class SummariseShard:
         selected: list[tuple[int, int]] = []
         rejected: list[tuple[int, int]] = []
         fates: dict[tuple[int, int], int] = {}
+        languages: Counter[tuple[str, int, int]] = Counter()
         text_bytes = 0
-        with (
-            ColumnFile(self.documents.file(shard), ["text_bytes"]) as documents,
-            ColumnFile(self.state.file(shard), ["step", "rule"]) as states,
-        ):
-            for batch in aligned([documents, states]):
+        with ExitStack() as stack:
+            files = [
+                ColumnFile(self.documents.file(shard), ["text_bytes"]),
+                ColumnFile(self.state.file(shard), ["step", "rule"]),
+            ]
+            if self.language is not None:
+                name, place = self.language
+                files.append(ColumnFile(place.file(shard), [name]))
+            for batch in aligned([stack.enter_context(file) for file in files]):
                 size = batch.column("text_bytes").to_numpy()
                 step = batch.column("step").to_numpy()
                 rule = batch.column("rule").to_numpy()
@@ -112,7 +147,20 @@ class SummariseShard:
                 pairs, counts = np.unique(np.column_stack([step, rule]), axis=0, return_counts=True)
                 for (at, by), count in zip(pairs.tolist(), counts.tolist(), strict=True):
                     fates[at, by] = fates.get((at, by), 0) + count
-        return Summary(shard.index, tuple(selected), tuple(rejected), fates, text_bytes)
+                if self.language is not None and len(languages) <= MOST_LANGUAGES:
+                    languages.update(_by_language(batch.column(self.language[0]), step, rule))
+        told = languages if len(languages) <= MOST_LANGUAGES else {}
+        return Summary(shard.index, tuple(selected), tuple(rejected), fates, text_bytes, told)
+
+
+def _by_language(
+    languages: pa.Array, step: npt.NDArray[Any], rule: npt.NDArray[Any]
+) -> dict[tuple[str, int, int], int]:
+    """Return the rows of each language and fate; those without a language are left out."""
+    table = pa.table({"language": languages, "step": step, "rule": rule})
+    counted = table.group_by(["language", "step", "rule"]).aggregate([([], "count_all")])
+    rows = counted.filter(pc.is_valid(counted["language"])).to_pylist()
+    return {(row["language"], row["step"], row["rule"]): row["count_all"] for row in rows}
 
 
 @dataclass(frozen=True)
@@ -147,10 +195,21 @@ class Part:
         return digest([self.path, [[shard.key, shard.corpus, *bounds] for shard, *bounds in self.pieces]])
 
 
+def folder_of_source(source: str) -> str:
+    """Return the folder of a source's selected documents, such as `selected/web`.
+
+    Any reader of Parquet takes `selected` as it is: with `source=web` readers of Hive's layout would find the column
+    twice, with two types. Words that `datasets` takes for the names of splits (it would read nothing but the folders
+    that have one) are closed by a `~`: `my-test~`.
+    """
+    return f"selected/{_SPLITS.sub(lambda found: found[0] + '~', source)}"
+
+
 def plan_parts(shards: Sequence[Shard], found: Sequence[Summary], fate: Fate, max_bytes: float) -> list[Part]:
     """Cut the rows of one fate into parts of at most `max_bytes` of text (one batch at least).
 
-    Selected documents are kept apart by source. The plan depends on the summaries alone.
+    Selected documents are kept apart by source. The plan depends on the summaries alone. Where there are no rows at
+    all, there is one empty part, so that the folder can be read all the same.
     """
     parts: list[Part] = []
     pieces: list[tuple[Shard, int, int]] = []
@@ -165,7 +224,7 @@ def plan_parts(shards: Sequence[Shard], found: Sequence[Summary], fate: Fate, ma
         pieces, rows, size = [], 0, 0
 
     for shard, summary in zip(shards, found, strict=True):
-        mine = f"selected/source={shard.source}" if fate == "selected" else "rejected"
+        mine = folder_of_source(shard.source) if fate == "selected" else "rejected"
         if mine != group:
             close()
             group, number = mine, 0
@@ -181,7 +240,7 @@ def plan_parts(shards: Sequence[Shard], found: Sequence[Summary], fate: Fate, ma
             rows += count
             size += count_bytes
     close()
-    return parts
+    return parts or [Part(f"{fate}/part-00000.parquet", fate, (), 0, 0)]
 
 
 @dataclass(frozen=True)

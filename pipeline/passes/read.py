@@ -26,6 +26,7 @@ from tamis.pipeline.storage.row_state import RowState
 from tamis.pipeline.storage.value_file import read_value, write_value
 from tamis.schemas.errors import InputError, RunError
 from tamis.schemas.extract import EXTRACT_RULES
+from tamis.schemas.secrets import redacted
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, STATE_SCHEMA, described
 from tamis.scorers.extraction.html import extraction_seconds
 
@@ -101,8 +102,8 @@ class _Cutter:
         """End the stored shard at hand."""
         if self._open:
             states, documents, text = self._open
-            cut = Cut(self._rows, self._bytes, documents.batches, self._shard.splits[self._first].path)
-            documents.note = {"paths": [split.path for split in self._shard.splits]}
+            cut = Cut(self._rows, self._bytes, documents.batches, redacted(self._shard.splits[self._first].path))
+            documents.note = {"paths": [redacted(split.path) for split in self._shard.splits]}
             states.note = text.note = {"rows": self._rows}
             self._stack.close()
             self.cuts.append(cut)
@@ -122,10 +123,12 @@ class ReadShard:
     Attributes:
         folders: where it is kept.
         columns: those that inputs bring beside the documents' own, of all inputs together.
+        inputs: folders in which relative paths of files are looked up, wherever a worker stands.
     """
 
     folders: ReadFolders
     columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    inputs: tuple[str, ...] = ()
 
     def __call__(self, shard: SourceShard, values: Values) -> Done:
         """Do it, unless it was done.
@@ -142,7 +145,8 @@ class ReadShard:
         path = filesystem.join(self.folders.folder, "notes", f"{shard.key}.value")
         note = self._known(path, shard, damaged)
         if note is None:
-            note = self._read(shard, damaged)
+            with filesystem.relative_to(self.inputs):
+                note = self._read(shard, damaged)
             write_value(path, note.to_line())
         rows = sum(cut.rows for cut in note.cuts)
         counters = {

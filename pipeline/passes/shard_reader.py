@@ -1,5 +1,6 @@
 """Reads some columns of a shard with its row states, batch by batch, and writes the states that a decision leaves."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -79,18 +80,23 @@ def rewrite_states(
     shard: Shard,
     place: Place,
     change: Callable[[pa.RecordBatch, RowState, npt.NDArray[np.uint64]], None],
-) -> int:
-    """Write a shard's row states after `change` has let rows fall, unless they are there; return how many fell."""
+) -> dict[int, int]:
+    """Write a shard's row states after `change` has let rows fall, unless they are there.
+
+    Returns:
+        How many rows fell to which rule of the step, by the rule's index.
+    """
     path = place.file(shard)
     note = intact_note(path, [])
     if note is not None:
-        return int(note["fell"])
-    fell = 0
+        return {int(rule): int(number) for rule, number in note["fell"].items()}
+    fell: Counter[int] = Counter()
     with writer(path, STATE_SCHEMA) as out:
         for batch, state, positions in reader.read(shard):
-            before = int(state.mask.sum())
+            before = state.mask
             change(batch, state, positions)
-            fell += before - int(state.mask.sum())
+            rules, numbers = np.unique(state.rule[before & ~state.mask], return_counts=True)
+            fell.update(dict(zip(rules.tolist(), numbers.tolist(), strict=True)))
             out.write_batch(state.to_batch())
         out.note = {"fell": fell}
-    return fell
+    return dict(fell)

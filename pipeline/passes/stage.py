@@ -168,6 +168,11 @@ class Stage:
             option: path.of_corpus(corpus) if isinstance(path, Place) else path for option, path in self.models.items()
         }
 
+    def rejections(self, fell: Mapping[int, int]) -> dict[str, int]:
+        """Return the counters of rows that fell, by the index of the rule."""
+        names = self.step.rule_names
+        return {f"{self.label}: rejected by {names[rule]}": number for rule, number in fell.items()}
+
     def place(self, name: str) -> Place:
         """Return a place of the step's own, for what its decision keeps."""
         return Place(filesystem.join(self.own, name), corpus=True)

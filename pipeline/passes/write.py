@@ -32,7 +32,7 @@ __all__ = ["WriteErrors", "WritePart"]
 ROW_GROUP_BYTES = 32 << 20
 ROW_GROUP_ROWS = 122_880
 """DuckDB's own vector of rows: one thread takes one row group."""
-WINDOW_GROUPS = 2
+WINDOW_GROUPS = 1
 """Row groups whose texts are held at once while a shard is written."""
 NO_DICTIONARY = frozenset({"doc_id", "text", "url", "meta", "text_hash", "dup_cluster"})
 
@@ -90,6 +90,7 @@ def _write_parquet(
                 rows += table.num_rows
                 for start in range(0, table.num_rows, group):
                     writer.write_table(table.slice(start, group).replace_schema_metadata(schema.metadata))
+                del table  # a window of texts, before the next one is made
     return {"rows": rows, "bytes": hashing.size, "sha256": hashing.sha256.hexdigest()}
 
 
@@ -180,7 +181,7 @@ class WritePart:
         return Done(json.dumps(note).encode() + b"\n", {f"{part.fate}: documents written": part.rows})
 
     def _write(self, part: Part) -> dict[str, Any]:
-        rest = pa.Table.from_batches(list(self._batches(part))).combine_chunks()
+        rest = self._rows(part)
         order = pc.sort_indices(rest.column("doc_id"))
         rest = rest.take(order)
         sizes = rest.column("text_bytes").to_numpy()
@@ -202,6 +203,13 @@ class WritePart:
         about = {"path": part.path, "fate": part.fate, "sources": sources, "text_bytes": text_bytes}
         return about | {"repeated_ids": repeated} | written
 
+    def _rows(self, part: Part) -> pa.Table:
+        """Return all rows of the part in the order of its batches, with all columns but the texts."""
+        if part.rows:
+            return pa.Table.from_batches(list(self._batches(part))).combine_chunks()
+        columns = [column for column in self._schema(part.fate) if column.name != "text"]
+        return pa.schema([*columns, pa.field("text_bytes", pa.int64())]).empty_table()
+
     def _tables(
         self, part: Part, schema: pa.Schema, rest: pa.Table, places: npt.NDArray[np.int64], window: int
     ) -> Iterator[pa.Table]:
@@ -211,6 +219,7 @@ class WritePart:
             rows = rest.slice(first, window)
             text = self._texts(part, places - first, sizes[first : first + window])
             yield pa.table([text if name == "text" else rows.column(name) for name in schema.names], schema=schema)
+            del text, rows  # before the next ones are made
 
     def _schema(self, fate: Fate) -> pa.Schema:
         leading = DOCUMENT_SCHEMA if fate == "selected" else REJECTED_SCHEMA

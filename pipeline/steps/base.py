@@ -4,7 +4,7 @@ A step is one module of `tamis.pipeline.steps`, or of another distribution that 
 `tamis.steps`. It overrides of `Step` what it has; the rest of the program knows only this class.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.keep import Keep
+from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Op, Rule
 from tamis.schemas.step import StepConfig
 from tamis.scorers.base import Annotator
@@ -22,8 +23,10 @@ from tamis.scorers.selection.rules import decide
 if TYPE_CHECKING:
     from tamis.pipeline.corpus.context import Corpus, Decision, Fit
 
-__all__ = ["KEEP_KINDS", "FoundFile", "Memory", "Step"]
+__all__ = ["DOCUMENT_BYTES", "KEEP_KINDS", "FoundFile", "Memory", "Step"]
 
+DOCUMENT_BYTES = 2000
+"""Text of a document, about, for estimates alone."""
 KEEP_KINDS = ("min", "max", "percentile", "fraction", "documents")
 
 
@@ -58,10 +61,17 @@ class Step(StepConfig):
     Class attributes:
         best: which values of the kept column `fraction` and `documents` keep, unless `keep.best` says.
         rewrites: whether it changes the text that later steps read.
+        papers: those that the step follows; `cites` says which of them with the options given.
     """
 
     best: ClassVar[Literal["high", "low"]] = "high"
     rewrites: ClassVar[bool] = False
+    papers: ClassVar[tuple[Paper, ...]] = ()
+
+    @property
+    def cites(self) -> tuple[Paper, ...]:
+        """The papers that whoever publishes the result should cite: by default all of `papers`."""
+        return self.papers
 
     # --- computing columns ---
 
@@ -82,6 +92,11 @@ class Step(StepConfig):
         """Return the columns that it computes, also of a step that isn't fitted yet."""
         made = self.annotator(models)
         return pa.schema([]) if made is None else made.schema
+
+    def values_of(self, column: str) -> int | None:
+        """Return how many different values a column of the step's takes, where its options say; for estimates."""
+        del column
+        return None
 
     # --- deciding row by row ---
 
@@ -234,6 +249,31 @@ class Step(StepConfig):
         """
         del documents
         return Memory(shared=sum(model.bytes for model in models.values()))
+
+    def costs(self, documents: int, models: Mapping[str, FoundFile], before: "Sequence[Step]") -> tuple[str, ...]:
+        """Say, for `tamis plan`, what is dear about the step, a sentence each; nothing by default.
+
+        Args:
+            documents: about how many there are.
+            models: what it reads.
+            before: the steps before it.
+        """
+        del documents, models, before
+        return ()
+
+    @property
+    def languages_kept(self) -> tuple[str, ...] | None:
+        """The languages that documents behind the step are in; None if it keeps all."""
+        return None
+
+    def notes(self, before: Sequence["Step"]) -> tuple[str, ...]:
+        """Return sentences that `tamis plan` says about the step: what its user may not expect.
+
+        Args:
+            before: the steps before it.
+        """
+        del before
+        return ()
 
     @property
     def does_something(self) -> bool:

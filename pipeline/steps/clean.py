@@ -8,6 +8,8 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.papers import C4
+from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Rule
 from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
@@ -21,6 +23,7 @@ class CleanStep(Step):
     """Takes lines out of the text as C4's rules do; later steps and the output have the text that is left."""
 
     verb: ClassVar[str] = "clean"
+    papers: ClassVar[tuple[Paper, ...]] = (C4,)
     rewrites: ClassVar[bool] = True
     variant: Literal["paper", "datatrove", "datatrove_fineweb"] = Field(
         default="paper", description="C4 as its paper has it, or as datatrove does, or as FineWeb was made with"

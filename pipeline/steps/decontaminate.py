@@ -13,9 +13,11 @@ from pydantic import Field, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Memory, Step
 from tamis.pipeline.steps.files import digest_set
+from tamis.pipeline.steps.papers import NGRAM_OVERLAP
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import digest, nearest
 from tamis.schemas.errors import DataError, InputError, ModelError
+from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Rule
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.schemas.tables import described
@@ -51,6 +53,7 @@ class DecontaminateStep(Step):
     """
 
     verb: ClassVar[str] = "decontaminate"
+    papers: ClassVar[tuple[Paper, ...]] = (NGRAM_OVERLAP,)
     rewrites: ClassVar[bool] = True
     items: Annotated[dict[str, str], FilePath] = Field(
         min_length=1, description="name of a set of evaluation items: its files"

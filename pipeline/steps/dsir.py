@@ -1,19 +1,20 @@
 """`dsir`: importance resampling towards a target corpus."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision, Fit
 from tamis.pipeline.steps.base import FoundFile, Step
-from tamis.pipeline.steps.files import digest_set, find_model
-from tamis.pipeline.storage import filesystem
+from tamis.pipeline.steps.files import find_documents, find_model
+from tamis.pipeline.steps.papers import DSIR
 from tamis.pipeline.storage.folders import local_folder
-from tamis.schemas.errors import InputError, ModelError
+from tamis.schemas.errors import ModelError
 from tamis.schemas.keep import Keep
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import Decides, FilePath
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
@@ -23,11 +24,22 @@ if TYPE_CHECKING:
 
 __all__ = ["DsirStep"]
 
+NEAR_RANDOM = (
+    "`normalise: token` makes weights that differ by less than the noise of sampling, so that the draw is near random: "
+    "take `normalise: chunk`, or `top_k: true`"
+)
+
+
+def _without_reference(value: Any) -> Any:
+    """Take the name of what the authors' package does for that of the option."""
+    return "none" if value == "reference" else value
+
 
 class DsirStep(Step):
     """Importance resampling towards a target corpus (Xie et al. 2023)."""
 
     verb: ClassVar[str] = "dsir"
+    papers: ClassVar[tuple[Paper, ...]] = (DSIR,)
     target: Annotated[str | dict[str, str] | None, FilePath] = Field(
         default=None, description="files of the target corpus; name: files for several targets"
     )
@@ -38,14 +50,24 @@ class DsirStep(Step):
         default=None, description="shares of several targets, in any unit; their sizes in n-grams if absent"
     )
     text: str = Field(default="text", description="the text field of the target files")
-    ngrams: int = Field(default=2, ge=1, le=16)
-    buckets: int = Field(default=10_000, ge=1)
-    hash: Literal["fast", "sha256"] = "fast"
-    smoothing: float = Field(default=0.0, ge=0)
-    min_tokens: Annotated[int, Decides] = Field(default=100, ge=0)
-    normalise: Literal["none", "token", "chunk"] = "none"
+    ngrams: int = Field(default=2, ge=1, le=16, description="the longest n-grams that are counted")
+    buckets: int = Field(default=10_000, ge=1, description="that n-grams are hashed to")
+    hash: Literal["fast", "sha256"] = Field(default="fast", description="sha256: the authors' own, eight times slower")
+    smoothing: float = Field(
+        default=0.0, ge=0, description="pseudo-count of the target's buckets; helps where the target is small"
+    )
+    min_tokens: Annotated[int, Decides] = Field(default=100, ge=0, description="shorter documents are never drawn")
+    normalise: Annotated[Literal["chunk", "none", "token"], BeforeValidator(_without_reference)] = Field(
+        default="chunk",
+        description="how length enters a weight. chunk: what a chunk of the document weighs on average, as the paper "
+        "draws chunks; none (or reference): the plain sum of the authors' package, exactly, by which a small target "
+        "draws short documents; token: the mean of a token, for `top_k` and for rules of your own",
+    )
     chunk_tokens: int = Field(default=128, gt=0, description="of `normalise: chunk`")
-    tokens: Literal["wordpunct", "words"] = "wordpunct"
+    tokens: Literal["wordpunct", "words"] = Field(
+        default="wordpunct",
+        description="wordpunct: runs of letters and of marks apart; words: whatever stands between blanks",
+    )
     tokenizer: Annotated[str | None, FilePath] = Field(
         default=None, description="SentencePiece or tokenizer.json file whose pieces count"
     )
@@ -68,6 +90,9 @@ class DsirStep(Step):
             not isinstance(self.target, dict) or set(self.proportions) != set(self.target)
         ):
             msg = "`proportions` needs one share for each name in `target`"
+            raise ValueError(msg)
+        if isinstance(self.target, dict) and self.keep.by:
+            msg = "several targets share out all documents: draw `by` groups for one target alone"
             raise ValueError(msg)
         if isinstance(self.target, dict) and self.keep.of != "documents":
             msg = "several targets share out documents: `of` must be documents"
@@ -190,7 +215,18 @@ class DsirStep(Step):
             top_k=self.top_k,
             min_tokens=self.min_tokens,
             keep_rule=self.keep_rule("fraction" if self.keep.fraction is not None else "documents"),
+            by=self.keep.by,
+            near_random=NEAR_RANDOM if self._is_near_random else None,
         )
+
+    @property
+    def _is_near_random(self) -> bool:
+        return self.normalise == "token" and not self.top_k and self.keep.needs_corpus
+
+    def notes(self, before: Sequence[Step]) -> tuple[str, ...]:
+        """Say that a draw will be near random."""
+        del before
+        return (f"step {self.label}: {NEAR_RANDOM}",) if self._is_near_random else ()
 
     def find(self, option: str, reference: str) -> dict[str, FoundFile]:
         """Find the model, or the files of a target, with the field of their text.
@@ -200,17 +236,4 @@ class DsirStep(Step):
         """
         if not option.startswith("target."):
             return {option: find_model(self.label, option, reference)}
-        from tamis.pipeline.formats.options import ReadOptions
-        from tamis.pipeline.formats.reader import plan_splits
-
-        try:  # also says now, and not after the pool was counted, that a field is missing
-            files = filesystem.expand(reference)
-            parts = [part for file in files for part in plan_splits(file, ReadOptions(text=self.text))]
-        except InputError as error:
-            msg = f"step {self.label}: target: {error}"
-            raise ModelError(msg) from None
-        if not parts:
-            msg = f"step {self.label}: target: {reference} holds no document"
-            raise ModelError(msg)
-        sha256, size = digest_set([(Path(file.path).name, file.path) for file in files])
-        return {option: FoundFile(reference, reference, sha256, size)}
+        return {option: find_documents(self.label, "target", reference, self.text)}

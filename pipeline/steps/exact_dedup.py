@@ -11,7 +11,7 @@ from tamis.pipeline.corpus.keep_policy import KeepPolicy, check_policy, policy_p
 from tamis.pipeline.steps.base import FoundFile, Memory, Step
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.step import NAME, Decides
-from tamis.schemas.tables import described
+from tamis.schemas.tables import described, internal
 from tamis.scorers.base import Annotator
 
 if TYPE_CHECKING:
@@ -134,8 +134,7 @@ class _KeyHash:
         if key != "text":
             fields = [described(fields[0].name, fields[0].type, f"XXH3-128 of the column {key}, normalised")]
         if length is not None:
-            told = described(length, pa.int64(), "bytes of the text, UTF-8")
-            fields.append(told.with_metadata({**told.metadata, b"internal": b"1"}))
+            fields.append(internal(length, pa.int64(), "bytes of the text, UTF-8"))
         self.schema = pa.schema(fields)
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -8,7 +8,7 @@ from tamis.pipeline.steps.base import FoundFile
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError, ModelError
 
-__all__ = ["digest_path", "digest_set", "find_file", "find_model"]
+__all__ = ["digest_path", "digest_set", "find_documents", "find_file", "find_model"]
 
 FOLDER_SIDECARS = (".projected", ".cache", ".tmp")
 
@@ -69,3 +69,25 @@ def find_file(label: str, option: str, reference: str) -> FoundFile:
         msg = f"step {label}: {option}: there is no file {reference}"
         raise ModelError(msg)
     return find_model(label, option, reference)
+
+
+def find_documents(label: str, option: str, reference: str, text: str) -> FoundFile:
+    """Find the files of a set of documents, such as a target corpus, with the field of their text.
+
+    Raises:
+        ModelError: if there are none, or no document in them.
+    """
+    from tamis.pipeline.formats.options import ReadOptions
+    from tamis.pipeline.formats.reader import plan_splits
+
+    try:  # also says now, and not after the pool was read, that a field is missing
+        files = filesystem.expand(reference)
+        parts = [part for file in files for part in plan_splits(file, ReadOptions(text=text))]
+    except InputError as error:
+        msg = f"step {label}: {option}: {error}"
+        raise ModelError(msg) from None
+    if not parts:
+        msg = f"step {label}: {option}: {reference} holds no document"
+        raise ModelError(msg)
+    sha256, size = digest_set([(Path(file.path).name, file.path) for file in files])
+    return FoundFile(reference, reference, sha256, size)

@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.papers import FASTTEXT
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
@@ -23,6 +25,7 @@ class LabelStep(Step):
     """A fastText classifier's best label and its probability: topics, formats, quality classes, of any number."""
 
     verb: ClassVar[str] = "label"
+    papers: ClassVar[tuple[Paper, ...]] = (FASTTEXT,)
     model: Annotated[str, FilePath] = Field(description="a supervised fastText model (.bin or .ftz), or hf://")
     newline: Literal["blank", "glue"] = Field(default="blank", description="what a newline becomes: a blank or nothing")
     prefix: int | None = Field(default=None, gt=0, description="characters looked at; all if absent")

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from tamis.pipeline.corpus.context import Corpus, Decision
 from tamis.pipeline.corpus.keep_policy import KeepPolicy, check_policy, policy_problem
 from tamis.pipeline.steps.base import FoundFile, Memory, Step
+from tamis.pipeline.steps.papers import MINHASH
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
@@ -26,6 +28,7 @@ class NearDedupStep(Step):
     """Near-deduplication over the whole input by MinHash signatures and bands (LSH), verified where asked."""
 
     verb: ClassVar[str] = "near_dedup"
+    papers: ClassVar[tuple[Paper, ...]] = (MINHASH,)
     name: str | None = Field(default=None, pattern=NAME, description="begins the columns' names, in place of dup")
     preset: Literal["fineweb", "dolma3"] | None = Field(
         default=None, description="fineweb: 5 words, 14 bands of 8 rows; dolma3: 26 of 11, verified by shingles at 0.8"

@@ -10,8 +10,10 @@ from pydantic import Field, model_validator
 from tamis.pipeline.corpus.context import Corpus, Decision
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_path, find_model
+from tamis.pipeline.steps.papers import CCNET, HARMFUL, KENLM
 from tamis.schemas.errors import ModelError
 from tamis.schemas.keep import Keep
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.schemas.tables import described
 from tamis.scorers.annotators import ByLanguage, OverText
@@ -24,12 +26,18 @@ __all__ = ["PerplexityStep"]
 
 
 class PerplexityStep(Step):
-    """Perplexity under an n-gram language model (KenLM), for quality or for harmful content."""
+    """Perplexity under an n-gram model (KenLM), for quality or harmful content, or the ratio to a second model."""
 
     verb: ClassVar[str] = "perplexity"
+    papers: ClassVar[tuple[Paper, ...]] = (KENLM, CCNET, HARMFUL)
     best: ClassVar[Literal["high", "low"]] = "low"
     model: Annotated[str, FilePath] = Field(
         description="model folder, ARPA or KenLM binary, or hf://; may hold {language}"
+    )
+    against: Annotated[str | None, FilePath] = Field(
+        default=None,
+        description="a second model, such as the folder `clean` of one trained with --contrast; then `keep` and "
+        "`threshold` are about the log ratio of probabilities, `model` to this one, in nats a token",
     )
     tokenizer: Annotated[str | None, FilePath] = Field(
         default=None, description="SentencePiece model, or none: words; may hold {language}"
@@ -49,16 +57,29 @@ class PerplexityStep(Step):
     bucket_percentiles: tuple[float, float] = (30, 60)
     bucket_by: tuple[str, ...] = ("language", "source")
 
+    @property
+    def cites(self) -> tuple[Paper, ...]:
+        """The harmful-content paper where the model's high perplexities are kept, cc_net's otherwise."""
+        harmful = self.threshold is not None or self.keep.min is not None
+        return (KENLM, HARMFUL if harmful else CCNET)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.threshold is not None and self.keep.min is not None:
-            msg = "give either `threshold: model` or `keep: {min: ...}`"
+        bound = "min" if self.against is None else "max"
+        if self.threshold is not None and getattr(self.keep, bound) is not None:
+            msg = f"give either `threshold: model` or `keep: {{{bound}: ...}}`"
+            raise ValueError(msg)
+        if self.against is not None and self.bucket in ("model", "ccnet"):
+            msg = f"`bucket: {self.bucket}` is a table of perplexities: with `against` take `bucket: corpus`"
             raise ValueError(msg)
         if not 0 <= self.bucket_percentiles[0] < self.bucket_percentiles[1] <= 100:
             msg = f"bucket_percentiles must be [lo, hi] with 0 <= lo < hi <= 100, got {list(self.bucket_percentiles)}"
             raise ValueError(msg)
         if self.bucket == "ccnet" and self.bucket_percentiles != (30, 60):
             msg = "cc_net's table has the percentiles 30 and 60 only: leave bucket_percentiles out"
+            raise ValueError(msg)
+        if self.against is not None and "{language}" in self.against and "{language}" not in self.model:
+            msg = "`against` is of one language where `model` is: put {language} into both paths, or into `model` alone"
             raise ValueError(msg)
         if "{language}" in self.model and not self.languages:
             msg = "a model path with {language} needs `languages: [...]`, the codes there are models for"
@@ -74,6 +95,8 @@ class PerplexityStep(Step):
     def references(self) -> dict[str, str]:
         """Model and tokenizer, one of each for every language where the path holds {language}."""
         named = {"model": self.model}
+        if self.against is not None:
+            named["against"] = self.against
         if self.tokenizer not in (None, "none"):
             named["tokenizer"] = str(self.tokenizer)
         found: dict[str, str] = {}
@@ -86,8 +109,8 @@ class PerplexityStep(Step):
 
     @property
     def kept_column(self) -> str:
-        """The perplexity."""
-        return f"{self.name}_perplexity"
+        """The perplexity, or the ratio."""
+        return f"{self.name}_perplexity" if self.against is None else f"{self.name}_log_ratio"
 
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the model, or one a language, and the buckets of a table if they are wanted."""
@@ -95,15 +118,24 @@ class PerplexityStep(Step):
         from tamis.scorers.perplexity.buckets import stored_percentiles
         from tamis.scorers.perplexity.perplexity import NgramPerplexity
 
-        def load(suffix: str) -> Scorer:
+        def one(path: str, suffix: str) -> NgramPerplexity:
             return NgramPerplexity(
-                models[f"model{suffix}"],
+                path,
                 tokenizer=models.get(f"tokenizer{suffix}", models.get("tokenizer", self.tokenizer)),
                 normalizer=self.normalizer,
                 policy=self.policy,
                 mode=self.mode,
                 name=self.name,
             )
+
+        def load(suffix: str) -> Scorer:
+            model = one(models[f"model{suffix}"], suffix)
+            if self.against is None:
+                return model
+            from tamis.scorers.perplexity.ratio import LikelihoodRatio
+
+            against = models.get(f"against{suffix}", models.get("against", ""))
+            return LikelihoodRatio(model, one(against, suffix), name=self.name)
 
         made: Annotator
         if "{language}" in self.model:
@@ -149,7 +181,8 @@ class PerplexityStep(Step):
     def find(self, option: str, reference: str) -> dict[str, FoundFile]:
         """Find a model, and the tokenizer that lies beside it as published models do."""
         found = {option: find_model(self.label, option, reference)}
-        beside = _tokenizer_beside(Path(found[option].path)) if self.tokenizer is None else None
+        alone = self.tokenizer is None and option.startswith("model")
+        beside = _tokenizer_beside(Path(found[option].path)) if alone else None
         if beside is not None:
             name = option.replace("model", "tokenizer", 1)
             found[name] = FoundFile(f"{reference}: {beside.name}", str(beside), *digest_path(str(beside)))
@@ -159,7 +192,7 @@ class PerplexityStep(Step):
         """Return the step with a number where it keeps what its model's own threshold doesn't call harmful.
 
         Raises:
-            ModelError: if the model has no threshold.
+            ModelError: if the model has no threshold, or one of another kind or against another model.
         """
         from tamis.scorers.models.folder import read_model_folder
 
@@ -167,13 +200,32 @@ class PerplexityStep(Step):
             return self
         found = models.get("model")
         settings = read_model_folder(Path(found.path)).settings if found is not None else {}
+        contrast = "" if self.against is None else " --contrast"
         if "threshold" not in settings:
+            bound = "min" if self.against is None else "max"
             msg = (
                 f"step {self.label}: the model {self.model} has no threshold of its own: "
-                "train it with `tamis train lm --harmful`, or give `keep: {min: ...}`"
+                f"train it with `tamis train lm --harmful{contrast}`, or give `keep: {{{bound}: ...}}`"
             )
             raise ModelError(msg)
-        return self.model_copy(update={"keep": self.keep.model_copy(update={"min": float(settings["threshold"])})})
+        threshold = float(settings["threshold"])
+        if self.against is None:
+            if settings["harmful"] == "above":
+                msg = (
+                    f"step {self.label}: the threshold of {self.model} is one of the ratio to its model of clean text: "
+                    f"give `against: {self.model}/clean`"
+                )
+                raise ModelError(msg)
+            return self.model_copy(update={"keep": self.keep.model_copy(update={"min": threshold})})
+        other = models.get("against")
+        known = read_model_folder(Path(other.path)).digest if other is not None else None
+        if settings["harmful"] != "above" or settings.get("contrast") != known:
+            msg = (
+                f"step {self.label}: the threshold of {self.model} isn't one of its ratio to {self.against}: train "
+                "both together with `tamis train lm --harmful --contrast`, or give `keep: {max: ...}`"
+            )
+            raise ModelError(msg)
+        return self.model_copy(update={"keep": self.keep.model_copy(update={"max": threshold})})
 
 
 def _tokenizer_beside(model: Path) -> Path | None:

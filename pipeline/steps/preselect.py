@@ -6,7 +6,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.papers import FASTTEXT, PRESELECT
 from tamis.schemas.keep import Keep
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
@@ -18,6 +20,7 @@ class PreselectStep(Step):
     """A fastText classifier's probability of a label; PreSelect's by default."""
 
     verb: ClassVar[str] = "preselect"
+    papers: ClassVar[tuple[Paper, ...]] = (PRESELECT, FASTTEXT)
     model: Annotated[str, FilePath]
     label_scored: str = Field(default="__label__1", alias="label")
     newline: Literal["blank", "glue"] = Field(default="blank", description="glue: as the reference filters, words fuse")

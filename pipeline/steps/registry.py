@@ -18,7 +18,7 @@ __all__ = ["GROUP", "built_in", "parse_config", "parse_step", "plugged_in", "ste
 
 GROUP = "tamis.steps"
 """Entry points of other distributions: `emoji = "my_package.emoji:EmojiStep"`; the name is the verb."""
-NO_STEPS = frozenset({"base", "files", "loaded", "registry"})
+NO_STEPS = frozenset({"base", "files", "loaded", "papers", "registry"})
 """Modules of this folder that are no steps; every other is called like its verb."""
 
 
@@ -113,4 +113,7 @@ def parse_config(value: Any) -> Config:
     if not any(isinstance(step, ExtractConfig) for step in parsed):
         # Every run begins with it, said or not: it says what becomes of records without text.
         parsed.insert(0, ExtractStep())
+    limit, seed = value.get("limit"), value.get("seed", 0)
+    if type(limit) is int and limit > 0 and type(seed) is int:  # what else they are, the config refuses
+        parsed.insert(1, parse_step({"sample": {"documents": limit, "seed": seed, "name": "limit"}}, "limit"))
     return validate(Config, value | {"steps": parsed}, "config")

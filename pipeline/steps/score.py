@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -28,7 +28,7 @@ class ScoreStep(Step):
 
     verb: ClassVar[str] = "score"
     scorer: Annotated[str, FilePath] = Field(
-        description="module:Class, or file.py:Class; the module is looked for in the working folder too"
+        description="module:Class, or file.py:Class; a module is looked for beside the config, too"
     )
     options: dict[str, Any] = Field(default_factory=dict, description="what the class is built with, by keyword")
     column: Annotated[str | None, Decides] = Field(
@@ -57,6 +57,17 @@ class ScoreStep(Step):
     def kept_column(self) -> str | None:
         """The column named."""
         return self.column
+
+    def placed(self, place: Callable[[str], str]) -> "ScoreStep":
+        """Return the step with the class's file looked up; a module is, where it isn't installed and is such a file."""
+        module, _, name = self.scorer.rpartition(":")
+        if module.endswith(".py"):
+            return self.model_copy(update={"scorer": f"{place(module)}:{name}"})
+        path = place(f"{module.replace('.', '/')}.py")
+        beside = Path(path).is_file() and Path(path).parent != Path.cwd() and "." not in module
+        if beside and importlib.util.find_spec(module) is None:
+            return self.model_copy(update={"scorer": f"{path}:{name}"})
+        return self
 
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Build the class and adapt it.

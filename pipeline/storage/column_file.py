@@ -3,8 +3,9 @@
 A shard's documents are files of record batches; every stage adds files with the same batches of the same lengths. So a
 pass reads only the columns it needs, one batch at a time, and columns of many stages line up without a join.
 
-A file is an Arrow IPC file followed by a trailer: a note (JSON), its length, the XXH3 digest of all before, and a
-magic word. The digest is checked whenever a file is opened: a flipped bit is an error, never another result.
+A file is an Arrow IPC file followed by a trailer: a note (JSON), its length, the XXH3 digest of all before, that of its
+name, and a magic word. The digests are checked whenever a file is opened: a flipped bit is an error, and so is a file
+that took another's place, never another result.
 """
 
 import errno
@@ -19,6 +20,7 @@ import xxhash
 
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.damage import found_damage
+from tamis.pipeline.storage.own_name import name_digest
 from tamis.schemas.errors import DamagedError, InputError
 
 __all__ = [
@@ -34,8 +36,8 @@ __all__ = [
 
 # Compressing costs less than the disk it saves: LZ4 packs web text to half at several hundred MB/s.
 OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
-MAGIC = b"TAMISCF1"
-TRAILER = struct.Struct("<I16s8s")
+MAGIC = b"TAMISCF2"
+TRAILER = struct.Struct("<I16s16s8s")
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM})
 """Errors that say nothing about a file's bytes: what can't be opened now isn't damaged, and must not be deleted."""
 
@@ -93,7 +95,8 @@ def writer(path: str, schema: pa.Schema) -> Iterator[ColumnWriter]:
             yield made
         note = json.dumps(made.note).encode() if made.note else b""
         digesting.write(note)
-        stream.write(TRAILER.pack(len(note), digesting.digest.digest(), MAGIC))
+        digest = digesting.digest.digest()
+        stream.write(TRAILER.pack(len(note), digest, name_digest(path, digest), MAGIC))
 
 
 def write_batches(path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
@@ -167,11 +170,13 @@ class ColumnFile:
         size = content.size - TRAILER.size
         if size < 0:
             raise DamagedError(self.path, "it is cut off")
-        length, digest, magic = TRAILER.unpack(content.slice(size).to_pybytes())
+        length, digest, name, magic = TRAILER.unpack(content.slice(size).to_pybytes())
         if magic != MAGIC or length > size:
             raise DamagedError(self.path, "its end isn't there")
         if xxhash.xxh3_128_digest(content.slice(0, size)) != digest:
             raise DamagedError(self.path, "its bytes don't agree with its digest")
+        if name_digest(self.path, digest) != name:
+            raise DamagedError(self.path, "it is another file under this name")
         return content.slice(size - length, length).to_pybytes(), size - length
 
     def __enter__(self) -> "ColumnFile":

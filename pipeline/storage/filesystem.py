@@ -17,16 +17,19 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.schemas.errors import InputError
+from tamis.schemas.secrets import redacted
 
 __all__ = [
     "DOCUMENT_SUFFIXES",
     "FileInfo",
+    "absolute",
     "create",
     "exists",
     "expand",
@@ -36,10 +39,12 @@ __all__ = [
     "local_path",
     "make_dirs",
     "open_binary",
+    "relative_to",
     "remove",
     "remove_below",
     "remove_tree",
     "sha256",
+    "tells_changes",
     "write_atomically",
 ]
 
@@ -55,6 +60,8 @@ DOCUMENT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".xht
 _PACKED = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4"})
 _NOWHERE = "link to nothing"
 _LOG = logging.getLogger("tamis")
+_FOLDERS: ContextVar[tuple[str, ...]] = ContextVar("folders", default=())
+"""Where relative local paths are looked up, the first one that has them; the working folder alone if there is none."""
 
 
 @dataclass(frozen=True, order=True)
@@ -84,9 +91,32 @@ def is_local(path: str) -> bool:
     return _scheme(path) is None
 
 
+@contextmanager
+def relative_to(folders: Iterable[str]) -> Iterator[None]:
+    """Look relative local paths up in some folders, in their order, while the block runs.
+
+    So paths keep the names that a config gives them, wherever a worker stands; of none the first folder is taken.
+    """
+    token = _FOLDERS.set(tuple(folders))
+    try:
+        yield
+    finally:
+        _FOLDERS.reset(token)
+
+
 def local_path(path: str) -> str:
-    """Return a local path without its `file://`, and with `~` resolved."""
-    return str(Path(_SCHEME.sub("", path)).expanduser())
+    """Return a local path without its `file://`, with `~` resolved, and looked up as `relative_to` says."""
+    plain = str(Path(_SCHEME.sub("", path)).expanduser())
+    folders = _FOLDERS.get()
+    if not folders or Path(plain).is_absolute():
+        return plain
+    places = [str(Path(folder) / plain) for folder in folders]
+    return next((place for place in places if os.path.lexists(place)), places[0])
+
+
+def absolute(path: str) -> str:
+    """Return a path that means the same wherever a worker stands."""
+    return str(Path(local_path(path)).absolute()) if is_local(path) else path
 
 
 def _remote(path: str) -> tuple[Any, str]:
@@ -208,15 +238,25 @@ def _local_info(path: str, shown: str) -> FileInfo:
     return FileInfo(shown, status.st_size, told)
 
 
+def tells_changes(fingerprint: str) -> bool:
+    """Return whether a fingerprint changes when a file's content does; where it doesn't, the content has to be read."""
+    return " " in fingerprint or not fingerprint.startswith("size:")
+
+
 def _remote_info(path: str, entry: dict[str, Any]) -> FileInfo:
     size = entry.get("size")
-    for key in ("ETag", "etag", "md5Hash", "crc32c", "oid", "blob_id", "checksum"):
+    for key in ("ETag", "etag", "md5Hash", "crc32c", "oid", "blob_id", "checksum", "Content-MD5", "Digest"):
         if entry.get(key):
             return FileInfo(path, size, f"{key.lower()}:{str(entry[key]).strip(chr(34))}")
-    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+    for key in ("mtime", "LastModified", "last_modified", "Last-Modified", "updated", "created"):
         if entry.get(key):
             return FileInfo(path, size, f"size:{size} {key.lower()}:{entry[key]}")
     return FileInfo(path, size, f"size:{size}")
+
+
+def _cause(path: str, error: Exception) -> Exception | None:
+    """Return what may be shown as an error's cause: nothing where the address has credentials, which it would tell."""
+    return error if redacted(path) == path else None
 
 
 @contextmanager
@@ -235,16 +275,16 @@ def _sentences(path: str, otherwise: str) -> Iterator[None]:
         if is_local(path) and Path(local_path(path)).is_symlink():
             target = Path(local_path(path)).readlink()
             msg = f"{path} is a link to nothing ({target}): restore what it leads to, or remove the link"
-        raise InputError(msg) from error
+        raise InputError(msg) from _cause(path, error)
     except PermissionError as error:
         msg = f"{path}: no permission to read this file"
         raise InputError(msg) from error
     except IsADirectoryError as error:
         msg = f"{path} is a folder, not a file"
         raise InputError(msg) from error
-    except Exception as error:  # each file system has its own kinds of failure
+    except Exception as error:  # noqa: BLE001  (each file system has its own kinds of failure)
         msg = f"{path} {otherwise}: {type(error).__name__}: {error}"
-        raise InputError(msg) from error
+        raise InputError(msg) from _cause(path, error)
 
 
 def info(path: str) -> FileInfo:
@@ -324,7 +364,7 @@ def _wanted(
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
         count = left_out.total()
         files = "1 file is" if count == 1 else f"{count:,} files are"
-        notice(f"{folder}: {files} left out, of kinds that aren't read from a folder of data: {kinds}")
+        notice(f"{redacted(folder)}: {files} left out, of kinds that aren't read from a folder of data: {kinds}")
     return wanted
 
 
@@ -372,37 +412,53 @@ def _in_folder(folder: str, shown: str, suffixes: tuple[str, ...] | None, notice
 
 
 def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]) -> list[FileInfo]:
-    path = local_path(pattern)
+    plain = str(Path(_SCHEME.sub("", pattern)).expanduser())
+    folders = _FOLDERS.get()
+    roots: tuple[str, ...] = folders if folders and not Path(plain).is_absolute() else ("",)
+    for root in roots:
+        path = str(Path(root) / plain)
+        names = _matches(path, pattern, suffixes, notice)
+        if names is not None:
+            break
+    else:
+        msg = f"{pattern}: there is no such file or folder"
+        if glob.has_magic(plain):
+            msg = f"no file matches {pattern}: check the folder and the pattern (*, ?, [...] and **)"
+        raise InputError(msg)
+    found = []
+    for name in names:
+        shown = name.removeprefix(root.rstrip("/") + "/") if root else name
+        if not Path(name).exists():  # its reader says so, for an input may take files that can't be read as errors
+            found.append(FileInfo(shown, None, _NOWHERE))
+            continue
+        if not os.access(name, os.R_OK):
+            msg = f"{shown}: no permission to read this file"
+            raise InputError(msg)
+        found.append(_local_info(name, shown))
+    return found
+
+
+def _matches(
+    path: str, pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]
+) -> list[str] | None:
+    """Return the files that a local path means: itself, those of a folder, or what a glob matches; None if nothing."""
     if Path(path).is_dir():
         names = _in_folder(path, pattern, suffixes, notice)
         if not names:
             raise InputError(_nothing_in(pattern, suffixes))
-    elif Path(path).exists() or Path(path).is_symlink():
-        names = [path]
-    elif glob.has_magic(path):
-        matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  (patterns may be absolute)
-        names = [name for name in matches if not Path(name).is_dir()]
-        last = PurePosixPath(path).name
-        for name in matches:
-            # A folder that matches is read as one that is named; what a ** matches on its way has its own files.
-            if Path(name).is_dir() and "**" not in last and not Path(name).name.startswith((".", "_")):
-                names += _in_folder(name, name, suffixes, notice)
-        if not names:
-            msg = f"no file matches {pattern}: check the folder and the pattern (*, ?, [...] and **)"
-            raise InputError(msg)
-    else:
-        msg = f"{pattern}: there is no such file or folder"
-        raise InputError(msg)
-    found = []
-    for name in names:
-        if not Path(name).exists():  # its reader says so, for an input may take files that can't be read as errors
-            found.append(FileInfo(name, None, _NOWHERE))
-            continue
-        if not os.access(name, os.R_OK):
-            msg = f"{name}: no permission to read this file"
-            raise InputError(msg)
-        found.append(_local_info(name, name))
-    return found
+        return names
+    if Path(path).exists() or Path(path).is_symlink():
+        return [path]
+    if not glob.has_magic(path):
+        return None
+    matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  (patterns may be absolute)
+    names = [name for name in matches if not Path(name).is_dir()]
+    last = PurePosixPath(path).name
+    for name in matches:
+        # A folder that matches is read as one that is named; what a ** matches on its way has its own files.
+        if Path(name).is_dir() and "**" not in last and not Path(name).name.startswith((".", "_")):
+            names += _in_folder(name, name, suffixes, notice)
+    return names or None
 
 
 def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]) -> list[FileInfo]:
@@ -491,10 +547,10 @@ class _Resuming(io.RawIOBase):
                 return cast("bytes", self._file.read(size))
             except (FileNotFoundError, PermissionError):
                 raise
-            except Exception as error:  # each file system has its own kinds of network failure
+            except Exception as error:  # noqa: BLE001  (each file system has its own kinds of network failure)
                 if attempt == _TRIES or not self._file.seekable():
-                    msg = f"{self._path} can't be read at byte {self._position}: {error}"
-                    raise OSError(msg) from error
+                    msg = f"{redacted(self._path)} can't be read at byte {self._position}: {redacted(str(error))}"
+                    raise OSError(msg) from _cause(self._path, error)
             time.sleep(0.1 * 4**attempt)
             attempt += 1
             self._file = self._open()
@@ -515,9 +571,9 @@ def _open_remote(path: str) -> BinaryIO:
             raise error
     except OSError:
         raise
-    except Exception as error:
-        msg = f"{path} can't be opened: {type(error).__name__}: {error}"
-        raise OSError(msg) from error
+    except Exception as error:  # noqa: BLE001  (each file system has its own kinds of failure)
+        msg = f"{redacted(path)} can't be opened: {type(error).__name__}: {redacted(str(error))}"
+        raise OSError(msg) from _cause(path, error)
     return cast("BinaryIO", io.BufferedReader(raw, _BUFFER))
 
 

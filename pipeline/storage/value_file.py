@@ -1,21 +1,23 @@
-"""Small values that a run keeps between passes and runs: bytes that prove themselves when they are read."""
+"""Small values that a run keeps between passes and runs: bytes that prove themselves, and their name, when read."""
 
 import xxhash
 
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.damage import found_damage
+from tamis.pipeline.storage.own_name import name_digest
 from tamis.schemas.errors import DamagedError, InputError
 
 __all__ = ["read_value", "write_value"]
 
-MAGIC = b"TAMISVF1"
+MAGIC = b"TAMISVF2"
 DIGEST_BYTES = 16
 
 
 def write_value(path: str, value: bytes) -> None:
     """Write a value with its digest; it appears under its name only when complete."""
     with filesystem.write_atomically(path) as stream:
-        stream.write(MAGIC + xxhash.xxh3_128_digest(value) + value)
+        digest = xxhash.xxh3_128_digest(value)
+        stream.write(MAGIC + digest + name_digest(path, digest) + value)
 
 
 def read_value(path: str, damaged: list[str]) -> bytes | None:
@@ -34,12 +36,22 @@ def read_value(path: str, damaged: list[str]) -> bytes | None:
         if filesystem.exists(path):
             raise
         return None  # another task that found it damaged was faster
-    head = len(MAGIC) + DIGEST_BYTES
-    value = data[head:]
-    if data[: len(MAGIC)] == MAGIC and xxhash.xxh3_128_digest(value) == data[len(MAGIC) : head]:
-        return value
-    error = DamagedError(path, "its bytes don't agree with its digest")
-    damaged.append(str(error))
-    found_damage(str(error))
-    filesystem.remove(path)
-    return None
+    try:
+        return _proven(path, data)
+    except DamagedError as error:
+        damaged.append(str(error))
+        found_damage(str(error))
+        filesystem.remove(path)
+        return None
+
+
+def _proven(path: str, data: bytes) -> bytes:
+    digest_at = len(MAGIC)
+    name_at = digest_at + DIGEST_BYTES
+    value_at = name_at + DIGEST_BYTES
+    value, digest = data[value_at:], data[digest_at:name_at]
+    if data[:digest_at] != MAGIC or xxhash.xxh3_128_digest(value) != digest:
+        raise DamagedError(path, "its bytes don't agree with its digest")
+    if name_digest(path, digest) != data[name_at:value_at]:
+        raise DamagedError(path, "it is another file under this name")
+    return value

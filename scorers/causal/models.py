@@ -16,9 +16,11 @@ __all__ = [
     "CausalModel",
     "check_causal_model",
     "context_limit",
+    "empty_causal_model",
     "load_causal_model",
     "load_encoder",
     "load_tokenizer",
+    "quiet_transformers",
     "resolve_device",
     "start_token",
     "text_tokens",
@@ -80,7 +82,7 @@ def load_tokenizer(path: str | Path, *, gguf_file: str | None = None) -> Any:
     """
     transformers = _transformers()
     folder, options = _located(path, gguf_file)
-    with _quiet(transformers), _faults(path, gguf_file):
+    with quiet_transformers(transformers), _faults(path, gguf_file):
         return transformers.AutoTokenizer.from_pretrained(folder, **options)
 
 
@@ -98,7 +100,7 @@ def check_causal_model(path: str | Path, *, gguf_file: str | None = None, contex
     """
     transformers = _transformers()
     folder, options = _located(path, gguf_file)
-    with _quiet(transformers), _faults(path, gguf_file):
+    with quiet_transformers(transformers), _faults(path, gguf_file):
         config = transformers.AutoConfig.from_pretrained(folder, **options)
     start_token(load_tokenizer(path, gguf_file=gguf_file), str(path))
     limit = context_limit(config)
@@ -108,6 +110,22 @@ def check_causal_model(path: str | Path, *, gguf_file: str | None = None, contex
     if limit is not None and context is not None and context > limit:
         msg = f"context is {context}, more than the {limit} tokens that {path} takes: lower it"
         raise ConfigError(msg)
+
+
+def empty_causal_model(path: str | Path, *, gguf_file: str | None = None) -> Any:
+    """Return a model without its weights, on PyTorch's device `meta`: for its sizes and the names of its layers.
+
+    Raises:
+        ConfigError: if torch or transformers is missing.
+        ModelError: if its config can't be loaded.
+    """
+    transformers = _transformers()
+    import torch
+
+    folder, options = _located(path, gguf_file)
+    with quiet_transformers(transformers), _faults(path, gguf_file), torch.device("meta"):
+        config = transformers.AutoConfig.from_pretrained(folder, **options)
+        return transformers.AutoModelForCausalLM.from_config(config, **{_dtype_option(transformers): torch.float32})
 
 
 def context_limit(config: Any) -> int | None:
@@ -170,7 +188,7 @@ def _load(kind: str, path: str | Path, gguf_file: str | None, device: str, dtype
     import torch
 
     folder, options = _located(path, gguf_file)
-    with _quiet(transformers), _faults(path, gguf_file):
+    with quiet_transformers(transformers), _faults(path, gguf_file):
         model = getattr(transformers, kind).from_pretrained(
             folder, **{_dtype_option(transformers): getattr(torch, dtype)}, **options
         )
@@ -225,8 +243,8 @@ def _faults(path: str | Path, gguf_file: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Keep progress bars and notes of the loading library off the terminal; errors are raised all the same."""
+def quiet_transformers(transformers: Any) -> Iterator[None]:
+    """Keep progress bars and notes of transformers off the terminal; errors are raised all the same."""
     logs = transformers.utils.logging
     level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
     logs.set_verbosity_error()

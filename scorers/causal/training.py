@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, DataError, ModelError
-from tamis.scorers.causal.models import CausalModel, text_tokens
+from tamis.scorers.causal.models import CausalModel, quiet_transformers, text_tokens
 from tamis.scorers.text.texts import Texts, as_list
 
 __all__ = ["TrainingOptions", "byte_tokenizer", "train_causal_model"]
@@ -149,8 +149,9 @@ def train_causal_model(
     optimiser.zero_grad(set_to_none=True)
     model.eval()
     if folder is not None:
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        with quiet_transformers(transformers):
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
     return CausalModel(model, tokenizer)
 
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tamis.schemas.errors import DataError
+from tamis.scorers.dedup.cuts_kernels import copy_between, count_points
 from tamis.scorers.text.texts import TextBuffer, Texts, as_buffer
 
 __all__ = ["Cuts", "cut_spans"]
@@ -25,13 +26,18 @@ class Cuts(NamedTuple):
     starts: npt.NDArray[np.int64]
     ends: npt.NDArray[np.int64]
 
+    def characters(self, texts: "Texts | TextBuffer") -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return starts and ends in code points of the text, int64 (n,) each."""
+        data, offsets = as_buffer(texts)
+        points = np.empty((2, len(self.texts)), np.int64)
+        count_points(data, offsets, self.texts, self.starts, self.ends, points[0], points[1])
+        return points[0], points[1]
+
     def removed(self, texts: "Texts | TextBuffer") -> npt.NDArray[np.int64]:
         """Return how many characters (not bytes) of each text the spans hold, int64 (texts,)."""
-        data, offsets = as_buffer(texts)
-        heads = np.concatenate([np.zeros(1, np.int64), np.cumsum(data[: offsets[-1]] & 0xC0 != 0x80)])
-        base = offsets[self.texts]
-        sizes = heads[base + self.ends] - heads[base + self.starts]
-        return np.bincount(self.texts, sizes, len(offsets) - 1).astype(np.int64)
+        starts, ends = self.characters(texts)
+        _, offsets = as_buffer(texts)
+        return np.bincount(self.texts, ends - starts, len(offsets) - 1).astype(np.int64)
 
 
 def cut_spans(texts: "Texts | TextBuffer", cuts: Cuts) -> pa.LargeStringArray:
@@ -47,13 +53,8 @@ def cut_spans(texts: "Texts | TextBuffer", cuts: Cuts) -> pa.LargeStringArray:
     if not inside.all() or (starts[1:] < ends[:-1]).any():
         msg = "spans to remove must lie in their texts, in order, without overlap"
         raise DataError(msg)
-    steps = np.zeros(len(data) + 1, np.int32)
-    np.subtract.at(steps, starts, 1)
-    np.add.at(steps, ends, 1)
-    kept = (np.cumsum(steps)[:-1] >= 0)[: offsets[-1]]
-    kept[: offsets[0]] = False
     gone = np.bincount(cuts.texts, ends - starts, len(offsets) - 1).astype(np.int64)
     bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.diff(offsets) - gone)])
-    return pa.LargeStringArray.from_buffers(
-        len(bounds) - 1, pa.py_buffer(bounds.tobytes()), pa.py_buffer(data[: offsets[-1]][kept].tobytes())
-    )
+    left = np.empty(int(bounds[-1]), np.uint8)
+    copy_between(data, int(offsets[0]), int(offsets[-1]), starts, ends, left)
+    return pa.LargeStringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds.tobytes()), pa.py_buffer(left))

@@ -5,14 +5,55 @@ import numpy.typing as npt
 
 from tamis.scorers.dedup.words_kernels import fill_words
 from tamis.scorers.kernels.characters import integer
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel, lean_kernel
 from tamis.scorers.kernels.splitmix import mix64
 
-__all__ = ["hash_units"]
+__all__ = ["find_units", "hash_units"]
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _NEWLINE = 10
 _BLOCK = 1024
+
+
+@helper
+def _unit(data: npt.NDArray[np.uint8], at: int, end: int, breaks: int) -> tuple[int, int]:
+    """Return the byte after a unit's last, and the first of the next."""
+    stop = at
+    while stop < end:
+        if data[stop] != _NEWLINE:
+            stop += 1
+            continue
+        after = stop + 1
+        while breaks > 1 and after < end and data[after] == _NEWLINE:
+            after += 1
+        if after - stop >= breaks:
+            return stop, after
+        stop = after
+    return stop, end
+
+
+@lean_kernel
+def find_units(
+    data: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int64],
+    breaks: int,
+    texts: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+    nexts: npt.NDArray[np.int64],
+) -> int:
+    """Write what `hash_units` writes but hashes and numbers of words; there must be room."""
+    found = 0
+    for text in range(len(offsets) - 1):
+        begin, end = integer(offsets[text]), integer(offsets[text + 1])
+        at = begin
+        while at < end:
+            stop, after = _unit(data, at, end, breaks)
+            texts[found] = text
+            starts[found], ends[found], nexts[found] = at - begin, stop - begin, after - begin
+            found += 1
+            at = after
+    return found
 
 
 @kernel
@@ -39,19 +80,7 @@ def hash_units(
         begin, end = integer(offsets[text]), integer(offsets[text + 1])
         at = begin
         while at < end:
-            stop = at
-            after = end
-            while stop < end:
-                if data[stop] != _NEWLINE:
-                    stop += 1
-                    continue
-                after = stop + 1
-                while breaks > 1 and after < end and data[after] == _NEWLINE:
-                    after += 1
-                if after - stop >= breaks:
-                    break
-                stop = after
-                after = end
+            stop, after = _unit(data, at, end, breaks)
             hashed = np.uint64(0)
             count = 0
             place = at

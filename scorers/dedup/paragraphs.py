@@ -1,9 +1,9 @@
 """Lines or paragraphs that a corpus has more than once, as cc_net (Wenzek et al. 2020, arXiv:1911.00359) removes them.
 
-1. A shard's texts -> units and their keys (`units`).
-2. A partition's keys -> first and later copies (`tamis.scorers.dedup.copies.compare_copies`).
-3. A shard's copies -> spans to remove (`spans`), a unit with the line breaks behind it; where the last units of a text
-   go, those before them go.
+1. A shard's texts -> units and their keys (`units`) -> what it has of each key (`tally`).
+2. A partition's tallies -> the keys whose copies go, with the first copy of each (`repeated`).
+3. A shard's units and those keys -> spans to remove (`spans`), a unit with the line breaks behind it; where the last
+   units of a text go, those before them go.
 
 Units are equal if their folded words are; keys are 64-bit hashes of them, so that a unit is taken for a copy by mistake
 with a chance of (units compared) / 2^64.
@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError
-from tamis.scorers.dedup.copies import Copies, CopyRows, copies_by_shard
+from tamis.scorers.dedup.bands import partition_of
+from tamis.scorers.dedup.copies import CopyRows, KeyTally
 from tamis.scorers.dedup.cuts import Cuts
 from tamis.scorers.dedup.near_duplicates import Shard, document_numbers
-from tamis.scorers.dedup.paragraph_kernels import hash_units
+from tamis.scorers.dedup.paragraph_kernels import find_units, hash_units
 from tamis.scorers.dedup.words import Folding, folding_table
 from tamis.scorers.text.noise import id_words
 from tamis.scorers.text.texts import TextBuffer, Texts, as_buffer
@@ -29,15 +30,14 @@ __all__ = ["RepeatedParagraphs", "Units"]
 
 
 class Units(NamedTuple):
-    """The lines or paragraphs of a shard's texts, by text and place.
+    """The lines or paragraphs of some texts, by text and place.
 
     Attributes:
-        texts: row of the text in the shard, int64 (n,).
+        texts: row of the text, int64 (n,).
         starts: first byte in the text.
         ends: byte after the last.
         nexts: first byte of what follows its line breaks.
-        keys: hash of its folded words, uint64; 0 without words.
-        words: number of words.
+        keys: hash of its folded words, uint64; 0 where it takes no part, having too few.
     """
 
     texts: npt.NDArray[np.int64]
@@ -45,7 +45,11 @@ class Units(NamedTuple):
     ends: npt.NDArray[np.int64]
     nexts: npt.NDArray[np.int64]
     keys: npt.NDArray[np.uint64]
-    words: npt.NDArray[np.int64]
+
+
+def _ordinals(texts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return each unit's number in its text."""
+    return np.arange(len(texts)) - np.searchsorted(texts, texts)
 
 
 @dataclass(frozen=True)
@@ -85,35 +89,65 @@ class RepeatedParagraphs:
         breaks = 1 if self.unit == "lines" else 2
         table = folding_table(self.folding)
         count = hash_units(data, offsets, table, breaks, texts_of, starts, ends, nexts, keys, words)
-        return Units(texts_of[:count], starts[:count], ends[:count], nexts[:count], keys[:count], words[:count])
+        keys[:count][words[:count] < self.least_words] = 0
+        return Units(texts_of[:count], starts[:count], ends[:count], nexts[:count], keys[:count])
 
-    def rows(self, units: Units, shard: int, texts: int) -> CopyRows:
-        """Return the rows that take part, in the units' order; see `taking_part`.
+    def located(self, texts: "Texts | TextBuffer", keys: npt.NDArray[np.uint64]) -> Units:
+        """Return the units of texts whose keys are known, as `units` gave them: no word is looked at again."""
+        data, offsets = as_buffer(texts)
+        texts_of, starts, ends, nexts = (np.empty(len(keys), np.int64) for _ in range(4))
+        find_units(data, offsets, 1 if self.unit == "lines" else 2, texts_of, starts, ends, nexts)
+        return Units(texts_of, starts, ends, nexts, keys)
+
+    @staticmethod
+    def tally(
+        texts: npt.NDArray[np.int64],
+        keys: npt.NDArray[np.uint64],
+        documents: npt.NDArray[np.uint64],
+        ids: npt.NDArray[np.uint64],
+    ) -> KeyTally:
+        """Return what of each key a shard has; places are units' numbers in their texts.
 
         Args:
-            units: a shard's units.
-            shard: the shard's number.
-            texts: its number of texts.
+            texts: of its units, see `Units`.
+            keys: likewise.
+            documents: the numbers of its texts, ascending (texts,).
+            ids: their ids, uint64 (texts, 2).
         """
-        part = self.taking_part(units)
-        return CopyRows(units.keys[part], document_numbers(shard, texts)[units.texts[part]], units.starts[part])
+        part = np.flatnonzero(keys)
+        return KeyTally.of(CopyRows(keys[part], documents[texts[part]], _ordinals(texts)[part]), documents, ids)
 
-    def taking_part(self, units: Units) -> npt.NDArray[np.int64]:
-        """Return the units that take part, int64 (rows,)."""
-        return np.flatnonzero(units.words >= self.least_words)
+    def repeated(self, tallies: Sequence[KeyTally]) -> KeyTally:
+        """Return the keys of a partition whose copies go, from the tallies of all shards."""
+        whole = KeyTally.joined(tallies)
+        return whole.take((whole.counts > 1) & (whole.holders >= self.least_documents))
 
-    def spans(self, units: Units, copies: Copies, known: npt.NDArray[np.uint64] | None = None) -> Cuts:
-        """Return what of a shard's texts goes.
+    def spans(
+        self,
+        units: Units,
+        repeated: KeyTally,
+        documents: npt.NDArray[np.uint64],
+        known: npt.NDArray[np.uint64] | None = None,
+    ) -> Cuts:
+        """Return what of some texts goes.
 
         Args:
-            units: the shard's units.
-            copies: those that are repeated, by row of `rows`.
+            units: theirs.
+            repeated: the keys whose copies go, of all partitions, ascending; the first copies are by `documents` and
+                `places`.
+            documents: the texts' numbers.
             known: keys that earlier runs have kept, ascending: all copies of them go.
         """
-        part = self.taking_part(units)
         goes = np.zeros(len(units.keys), np.bool_)
-        wanted = (copies.documents >= self.least_documents) & (~copies.first if self.keep == "first" else True)
-        goes[part[copies.rows[wanted]]] = True
+        part = np.flatnonzero(units.keys)
+        if len(repeated.keys):
+            places = np.minimum(np.searchsorted(repeated.keys, units.keys[part]), len(repeated.keys) - 1)
+            found = repeated.keys[places] == units.keys[part]
+            if self.keep == "first":
+                found &= (repeated.documents[places] != documents[units.texts[part]]) | (
+                    repeated.places[places] != _ordinals(units.texts)[part]
+                )
+            goes[part[found]] = True
         if known is not None and len(known):
             places = np.minimum(np.searchsorted(known, units.keys[part]), len(known) - 1)
             goes[part[known[places] == units.keys[part]]] = True
@@ -121,12 +155,9 @@ class RepeatedParagraphs:
         # where the last units of a text go, so do the line breaks before them
         last = np.ones(len(goes), np.bool_)
         last[:-1] = units.texts[1:] != units.texts[:-1]
-        for row in np.flatnonzero(last & goes).tolist():
-            first = row
-            while first and goes[first - 1] and units.texts[first - 1] == units.texts[row]:
-                first -= 1
-            if first and units.texts[first - 1] == units.texts[row]:
-                starts[first] = units.ends[first - 1]
+        kept = np.maximum.accumulate(np.where(goes, -1, np.arange(len(goes))))[last & goes]
+        kept = kept[(kept >= 0) & (units.texts[kept] == units.texts[last & goes])]
+        starts[kept + 1] = units.ends[kept]
         return Cuts(units.texts[goes], starts[goes], ends[goes])
 
     def find(
@@ -135,8 +166,12 @@ class RepeatedParagraphs:
         """Return what goes of each of some shards in memory; the result doesn't depend on sharding or partitions."""
         units = [self.units(shard.texts) for shard in shards]
         ids = [id_words(shard.ids) for shard in shards]
-        rows = [self.rows(one, i, len(ids[i])) for i, one in enumerate(units)]
-        return [
-            self.spans(one, copies, known)
-            for one, copies in zip(units, copies_by_shard(rows, ids, partitions), strict=True)
+        numbers = [document_numbers(i, len(one)) for i, one in enumerate(ids)]
+        tallies = [self.tally(one.texts, one.keys, *of) for one, *of in zip(units, numbers, ids, strict=True)]
+        owners = [partition_of(one.keys, partitions) for one in tallies]
+        parts = [
+            self.repeated([one.take(owner == part) for one, owner in zip(tallies, owners, strict=True)])
+            for part in range(partitions)
         ]
+        repeated = KeyTally.joined(parts).in_order()
+        return [self.spans(one, repeated, of, known) for one, of in zip(units, numbers, strict=True)]

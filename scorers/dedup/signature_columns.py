@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from tamis.schemas.tables import internal
 from tamis.scorers.dedup.bands import Bands, band_rows
 from tamis.scorers.dedup.minhash import MinHash
 from tamis.scorers.text.texts import TextBuffer, Texts, as_buffer
@@ -35,12 +36,7 @@ class SignatureColumns:
             ("length", pa.int64(), "bytes of the text, UTF-8"),
             *([("minima", pa.binary(width), "the text's MinHash signature")] if minima else []),
         ]
-        self.schema = pa.schema(
-            [
-                pa.field(f"{name}_{key}", kind, metadata={"description": told, "internal": "1"})
-                for key, kind, told in fields
-            ]
-        )
+        self.schema = pa.schema([internal(f"{name}_{key}", kind, told) for key, kind, told in fields])
 
     def score(self, texts: Texts) -> pa.RecordBatch:
         """Return the columns of texts."""

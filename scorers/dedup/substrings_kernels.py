@@ -1,4 +1,4 @@
-"""The loops of `tamis.scorers.dedup.substrings`: fingerprints, keys of windows, and the bytes to remove."""
+"""The loops of `tamis.scorers.dedup.substrings`: anchors of windows, keys of windows, and the bytes to remove."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ from tamis.scorers.kernels.characters import integer
 from tamis.scorers.kernels.jit import kernel
 from tamis.scorers.kernels.splitmix import mix64
 
-__all__ = ["count_windows", "fingerprints", "mark_spans", "window_keys"]
+__all__ = ["find_anchors", "mark_spans", "window_keys"]
 
 _GRAM_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _FACTOR64 = np.uint64(0xD1342543DE82EF95)
@@ -17,26 +17,28 @@ _LOW32 = np.uint64(0xFFFFFFFF)
 
 
 @kernel
-def fingerprints(
+def find_anchors(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
     size: int,
     window: int,
     hashes: npt.NDArray[np.uint64],
     texts: npt.NDArray[np.int64],
-    places: npt.NDArray[np.int64],
-    tied: npt.NDArray[np.bool_],
+    starts: npt.NDArray[np.int64],
 ) -> int:
-    """Write the least hash of each `window` consecutive `size`-grams of bytes, each place once; return how many.
+    """Write the anchors of all runs of `window` consecutive `size`-grams: hash, text, first run; return how many.
 
-    A place stays chosen as long as no smaller hash comes and it is in the window (robust winnowing; Schleimer,
-    Wilkerson and Aiken 2003), and is `tied` if an equal one came meanwhile: so a run of one byte has one fingerprint a
-    window. What doesn't fit is counted only.
+    The anchor of a run is the first of its grams of least hash, so it follows from the run's bytes alone. Consecutive
+    runs of one anchor are written once, by the place of the first; those of a text follow one another without a gap.
+    Minima come from the ends of one block of grams and the beginnings of the next (van Herk 1992): three comparisons a
+    byte, whatever the bytes. What doesn't fit is counted only.
     """
     power = np.uint64(1)
     for _ in range(size):
         power *= _GRAM_FACTOR
-    ring = np.empty(window, np.uint64)
+    block = np.empty(window, np.uint64)  # the hashes of a block
+    least = np.empty(window, np.uint64)  # the least from each place of the block before to its end
+    where = np.empty(window, np.int64)
     found = 0
     for text in range(len(offsets) - 1):
         begin, end = integer(offsets[text]), integer(offsets[text + 1])
@@ -46,57 +48,41 @@ def fingerprints(
         rolling = np.uint64(0)
         for i in range(size - 1):
             rolling = rolling * _GRAM_FACTOR + np.uint64(data[begin + i])
-        chosen = -1
-        least = np.uint64(0)
-        for i in range(grams):
-            rolling = rolling * _GRAM_FACTOR + np.uint64(data[begin + i + size - 1])
-            if i:
-                rolling -= power * np.uint64(data[begin + i - 1])
-            h = mix64(rolling)
-            ring[i % window] = h
-            if i < window - 1:
-                continue
-            fresh = False
-            tie = False
-            if i == window - 1 or chosen <= i - window:
-                chosen = i
-                least = h
-                for j in range(i - 1, i - window, -1):
-                    if ring[j % window] < least:
-                        chosen, least, tie = j, ring[j % window], False
-                    elif ring[j % window] == least:
-                        tie = True
-                fresh = True
-            elif h < least:
-                chosen, least, fresh = i, h, True
-            elif h == least and found - 1 < len(hashes):
-                tied[found - 1] = True
-            if fresh:
-                if found < len(hashes):
-                    hashes[found], texts[found], places[found], tied[found] = least, text, chosen, tie
-                found += 1
+        last = -1
+        for first in range(0, grams, window):
+            stop = min(first + window, grams)
+            head, head_at = np.uint64(0), -1
+            for i in range(first, stop):
+                rolling = rolling * _GRAM_FACTOR + np.uint64(data[begin + i + size - 1])
+                if i:
+                    rolling -= power * np.uint64(data[begin + i - 1])
+                h = mix64(rolling)
+                block[i - first] = h
+                if head_at < 0 or h < head:
+                    head, head_at = h, i
+                if first and i - first + 1 < window:  # the run from within the block before to here
+                    place = i - first + 1
+                    at = where[place]
+                    value = least[place]
+                    if head < value:
+                        at, value = head_at, head
+                    if at != last:
+                        last = at
+                        if found < len(hashes):
+                            hashes[found], texts[found], starts[found] = value, text, first - window + place
+                        found += 1
+            if stop - first == window:
+                value, at = block[window - 1], stop - 1
+                for j in range(window - 1, -1, -1):
+                    if block[j] <= value:
+                        value, at = block[j], first + j
+                    least[j], where[j] = value, at
+                if at != last:
+                    last = at
+                    if found < len(hashes):
+                        hashes[found], texts[found], starts[found] = value, text, first
+                    found += 1
     return found
-
-
-@kernel
-def count_windows(
-    offsets: npt.NDArray[np.int64],
-    texts: npt.NDArray[np.int64],
-    places: npt.NDArray[np.int64],
-    size: int,
-    length: int,
-) -> int:
-    """Return the number of windows of `length` bytes that hold one of the `size`-grams given, by text and place."""
-    total = 0
-    text, reach = -1, 0
-    for i in range(len(texts)):
-        if texts[i] != text:
-            text, reach = integer(texts[i]), 0
-        last = min(integer(places[i]), integer(offsets[text + 1] - offsets[text]) - length)
-        first = max(integer(places[i]) - length + size, reach)
-        total += max(last - first + 1, 0)
-        reach = max(reach, last + 1)
-    return total
 
 
 @kernel
@@ -112,19 +98,22 @@ def _times61(a: np.uint64, b: np.uint64) -> np.uint64:
 @kernel
 def window_keys(
     data: npt.NDArray[np.uint8],
-    offsets: npt.NDArray[np.int64],
-    texts: npt.NDArray[np.int64],
-    places: npt.NDArray[np.int64],
-    size: int,
+    begins: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
     length: int,
     keys: npt.NDArray[np.uint64],
-    rows: npt.NDArray[np.int64],
-    starts: npt.NDArray[np.int64],
 ) -> None:
-    """Write the key of each window that `count_windows` counted, its text and first byte, in order.
+    """Write the keys of runs of consecutive windows of `length` bytes, run after run.
 
     A key mixes two polynomials of the window's bytes, modulo 2^61 - 1 and modulo 2^64: strings made to collide in one
     of them (Thue and Morse's) don't in the other.
+
+    Args:
+        data: the bytes.
+        begins: the first byte of each run's first window in `data`.
+        counts: windows of each run.
+        length: of a window.
+        keys: for all of them.
     """
     power61, power64 = np.uint64(1), np.uint64(1)
     for _ in range(length):
@@ -134,24 +123,19 @@ def window_keys(
     for byte in range(256):
         gone61[byte] = (_P61 - _times61(power61, np.uint64(byte))) % _P61
     found = 0
-    text, reach, at = -1, 0, -1
+    at = -1
     a, b = np.uint64(0), np.uint64(0)
-    for i in range(len(texts)):
-        if texts[i] != text:
-            text, reach, at = integer(texts[i]), 0, -1
-        begin = integer(offsets[text])
-        last = min(integer(places[i]), integer(offsets[text + 1]) - begin - length)
-        first = max(integer(places[i]) - length + size, reach)
-        for start in range(first, last + 1):
+    for run in range(len(begins)):
+        for start in range(integer(begins[run]), integer(begins[run] + counts[run])):
             if at >= 0 and start == at + 1:
-                new, old = np.uint64(data[begin + start + length - 1]), data[begin + start - 1]
+                new, old = np.uint64(data[start + length - 1]), data[start - 1]
                 a = _times61(a, _FACTOR61) + new + gone61[old]
                 a = (a & _P61) + (a >> np.uint64(61))
                 b = b * _FACTOR64 + new - power64 * np.uint64(old)
             else:
                 a, b = np.uint64(0), np.uint64(0)
                 for j in range(length):
-                    new = np.uint64(data[begin + start + j])
+                    new = np.uint64(data[start + j])
                     a = _times61(a, _FACTOR61) + new
                     b = b * _FACTOR64 + new
             at = start
@@ -159,9 +143,7 @@ def window_keys(
             while reduced >= _P61:
                 reduced -= _P61
             keys[found] = mix64(reduced) ^ mix64(b + _FACTOR64)
-            rows[found], starts[found] = text, start
             found += 1
-        reach = max(reach, last + 1)
 
 
 @kernel
@@ -170,6 +152,7 @@ def mark_spans(
     offsets: npt.NDArray[np.int64],
     texts: npt.NDArray[np.int64],
     starts: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
     first_copy: npt.NDArray[np.bool_],
     length: int,
     gap: int,
@@ -177,8 +160,9 @@ def mark_spans(
 ) -> int:
     """Write (text, first byte, byte after the last) of what to remove; return how many, which may be more than fit.
 
-    Windows are given by text and place: those of a later copy go, but for bytes that a first copy has. Between two
-    stretches that go, at most `gap` bytes that no first copy has go too. Stretches are narrowed to whole characters.
+    Runs of windows are given by text and place: those of a later copy go, but for bytes that a first copy has. Between
+    two stretches that go, at most `gap` bytes that no first copy has go too. Stretches are narrowed to whole
+    characters.
     """
     longest = 0
     for text in range(len(offsets) - 1):
@@ -189,17 +173,17 @@ def mark_spans(
     while i < len(texts):
         text = integer(texts[i])
         begin, end = integer(offsets[text]), integer(offsets[text + 1])
-        low = integer(starts[i])
+        low, high = integer(starts[i]), 0
         stop = i
         while stop < len(texts) and texts[stop] == text:
+            high = max(high, integer(starts[stop] + counts[stop]) - 1 + length)
             stop += 1
-        high = integer(starts[stop - 1]) + length
         for kept in range(2):  # later copies first, then first copies over them
             reach = 0
             for at in range(i, stop):
                 if first_copy[at] == bool(kept):
                     first = max(integer(starts[at]), reach)
-                    reach = integer(starts[at]) + length
+                    reach = integer(starts[at] + counts[at]) - 1 + length
                     states[first:reach] = kept + 1
         at = low
         while at < high:

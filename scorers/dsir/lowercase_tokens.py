@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.scorers.dsir.token_kernels import CLASS_BITS, OTHER, SPACE, SPECIAL, WORD, find_special
+from tamis.scorers.text.code_points import points_as_text
 from tamis.scorers.text.texts import TextBuffer
 
 __all__ = ["Alphabet", "code_point_table", "without_special_case"]
@@ -32,7 +33,7 @@ def code_point_table(alphabet: Alphabet = "wordpunct") -> npt.NDArray[np.uint32]
     that become several code points, and capital sigma, whose lower case depends on its neighbours.
     """
     size = sys.maxunicode + 1
-    characters = "".join(map(chr, range(size)))
+    characters = points_as_text(np.arange(size, dtype=np.uint32))
     classes = np.full(size, OTHER, np.uint32)
     for match in re.finditer(r"\w+", characters):
         classes[match.start() : match.end()] = WORD

@@ -1,7 +1,8 @@
 """Drawing documents by their DSIR weights: Gumbel top-k with noise that is a function of the document.
 
 Adding standard Gumbel noise to log weights and taking the k largest sums draws k documents without replacement, each
-next one with probability proportional to its weight among those left (Xie et al. 2023, section 3). With several
+next one with probability proportional to its weight among those left (Xie et al. 2023, section 3). With groups that
+holds within each, of which the same share or number is drawn. With several
 targets each takes its share in turn from what the earlier ones left, as the reference does, so no document is taken
 twice.
 
@@ -23,8 +24,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, DataError, RunError
-from tamis.scorers.selection.order_statistics import ByRank, Goal, Partial, PassTask
-from tamis.scorers.selection.selection import Selection, Threshold, TopDocuments, TopFraction, TopWeight, share_of
+from tamis.scorers.selection.order_statistics import ByRank, Goal, GroupLabel, Groups, Partial, PassTask
+from tamis.scorers.selection.selection import (
+    Decision,
+    Selection,
+    Threshold,
+    TopDocuments,
+    TopFraction,
+    TopWeight,
+    share_of,
+)
 from tamis.scorers.text.noise import DocumentIds, gumbel_noise, id_words
 
 __all__ = ["DsirDecision", "DsirDraw", "DsirPass", "DsirSampling", "shares"]
@@ -70,15 +79,17 @@ class DsirDraw:
 
 @dataclass(frozen=True)
 class DsirDecision:
-    """Who is drawn: the threshold of each target in turn; small, and can be pickled.
+    """Who is drawn: the threshold of each target in turn, or of each group; small, and can be pickled.
 
     Attributes:
         draw: see `DsirDraw`.
-        thresholds: by target number; a target that draws nothing has none.
+        thresholds: by target number; a target that draws nothing has none. Empty if there are groups.
+        groups: by group, for one target; None without groups.
     """
 
     draw: DsirDraw
     thresholds: Mapping[int, Threshold]
+    groups: Mapping[GroupLabel, Threshold] | None = None
 
     def choose(
         self,
@@ -86,6 +97,7 @@ class DsirDecision:
         ids: DocumentIds,
         tokens: npt.ArrayLike | None = None,
         positions: npt.ArrayLike | None = None,
+        groups: Groups | None = None,
     ) -> npt.NDArray[np.int16]:
         """Return the number of the target that draws each document, or -1 (n,).
 
@@ -94,9 +106,10 @@ class DsirDecision:
             ids: document ids (n,).
             tokens: lengths (n,); without them no document is too short.
             positions: see `tamis.scorers.selection.order_statistics.item_words`.
+            groups: the documents' groups, where each is drawn from apart.
 
         Raises:
-            DataError: if a weight is NaN, or an id isn't 128 bits.
+            DataError: if a weight is NaN, an id isn't 128 bits, or a group had no document when it was drawn.
         """
         weights = np.asarray(log_weights, np.float64)
         weights = weights[:, None] if weights.ndim == 1 else weights
@@ -106,12 +119,21 @@ class DsirDecision:
         free = np.arange(len(weights))
         if tokens is not None:
             free = np.flatnonzero(np.asarray(tokens) >= self.draw.min_tokens)
+        if self.groups is not None:
+            keys = self.draw.keys(weights[free, 0], names[free])
+            some = None if places is None else places[free]
+            drawn = Decision(self.groups).keep(keys, names[free], _rows_of(groups, free), some)
+            chosen[free[drawn]] = 0
         for target, threshold in self.thresholds.items():
             keys = self.draw.keys(weights[free, target], names[free], target)
             drawn = threshold.keep(keys, names[free], None if places is None else places[free])
             chosen[free[drawn]] = target
             free = free[~drawn]
         return chosen
+
+
+def _rows_of(groups: Groups | None, rows: npt.NDArray[np.int64]) -> Groups | None:
+    return None if groups is None else Groups(groups.codes[rows], groups.labels)
 
 
 @dataclass(frozen=True)
@@ -129,6 +151,7 @@ class DsirPass:
         tokens: npt.ArrayLike | None = None,
         units: npt.ArrayLike | None = None,
         positions: npt.ArrayLike | None = None,
+        groups: Groups | None = None,
     ) -> Partial:
         """Return the partial of some documents.
 
@@ -138,6 +161,7 @@ class DsirPass:
             tokens: lengths (n,); without them no document is too short.
             units: what a `TopWeight` rule measures, whole numbers (n,).
             positions: see `tamis.scorers.selection.order_statistics.item_words`.
+            groups: the documents' groups, where each is drawn from apart.
 
         Raises:
             DataError: if a weight is NaN, or an id isn't 128 bits.
@@ -153,6 +177,7 @@ class DsirPass:
             self.before.draw.keys(weights[free, self.target], names, self.target),
             names,
             None if units is None else np.asarray(units)[free],
+            _rows_of(groups, np.flatnonzero(free)),
             positions=None if positions is None else np.asarray(positions, np.uint64)[free],
         )
 
@@ -168,9 +193,10 @@ class DsirSampling:
         top_k: see `DsirDraw`.
         min_tokens: see `DsirDraw`.
         passes: each target's share is found in at most so many; see `RankSearch`.
+        grouped: whether documents come with groups, each of which the rule holds for; one target alone.
 
     Raises:
-        ConfigError: if the proportions aren't proportions, or several targets come with `TopWeight`.
+        ConfigError: if the proportions aren't proportions, or several targets come with `TopWeight` or groups.
     """
 
     def __init__(
@@ -183,13 +209,20 @@ class DsirSampling:
         top_k: bool = False,
         min_tokens: int = 100,
         passes: int | None = None,
+        grouped: bool = False,
     ) -> None:
         self._rule = rule
+        self._grouped = grouped
+        self._groups: Mapping[GroupLabel, Threshold] | None = None
+        self._counts: Mapping[GroupLabel, int] = {}
         self._passes = passes
         self._proportions = list(proportions) if proportions is not None else [1.0]
         shares(0, self._proportions)
         if isinstance(rule, TopWeight) and len(self._proportions) > 1:
             msg = "several targets share out documents: give `documents` or a `fraction` of documents"
+            raise ConfigError(msg)
+        if grouped and len(self._proportions) > 1:
+            msg = "several targets share out all documents: groups can be drawn from for one target alone"
             raise ConfigError(msg)
         self._draw = DsirDraw(seed, purpose, top_k, min_tokens)
         self._found: dict[int, Threshold] = {}
@@ -197,7 +230,7 @@ class DsirSampling:
         self._target = 0
         self._sizes: list[int] = []
         first = rule if isinstance(rule, TopWeight) else _FirstShare(rule, self._proportions)
-        self._selection: Selection | None = Selection(first, passes=passes)
+        self._selection: Selection | None = Selection(first, passes=passes, grouped=grouped)
 
     @property
     def candidates(self) -> int | None:
@@ -226,14 +259,17 @@ class DsirSampling:
             raise RunError(msg)
         self._selection.advance(partial)
         if self._candidates is None:
-            self._candidates = self._selection.totals.get((), (0, 0))[0]
+            self._counts = {label: count for label, (count, _) in self._selection.totals.items()}
+            self._candidates = sum(self._counts.values())
             if not self._candidates:
                 msg = f"no document has {self._draw.min_tokens} tokens or more: lower min_tokens, or look at the input"
                 raise DataError(msg)
-            if not isinstance(self._rule, TopWeight):
+            if not isinstance(self._rule, TopWeight) and not self._grouped:
                 self._sizes = shares(_asked(self._rule, self._candidates), self._proportions)
         if self._selection.next_pass() is not None:
             return
+        if self._grouped:
+            self._groups = self._selection.decision().thresholds
         found = self._selection.decision().thresholds.get(())
         if found is not None:
             self._found[self._target] = found
@@ -246,10 +282,18 @@ class DsirSampling:
 
     def decision(self) -> DsirDecision:
         """Return the thresholds found so far: all of them once `next_pass` returns None."""
-        return DsirDecision(self._draw, dict(self._found))
+        return DsirDecision(self._draw, dict(self._found), self._groups)
 
     def notes(self) -> list[str]:
         """Return a sentence if fewer documents take part than are asked for: all of them are drawn."""
+        if self._grouped and isinstance(self._rule, TopDocuments):
+            asked = self._rule.documents
+            return [
+                f"dsir was asked for {asked} documents of {'/'.join(part or 'null' for part in label)}, but only "
+                f"{count} have at least {self._draw.min_tokens} tokens: all of them are kept"
+                for label, count in self._counts.items()
+                if count < asked
+            ]
         if self._candidates is None or sum(self._sizes) <= self._candidates:
             return []
         return [

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from tamis.schemas.errors import DataError
 
-__all__ = ["Vectors", "as_column", "as_matrix", "embedding_field", "unit_rows"]
+__all__ = ["Vectors", "as_column", "as_matrix", "embedding_field", "unit_rows", "usable_vectors"]
 
 Vectors: TypeAlias = "npt.NDArray[np.float32] | npt.NDArray[np.float64] | pa.Array | pa.ChunkedArray"
 """A matrix with a row a document, or a column of fixed-size lists; a null counts as a vector of zeros."""
@@ -72,3 +72,16 @@ def unit_rows(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
     lengths = np.sqrt(squares)[:, None]
     np.divide(wide, lengths, out=wide, where=lengths > 0)
     return wide.astype(matrix.dtype)
+
+
+def usable_vectors(column: pa.Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]:
+    """Return which rows of a column of fixed-size lists have a vector of finite numbers, and all vectors.
+
+    Returns:
+        bool (rows,), and a matrix (rows, dimensions) in which the vectors of the other rows are zeros.
+    """
+    size, rows = column.type.list_size, len(column)
+    values = column.values[column.offset * size : (column.offset + rows) * size]
+    matrix = values.to_numpy(zero_copy_only=False).reshape(rows, size)
+    good = np.asarray(column.is_valid()) & np.isfinite(matrix).all(axis=1)
+    return good, np.where(good[:, None], matrix, 0).astype(matrix.dtype)

@@ -47,6 +47,8 @@ __all__ = [
 
 Unit: TypeAlias = Literal["documents", "bytes", "tokens"]
 Stop: TypeAlias = Literal["budget", "rounds", "exhausted", "missing"]
+Costs: TypeAlias = Sequence[Sequence[float]] | Sequence[npt.NDArray[np.float64]]
+"""Of each cluster's documents, by rank."""
 
 
 class Probe(NamedTuple):
@@ -214,7 +216,7 @@ class ScoreTable:
 
     sizes: Sequence[int]
     scores: Mapping[int, Mapping[int, float]] = field(default_factory=dict)
-    costs: Sequence[Sequence[float]] | None = None
+    costs: Costs | None = None
     distances: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
@@ -244,7 +246,7 @@ class ScoreTable:
         ranks: Sequence[int],
         scores: Sequence[float],
         *,
-        costs: Sequence[Sequence[float]] | None = None,
+        costs: Costs | None = None,
         distances: npt.NDArray[np.float64] | None = None,
     ) -> "ScoreTable":
         """Return a table from columns with a row a scored document.

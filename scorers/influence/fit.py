@@ -44,6 +44,7 @@ class InfluenceOptions:
         head: whether the output head counts.
         context: most tokens in a chunk; None: what the model takes.
         batch_tokens: most tokens in a batch, padding included.
+        chunks: most chunks of a document, from its start; None: all.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -57,13 +58,14 @@ class InfluenceOptions:
     head: bool = False
     context: int | None = None
     batch_tokens: int = 4096
+    chunks: int | None = None
 
     def __post_init__(self) -> None:
         if self.curvature not in ("none", "kfac", "ekfac"):
             msg = f"unknown curvature {self.curvature!r}: choose 'none', 'kfac' or 'ekfac'"
             raise ConfigError(msg)
-        if self.batch_tokens < 1:
-            msg = f"batch_tokens must be at least 1, got {self.batch_tokens}"
+        if self.batch_tokens < 1 or (self.chunks is not None and self.chunks < 1):
+            msg = f"batch_tokens and chunks must be at least 1, got {self.batch_tokens} and {self.chunks}"
             raise ConfigError(msg)
         Damping(self.damping, self.relative)
 
@@ -101,8 +103,9 @@ class InfluenceDirection:
         method: Method = "difference",
         cosine: bool = False,
         chunks: int | None = None,
+        alone: bool = False,
     ) -> InfluenceScorer:
-        """Return what scores candidates; the arguments are those of `InfluenceScorer`.
+        """Return what scores candidates; the arguments are those of `InfluenceScorer`, `chunks` else the options' own.
 
         Raises:
             ConfigError: if an option is out of range.
@@ -117,7 +120,8 @@ class InfluenceDirection:
             batch_tokens=self.options.batch_tokens,
             method=method,
             cosine=cosine,
-            chunks=chunks,
+            chunks=self.options.chunks if chunks is None else chunks,
+            alone=alone,
         )
 
     @property
@@ -181,11 +185,11 @@ def fit_direction(
     blocks = chosen.blocks(model)
     context = influence_context(model, chosen.context)
     device = model.device
-    wanted = cut_chunks(tokenizer, reference, context=context)
+    wanted = cut_chunks(tokenizer, reference, context=context, most=chosen.chunks)
     gradient = reference_gradient(model, blocks, chunk_batches(wanted, chosen.batch_tokens, device))
     mean = gradient.mean
     curvature = eigenvalues = None
-    sample = cut_chunks(tokenizer, pool, context=context) if chosen.curvature != "none" else []
+    sample = cut_chunks(tokenizer, pool, context=context, most=chosen.chunks) if chosen.curvature != "none" else []
     if chosen.curvature != "none":
         sums = collect_curvature(model, blocks, chunk_batches(sample, chosen.batch_tokens, device))
         curvature = factorise(sums, consume=True)

@@ -15,9 +15,11 @@ The product is a directional derivative of the candidate's loss along u, so it n
 | `backward` | a forward and a backward pass | rounding; gives the gradient's length as well, for `cosine` |
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -29,6 +31,7 @@ from tamis.scorers.influence.gradients import Flow, flows, sample_gradients
 from tamis.scorers.influence.layers import Block
 from tamis.scorers.influence.samples import (
     Batch,
+    Chunk,
     SampleLosses,
     chunk_batches,
     chunk_losses,
@@ -291,7 +294,7 @@ class InfluenceScorer:
 
     Adds `quad_influence` (float64: the mean of the chunks' scores, weighted by their tokens; null for a text without a
     token) and `quad_tokens` (int64: tokens that were scored). A chunk's score depends on the chunks it is batched with
-    in its last bits only.
+    in its last bits only, unless `alone`.
 
     Args:
         model: a causal language model of transformers, in float32, on the device where it shall run.
@@ -305,6 +308,7 @@ class InfluenceScorer:
         cosine: divide by the lengths of direction and candidate's gradient (method `backward`): loud chunks, such as
             very short ones, then don't win by their gradient's length.
         step: for `difference`: how far to go, as a share of the length of the parameters.
+        alone: batch a document's chunks with no other's: a score then depends on its document to the last bit.
 
     Raises:
         ConfigError: if an option is out of range, or `cosine` is asked of another method.
@@ -324,6 +328,7 @@ class InfluenceScorer:
         method: Method = "difference",
         cosine: bool = False,
         step: float = 1e-3,
+        alone: bool = False,
     ) -> None:
         if batch_tokens < 1 or (chunks is not None and chunks < 1):
             msg = f"batch_tokens and chunks must be at least 1, got {batch_tokens} and {chunks}"
@@ -337,7 +342,7 @@ class InfluenceScorer:
         self._blocks, self._direction = list(blocks), direction
         self._context = influence_context(model, context)
         self._chunks, self._batch_tokens = chunks, batch_tokens
-        self._method, self._cosine, self._step = method, cosine, step
+        self._method, self._cosine, self._step, self._alone = method, cosine, step, alone
 
     @property
     def schema(self) -> pa.Schema:
@@ -353,7 +358,7 @@ class InfluenceScorer:
             ModelError: if a loss or a score isn't finite.
         """
         chunks = cut_chunks(self._tokenizer, texts, context=self._context, most=self._chunks)
-        batches = chunk_batches(chunks, self._batch_tokens, self._model.device)
+        batches = self._batches(chunks)
         found = sample_scores(self._model, self._blocks, self._direction, batches, method=self._method, step=self._step)
         scores = found.scores
         if self._cosine:
@@ -367,3 +372,15 @@ class InfluenceScorer:
         return pa.record_batch(
             [pa.array(means, mask=tokens == 0), pa.array(tokens.astype(np.int64))], schema=self.schema
         )
+
+    def _batches(self, chunks: Sequence[Chunk]) -> Iterator[Batch]:
+        device = self._model.device
+        if not self._alone:
+            yield from chunk_batches(chunks, self._batch_tokens, device)
+            return
+        first = 0
+        for _, mine in itertools.groupby(chunks, key=lambda chunk: chunk.document):
+            own = list(mine)
+            for batch in chunk_batches(own, self._batch_tokens, device):
+                yield replace(batch, order=tuple(first + place for place in batch.order))
+            first += len(own)

@@ -17,14 +17,16 @@ refused here. Writing into arrays that it is given is fine, and so are views (sl
 A `helper` has no entry from Python either, which saves a third of its compile time.
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numba
 
 from tamis.scorers.kernels.machine_code import MachineCode
+from tamis.scorers.kernels.numba_start import start_numba
 
-__all__ = ["KernelState", "helper", "kernel", "kernel_states", "lean_kernel"]
+__all__ = ["KernelState", "helper", "kernel", "kernel_states", "lean_kernel", "make_ready", "ready_kernels"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,6 +79,25 @@ def kernel_states() -> list[KernelState]:
         ready = len(dispatcher.overloads)
         found.append(KernelState(code.name, entry, ready, code.compiled, code.loaded))
     return sorted(found)
+
+
+def ready_kernels() -> list[tuple[str, str, Any]]:
+    """Return the kernels that this process has ready: module, name in it, types of the arguments."""
+    return [
+        (dispatcher.py_func.__module__, dispatcher.py_func.__qualname__, kinds)
+        for dispatcher, _, entry in _DECORATED
+        if entry
+        for kinds in dispatcher.overloads
+    ]
+
+
+def make_ready(kernels: Iterable[tuple[str, str, Any]]) -> None:
+    """Load or compile kernels that another process had ready, without calling them; those that aren't here are left."""
+    start_numba()
+    for module, name, kinds in kernels:
+        dispatcher: Any = getattr(sys.modules.get(module), name, None)
+        if hasattr(dispatcher, "compile"):
+            dispatcher.compile(kinds)
 
 
 def _compiled(function: Callable[P, R], *, counted: bool, entry: bool) -> Callable[P, R]:

@@ -35,6 +35,8 @@ from numba.core import sigutils
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from tamis.scorers.kernels.numba_start import start_numba
+
 __all__ = ["MachineCode", "machine_code_folder"]
 
 KEPT = 2
@@ -86,6 +88,7 @@ class MachineCode:
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled function for these argument types, None if there is none or a damaged one."""
+        start_numba()
         target_context.refresh()
         name = self._file(sig, target_context.codegen())
         for folder in self._folders():

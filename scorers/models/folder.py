@@ -14,6 +14,7 @@ from typing import Any
 
 from tamis.schemas.base import canonical_json, digest
 from tamis.schemas.errors import ModelError
+from tamis.schemas.secrets import redacted_all
 from tamis.scorers.models.hub import sha256_file
 
 __all__ = ["MODEL_FILE", "ModelFolder", "read_model_folder", "write_model_folder"]
@@ -70,14 +71,15 @@ def write_model_folder(
         settings: what is needed to use the model (JSON values).
         provenance: what it was made from (JSON values).
     """
-    folder = ModelFolder(path, kind, {name: sha256_file(path / name) for name in sorted(files)}, settings, provenance)
+    told = redacted_all(dict(provenance))
+    folder = ModelFolder(path, kind, {name: sha256_file(path / name) for name in sorted(files)}, settings, told)
     content = {
         "format": _FORMAT,
         "version": _VERSION,
         "kind": kind,
         "files": dict(folder.files),
         "settings": dict(settings),
-        "provenance": dict(provenance),
+        "provenance": told,
     }
     partial = path / f".{MODEL_FILE}.{os.getpid()}"
     partial.write_text(

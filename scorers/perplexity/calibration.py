@@ -14,7 +14,7 @@ import xxhash
 
 from tamis.schemas.errors import ConfigError, DataError
 
-__all__ = ["SPLITS", "Calibration", "Metrics", "calibrate", "evaluate", "group_split"]
+__all__ = ["SPLITS", "Calibration", "Metrics", "auc", "calibrate", "evaluate", "group_split"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -35,6 +35,7 @@ class Metrics:
         clean_f1: harmonic mean of the two.
         harmful: harmful documents.
         clean: clean documents.
+        auc: whatever the threshold, how often a harmful document lies below a clean one; see `auc`.
     """
 
     threshold: float
@@ -48,6 +49,7 @@ class Metrics:
     clean_f1: float
     harmful: int
     clean: int
+    auc: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,31 @@ def evaluate(perplexity: Any, harmful: Any, threshold: float) -> Metrics:
         clean_f1=clean_f1,
         harmful=tp + fn,
         clean=tn + fp,
+        auc=auc(values, labels),
     )
+
+
+def auc(perplexity: Any, harmful: Any) -> float:
+    """Return the area under the curve of recall over false alarms: 0.5 is chance, 1 parts the classes.
+
+    It is the share of pairs of a harmful and a clean document in which the harmful one has the lower value, pairs of
+    equal values counted half (Mann and Whitney's U over the number of pairs). NaN counts as above all numbers.
+
+    Args:
+        perplexity: one number a document.
+        harmful: whether it is.
+
+    Returns:
+        NaN unless there are both kinds.
+    """
+    values, labels = np.asarray(perplexity, np.float64), np.asarray(harmful, np.bool_)
+    filled = np.where(np.isnan(values), np.inf, values)
+    low, high = filled[labels], np.sort(filled[~labels])
+    if not len(low) or not len(high):
+        return float("nan")
+    above = len(high) - np.searchsorted(high, low, side="right")
+    equal = np.searchsorted(high, low, side="right") - np.searchsorted(high, low, side="left")
+    return float((above.sum() + equal.sum() / 2) / (len(low) * len(high)))
 
 
 def group_split(

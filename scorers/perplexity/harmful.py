@@ -4,10 +4,16 @@ Jansen et al. 2022 (arXiv:2212.10440): train an n-gram model on harmful document
 low perplexity) is harmful. The documents are those that a URL list or a column names. What decides whether such a
 model works is text from sites that weren't in its training, so hosts (or sources) are parted into training,
 validation and test.
+
+That form sees harmful documents alone, and so takes what is easy for any model for harmful. Trained with `contrast`
+there are two models, of the training groups' harmful and clean documents, and what counts is the ratio of their
+likelihoods (see `tamis.scorers.perplexity.ratio`): a high one is harmful.
 """
 
+import difflib
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +27,14 @@ from tamis.scorers.perplexity.calibration import SPLITS, Calibration, Metrics, c
 from tamis.scorers.perplexity.normalize import NormalizerSpec
 from tamis.scorers.perplexity.perplexity import Mode, NgramPerplexity, Policy
 from tamis.scorers.perplexity.plot import plot_perplexities
-from tamis.scorers.perplexity.training import TrainedModel, train_lm
+from tamis.scorers.perplexity.ratio import LikelihoodRatio
+from tamis.scorers.perplexity.training import TrainedModel, train_lm, train_tokenizer
 from tamis.scorers.urls.lists import UrlList, host_of
 
-__all__ = ["LabelledDocuments", "TrainedHarmful", "label_documents", "train_harmful"]
+__all__ = ["CLEAN", "LabelledDocuments", "TrainedHarmful", "label_documents", "train_harmful"]
 
+CLEAN = "clean"
+"""The folder of the model of clean text, in that of the model of harmful text."""
 _PLOT = "perplexity.svg"
 
 
@@ -49,12 +58,15 @@ class TrainedHarmful:
     """A trained and calibrated model of harmful text.
 
     Attributes:
-        folder: its model folder; `settings["threshold"]` is the threshold.
+        folder: its model folder; `settings["threshold"]` is the threshold, `settings["harmful"]` on which side of it
+            harmful documents lie: below it, or with a contrast above.
         model: how the language model was trained.
         calibration: the threshold, chosen on the validation groups.
         validation: its metrics there.
         test: its metrics on the test groups, None if no labelled documents are in them.
         documents: split to harmful and clean documents.
+        clean: how the model of clean text was trained, None without a contrast. With one, the thresholds of
+            `calibration` are of the ratio with its sign changed, below which is harmful.
     """
 
     folder: ModelFolder
@@ -63,6 +75,12 @@ class TrainedHarmful:
     validation: Metrics
     test: Metrics | None
     documents: Mapping[str, tuple[int, int]]
+    clean: TrainedModel | None = None
+
+    @property
+    def threshold(self) -> float:
+        """The threshold as scoring applies it: of the perplexity, or of the ratio."""
+        return self.validation.threshold
 
 
 def label_documents(
@@ -123,11 +141,13 @@ def train_harmful(
     splits: Mapping[str, str] | None = None,
     seed: int = 0,
     candidates: int | None = None,
-    order: int = 5,
+    order: int | None = None,
     normalizer: NormalizerSpec = "none",
     mode: Mode = "oscar",
     policy: Policy = "document",
     pieces: int | None = None,
+    tokenizer: Path | None = None,
+    contrast: bool = False,
     use_lmplz: bool | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> TrainedHarmful:
@@ -143,79 +163,132 @@ def train_harmful(
         splits: group to `train`, `validation` or `test`, instead of by hash; groups it lacks are left out.
         seed: of the split by hash.
         candidates: as in `calibrate`.
-        order: the longest n-grams.
+        order: the longest n-grams; 5, with a contrast 3 if None.
         normalizer: the normaliser; production uses none.
         mode: the convention of scoring; `oscar` is production's.
         policy: what a sentence is.
-        pieces: as in `train_lm`.
-        use_lmplz: likewise.
+        pieces: as in `train_lm`; with a contrast of the training groups' text, and shared by both models.
+        tokenizer: as in `train_lm`, for both models.
+        contrast: train a model of clean text too, in the folder `clean`, and choose the threshold on the ratio.
+        use_lmplz: as in `train_lm`.
         provenance: where the documents come from, to store.
 
     Raises:
-        DataError: if there are no harmful documents to train on, or not both kinds to choose the threshold on.
-        ConfigError: for a split of another name, or wrong options.
+        DataError: if there are no harmful documents to train on (with a contrast, not both kinds), or not both kinds to
+            choose the threshold on.
+        ConfigError: for a split of another name, a group that no document has, or wrong options.
     """
-    if splits is None:
-        split = group_split(documents.groups, validation=validation, test=test, seed=seed)
-    else:
-        split = np.array([splits.get(group, "") for group in documents.groups], object)
-        unknown = set(splits.values()) - set(SPLITS)
-        if unknown:
-            msg = f"a group is in one of {', '.join(SPLITS)}, not {sorted(unknown)[0]!r}"
-            raise ConfigError(msg)
+    split = _split(documents, validation, test, splits, seed)
     rows = {name: np.flatnonzero(split == name) for name in SPLITS}
     counts = {name: _counts(documents.harmful[found]) for name, found in rows.items()}
-    if not counts["train"][0]:
-        msg = "no document in the training groups is harmful; give more documents, another list, or another split"
-        raise DataError(msg)
-    if not all(counts["validation"]):
-        missing = "harmful" if not counts["validation"][0] else "clean"
-        msg = (
-            f"no document in the validation groups is {missing}, so no threshold can be chosen: there are "
-            f"{len(set(documents.groups))} groups (hosts or sources); give more of them, a larger share, or name "
-            "the splits"
+    _check_counts(counts, len(set(documents.groups)), contrast=contrast)
+    order = order or (3 if contrast else 5)
+    folder.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {
+        "order": order, "normalizer": normalizer, "mode": mode, "policy": policy, "use_lmplz": use_lmplz,
+        "tokenizer": tokenizer, "pieces": pieces,
+    }  # fmt: skip
+    train = rows["train"].tolist()
+    with tempfile.TemporaryDirectory(prefix=".training-", dir=folder) as scratch:
+        if contrast and pieces is not None:
+            if tokenizer is not None:
+                msg = "give a tokenizer or a number of pieces to train one with, not both"
+                raise ConfigError(msg)
+            shared = Path(scratch) / "shared.model"
+            texts = (documents.texts[i] for i in train)
+            train_tokenizer(texts, shared, pieces=pieces, normalizer=normalizer, policy=policy)
+            options |= {"tokenizer": shared, "pieces": None}
+        model = train_lm((documents.texts[i] for i in train if documents.harmful[i]), folder, **options)
+        clean = None
+        if contrast:
+            texts = (documents.texts[i] for i in train if not documents.harmful[i])
+            clean = train_lm(texts, folder / CLEAN, **options)
+    shown: NgramPerplexity | LikelihoodRatio = NgramPerplexity(folder, name="harmful")
+    if clean is not None:
+        shown = LikelihoodRatio(
+            NgramPerplexity(folder, name="harmful"), NgramPerplexity(folder / CLEAN), name="harmful"
         )
-        raise DataError(msg)
-    model = train_lm(
-        (documents.texts[i] for i in rows["train"].tolist() if documents.harmful[i]),
-        folder,
-        order=order,
-        normalizer=normalizer,
-        mode=mode,
-        policy=policy,
-        pieces=pieces,
-        use_lmplz=use_lmplz,
-    )
-    scorer = NgramPerplexity(folder, name="harmful")
-    scores = {name: _perplexities(scorer, documents, rows[name]) for name in SPLITS[1:]}
+    scores = {name: _scores(shown, documents, rows[name]) for name in SPLITS[1:]}
     calibration = calibrate(scores["validation"], documents.harmful[rows["validation"]], candidates=candidates)
+    sign = 1 if clean is None else -1
+    best = replace(calibration.best, threshold=sign * calibration.threshold)
     tested = None
     if all(counts["test"]):
-        tested = evaluate(scores["test"], documents.harmful[rows["test"]], calibration.threshold)
-    shown = "test" if tested is not None else "validation"
+        found = evaluate(scores["test"], documents.harmful[rows["test"]], calibration.threshold)
+        tested = replace(found, threshold=best.threshold)
+    plotted = "test" if tested is not None else "validation"
     plot_perplexities(
-        scores[shown],
-        documents.harmful[rows[shown]],
+        sign * scores[plotted],
+        documents.harmful[rows[plotted]],
         folder / _PLOT,
-        threshold=calibration.threshold,
-        title=f"{shown} groups, none of them in training",
+        threshold=best.threshold,
+        title=f"{plotted} groups, none of them in training",
+        ratio=clean is not None,
     )
+    settings = {**model.folder.settings, "harmful": "below", "threshold": best.threshold}
+    if clean is not None:
+        settings |= {"harmful": "above", "contrast": clean.folder.digest}
     written = write_model_folder(
         folder,
         kind=model.folder.kind,
         files=[*model.folder.files, _PLOT],
-        settings={**model.folder.settings, "harmful": "below", "threshold": calibration.threshold},
+        settings=settings,
         provenance={
             **model.folder.provenance,
-            "split": {name: {"harmful": harmful, "clean": clean} for name, (harmful, clean) in counts.items()},
+            "split": {name: {"harmful": harmful, "clean": others} for name, (harmful, others) in counts.items()},
             "split_seed": None if splits is not None else seed,
-            "validation": asdict(calibration.best),
+            "validation": asdict(best),
             "test": None if tested is None else asdict(tested),
-            "sweep": _sweep(calibration),
+            "sweep": [(sign * at, score) for at, score in _sweep(calibration)],
             **(provenance or {}),
         },
     )
-    return TrainedHarmful(written, model, calibration, calibration.best, tested, counts)
+    return TrainedHarmful(written, model, calibration, best, tested, counts, clean)
+
+
+def _split(
+    documents: LabelledDocuments, validation: float, test: float, splits: Mapping[str, str] | None, seed: int
+) -> npt.NDArray[np.object_]:
+    """Return the split of each document, "" for those that are left out.
+
+    Raises:
+        ConfigError: for a split of another name, or groups that no document has.
+    """
+    if splits is None:
+        return group_split(documents.groups, validation=validation, test=test, seed=seed)
+    unknown = set(splits.values()) - set(SPLITS)
+    if unknown:
+        msg = f"a group is in one of {', '.join(SPLITS)}, not {sorted(unknown)[0]!r}"
+        raise ConfigError(msg)
+    missing = sorted(set(splits) - set(documents.groups))
+    if missing:
+        close = difflib.get_close_matches(missing[0], set(documents.groups), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        msg = f"no document is of the group {missing[0]!r} that --splits names{hint}"
+        raise ConfigError(msg)
+    return np.array([splits.get(group, "") for group in documents.groups], object)
+
+
+def _check_counts(counts: Mapping[str, tuple[int, int]], groups: int, *, contrast: bool) -> None:
+    """Refuse a split that leaves nothing to train on, or nothing to choose a threshold on.
+
+    Raises:
+        DataError: which says what would help.
+    """
+    for split, kinds, what in (
+        ("train", ("harmful", "clean") if contrast else ("harmful",), "nothing can be learned"),
+        ("validation", ("harmful", "clean"), "no threshold can be chosen"),
+    ):
+        for kind in kinds:
+            if counts[split][("harmful", "clean").index(kind)]:
+                continue
+            told = {"train": "training"}.get(split, split)
+            msg = (
+                f"no document in the {told} groups is {kind}, so {what}: the split is by group (host, source, or what "
+                f"--group names), and there {'is 1 group' if groups == 1 else f'are {groups} groups'}; give documents "
+                "of more groups, another --validation, --test or --seed, or name the groups of each part with --splits"
+            )
+            raise DataError(msg)
 
 
 def _column(batch: pa.RecordBatch | pa.Table, name: str) -> list[Any]:
@@ -237,11 +310,14 @@ def _counts(harmful: npt.NDArray[np.bool_]) -> tuple[int, int]:
     return int(harmful.sum()), int((~harmful).sum())
 
 
-def _perplexities(
-    scorer: NgramPerplexity, documents: LabelledDocuments, rows: npt.NDArray[np.int64]
+def _scores(
+    scorer: "NgramPerplexity | LikelihoodRatio", documents: LabelledDocuments, rows: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    column = scorer.score([documents.texts[i] for i in rows.tolist()]).column("harmful_perplexity")
-    return np.asarray(column.to_numpy(zero_copy_only=False), np.float64)
+    """Return what is low for harmful documents: perplexities, or ratios with their sign changed."""
+    found = scorer.score([documents.texts[i] for i in rows.tolist()])
+    if isinstance(scorer, LikelihoodRatio):
+        return -np.asarray(found.column("harmful_log_ratio").to_numpy(zero_copy_only=False), np.float64)
+    return np.asarray(found.column("harmful_perplexity").to_numpy(zero_copy_only=False), np.float64)
 
 
 def _sweep(calibration: Calibration, points: int = 100) -> list[tuple[float, float]]:

@@ -13,7 +13,7 @@ the line breaks too, so that in cc_net the words on either side of one are glued
 import functools
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.perplexity.normalize_kernels import CASED, IGNORABLE, SIGMA, SLOW, map_texts
+from tamis.scorers.text.code_points import points_as_text
 from tamis.scorers.text.spans import Spans, text_spans
 from tamis.scorers.text.texts import TextBuffer, Texts
 
@@ -75,6 +76,9 @@ _MAPPED = (
     range(0xE0000, 0xE0200),
 )
 """Where Unicode has characters that a rule can change; the rest are ideographs, private use and unassigned."""
+
+_APART = "\ue000"
+"""Keeps characters apart that are mapped together: for private use, so that no rule makes or changes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,11 +323,12 @@ def _tables(options: _Options) -> _Tables:
     classes, lengths, places = np.zeros(rows, np.uint8), np.full(rows, -1, np.int8), np.zeros(rows, np.int32)
     pool = bytearray()
     growth = 1
-    for point in (*range(0x80), *(point for part in _MAPPED for point in part)):
-        character = chr(point)
-        row = int(pages[point >> 8]) << 8 | point & 255
-        classes[row] = _class(character, options)
-        mapped = _mapped(character, options)
+    points = np.concatenate([np.arange(part.start, part.stop, dtype=np.uint32) for part in (range(0x80), *_MAPPED)])
+    characters = [c for c in points_as_text(points) if unicodedata.category(c) != "Cn"]
+    points = np.array(list(map(ord, characters)))
+    rows_of = pages[points >> 8] << 8 | points & 255
+    classes[rows_of] = _classes(characters, options)
+    for row, character, mapped in zip(rows_of.tolist(), characters, _each_mapped(characters, options), strict=True):
         if mapped != character:
             encoded = mapped.encode()
             lengths[row], places[row] = len(encoded), len(pool)
@@ -344,22 +349,27 @@ def _tables(options: _Options) -> _Tables:
     )
 
 
-def _class(character: str, options: _Options) -> int:
-    """Return the class bits of a character under `options`.
+def _each_mapped(characters: Sequence[str], options: _Options) -> list[str]:
+    """Return what becomes of each character alone, all at once."""
+    return _mapped(_APART.join(characters), options).split(_APART)
+
+
+def _classes(characters: Sequence[str], options: _Options) -> npt.NDArray[np.uint8]:
+    """Return the class bits of characters under `options`.
 
     How `str.lower` treats a capital sigma beside a character tells whether the character is cased or skipped.
     """
-    kind = 0
+    kinds = np.zeros(len(characters), np.uint8)
     if options.case:
-        if character == "Σ":
-            kind |= SIGMA
-        if f"AΣ{character}".lower()[1] == "σ":
-            kind |= CASED
-        elif f"AΣ{character}A".lower()[1] == "σ":
-            kind |= IGNORABLE
-    if options.accents and character > "\x7f":
+        kinds[np.fromiter(map("Σ".__eq__, characters), bool, len(characters))] |= np.uint8(SIGMA)
+        before, beside = _APART.join([f"AΣ{c}" for c in characters]), _APART.join([f"AΣ{c}A" for c in characters])
+        cased = np.array([part[1] == "σ" for part in before.lower().split(_APART)])
+        skipped = np.array([part[1] == "σ" for part in beside.lower().split(_APART)]) & ~cased
+        kinds[cased] |= np.uint8(CASED)
+        kinds[skipped] |= np.uint8(IGNORABLE)
+    if options.accents:
         # Canonical ordering sorts neighbouring marks by class; it shows only for the few that aren't dropped.
-        decomposed = unicodedata.normalize("NFD", character)
-        if any(unicodedata.combining(c) and unicodedata.category(c) != "Mn" for c in decomposed):
-            kind |= SLOW
-    return kind
+        decomposed = unicodedata.normalize("NFD", _APART.join(characters))
+        kept = {c for c in {*decomposed} if unicodedata.combining(c) and unicodedata.category(c) != "Mn"}
+        kinds[[not kept.isdisjoint(part) for part in decomposed.split(_APART)]] |= np.uint8(SLOW)
+    return kinds

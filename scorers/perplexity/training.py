@@ -20,7 +20,7 @@ from tamis.scorers.perplexity.sentence_pieces import PieceTokenizer
 from tamis.scorers.text.spans import Spans, line_spans, text_spans
 from tamis.scorers.text.texts import Texts
 
-__all__ = ["TextStream", "TrainedModel", "TrainingDetails", "train_lm"]
+__all__ = ["TextStream", "TrainedModel", "TrainingDetails", "train_lm", "train_tokenizer"]
 
 TextStream: TypeAlias = "Iterable[str | Texts]"
 """Texts one by one, or batches of them."""
@@ -174,6 +174,32 @@ def train_lm(
     origin = {**asdict(details), "documents": counter.documents, **(provenance or {})}
     written = write_model_folder(folder, kind=LM_KIND, files=files, settings=stored, provenance=origin)
     return TrainedModel(written, counter.documents, details)
+
+
+def train_tokenizer(
+    texts: TextStream,
+    path: Path,
+    *,
+    pieces: int,
+    normalizer: NormalizerSpec = "ccnet",
+    policy: Policy = "document",
+) -> None:
+    """Train a SentencePiece model for several n-gram models to share, as `train_lm` does for one of its own.
+
+    Args:
+        texts: the documents of all of them.
+        path: the file to write.
+        pieces: their number.
+        normalizer: as in `train_lm`.
+        policy: likewise.
+
+    Raises:
+        ConfigError: if so many pieces can't be made of the texts.
+    """
+    rules = parse_normalizer(normalizer)
+    with tempfile.TemporaryDirectory(prefix=".training-", dir=path.parent) as scratch:
+        stream = (rules.apply(spans) for spans in _sentences(_Counter(texts), policy))
+        path.write_bytes(_train_pieces(_spooled(stream, Path(scratch) / "sentences.txt"), pieces))
 
 
 class _Counter:

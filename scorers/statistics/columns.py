@@ -11,6 +11,9 @@ its ends
 * a *paragraph* is a run of lines without a line of white space alone between them;
 * the *characters* that shares are of are those that aren't white space.
 
+Columns called `text_repeat_*` count what occurred before in the text, where `text_duplicate_*` count all occurrences of
+what occurs more than once: two readings of Gopher's table A1 (see `tamis.scorers.statistics.presets`).
+
 All shares of a text without words, lines or letters are 0. Columns named `text_datatrove_*` are defined by
 datatrove's code instead; there a *token* is a word of its word splitter, of which punctuation marks are some.
 """
@@ -26,7 +29,7 @@ from tamis.schemas.errors import ConfigError
 __all__ = ["BAD_WORDS_COLUMN", "DEFAULT_TEXT_COLUMNS", "TEXT_COLUMNS", "Family", "TextColumn", "text_schema"]
 
 Family = Literal[
-    "words", "ngrams", "c4", "bad_words", "datatrove_lines", "datatrove_words", "datatrove_ngrams",
+    "words", "ngrams", "repeats", "c4", "bad_words", "datatrove_lines", "datatrove_words", "datatrove_ngrams",
     "datatrove_c4", "datatrove_c4_fineweb",
 ]  # fmt: skip
 """Columns that are computed together."""
@@ -105,6 +108,24 @@ _ROWS: tuple[tuple[Family, str, pa.DataType, str], ...] = (
             f"duplicate_{order}_gram_char_fraction",
             _FLOAT,
             f"share of characters in runs of {order} words that occur more than once, all of them, each word once",
+        )
+        for order in (5, 6, 7, 8, 9, 10)
+    ),
+    *(
+        ("repeats", f"repeat_{name}", _FLOAT, meaning)
+        for name, meaning in (
+            ("line_fraction", "share of lines that occurred before in the text"),
+            ("line_char_fraction", "share of characters in lines that occurred before"),
+            ("paragraph_fraction", "share of paragraphs that occurred before in the text"),
+            ("paragraph_char_fraction", "share of characters in such paragraphs"),
+        )
+    ),
+    *(
+        (
+            "repeats",
+            f"repeat_{order}_gram_char_fraction",
+            _FLOAT,
+            f"share of characters in runs of {order} words that occurred before in the text, each word once",
         )
         for order in (5, 6, 7, 8, 9, 10)
     ),

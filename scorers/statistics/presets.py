@@ -7,6 +7,14 @@
   isn't shipped: see the `bad_words` option of the text statistics);
 * FineWeb: Penedo et al. 2024, "The FineWeb Datasets", section 3.6 (the three filters that were kept).
 
+Gopher's paper can be read in two ways. It asks for "the fraction of characters contained within all duplicate n-grams,
+taking care not to count characters that occur in overlapping n-grams more than once", and of lines and paragraphs for
+the fraction "that are duplicates". `gopher_repetition` takes it at its word: a duplicate n-gram is one that occurs more
+than once, and all its occurrences count, the first one too. `gopher_repetition_later` counts occurrences after the
+first alone, as datatrove's code does, and so rejects much less of texts with formulas or refrains, such as laws; words,
+lines and characters are those of the paper's statistics, where `datatrove_gopher_repetition` is datatrove's decision to
+the letter. The most frequent n-grams are the same in both: all their occurrences count.
+
 The `datatrove_*` presets reproduce the decisions of datatrove's filters with their default options, in the
 order in which they are checked and under the same reasons. `datatrove_c4_fineweb` is its C4 filter as
 FineWeb was made with: lines needn't end in punctuation.
@@ -14,7 +22,7 @@ FineWeb was made with: lines needn't end in punctuation.
 
 from tamis.schemas.rule import Op, Rule
 
-__all__ = ["PRESETS"]
+__all__ = ["ENGLISH", "PRESETS"]
 
 
 def _rules(prefix: str, *rows: tuple[str, Op, float, str]) -> tuple[Rule, ...]:
@@ -49,12 +57,21 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
         ("duplicate_paragraph_fraction", "max", 0.30, "max_duplicate_paragraph_fraction"),
         ("duplicate_line_char_fraction", "max", 0.20, "max_duplicate_line_char_fraction"),
         ("duplicate_paragraph_char_fraction", "max", 0.20, "max_duplicate_paragraph_char_fraction"),
-        *(
-            (f"top_{n}_gram_char_fraction", "max", most, f"max_top_{n}_gram_char_fraction")
-            for n, most in _TOP_NGRAMS
-        ),
+        *((f"top_{n}_gram_char_fraction", "max", most, f"max_top_{n}_gram_char_fraction") for n, most in _TOP_NGRAMS),
         *(
             (f"duplicate_{n}_gram_char_fraction", "max", most, f"max_duplicate_{n}_gram_char_fraction")
+            for n, most in _DUPLICATE_NGRAMS
+        ),
+    ),
+    "gopher_repetition_later": _rules(
+        "text_",
+        ("repeat_line_fraction", "max", 0.30, "max_repeat_line_fraction"),
+        ("repeat_paragraph_fraction", "max", 0.30, "max_repeat_paragraph_fraction"),
+        ("repeat_line_char_fraction", "max", 0.20, "max_repeat_line_char_fraction"),
+        ("repeat_paragraph_char_fraction", "max", 0.20, "max_repeat_paragraph_char_fraction"),
+        *((f"top_{n}_gram_char_fraction", "max", most, f"max_top_{n}_gram_char_fraction") for n, most in _TOP_NGRAMS),
+        *(
+            (f"repeat_{n}_gram_char_fraction", "max", most, f"max_repeat_{n}_gram_char_fraction")
             for n, most in _DUPLICATE_NGRAMS
         ),
     ),
@@ -118,3 +135,15 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     ),
 }
 """Preset name to its rules, in the order in which they are checked."""
+
+ENGLISH: dict[str, str] = {
+    "gopher_quality": "its stop words are English ones, and its bounds of word length too",
+    "c4": "its sentences end as English ones do",
+    "fineweb": "its thresholds were found on English pages",
+    "datatrove_gopher_quality": "its stop words and its words are English ones",
+    "datatrove_gopher_repetition": "its words are English ones",
+    "datatrove_c4": "its sentences are English ones",
+    "datatrove_c4_fineweb": "its sentences are English ones",
+    "datatrove_fineweb": "its thresholds were found on English pages",
+}
+"""The presets that are meant for English, and why: of other languages they may reject nearly all."""

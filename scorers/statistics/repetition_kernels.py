@@ -14,6 +14,7 @@ __all__ = [
     "Repeats",
     "covered_chars",
     "intern",
+    "later_chars",
     "new_repeats",
     "next_order",
     "repeated_words",
@@ -175,6 +176,27 @@ def covered_chars(found: int, order: int, chars: npt.NDArray[np.int64], repeats:
         if group >= 0 and repeats.groups[j] != group:
             continue
         at = integer(repeats.positions[j])
+        total += chars[at + order] - chars[max(at, until)]
+        until = at + order
+    return total
+
+
+@helper
+def later_chars(found: int, order: int, chars: npt.NDArray[np.int64], repeats: Repeats) -> int:
+    """Return the characters of all words that stand in an n-gram that occurred before, each word counted once.
+
+    Args:
+        found: how many positions are repeated at this order.
+        order: words of the n-gram.
+        chars: characters before each word, with the total at the end.
+        repeats: as `next_order` left it.
+    """
+    total = 0
+    until = 0
+    for j in range(found):
+        at = integer(repeats.positions[j])
+        if repeats.groups[j] == at:
+            continue
         total += chars[at + order] - chars[max(at, until)]
         until = at + order
     return total

@@ -26,18 +26,21 @@ from tamis.scorers.statistics.repetition_kernels import (
     Repeats,
     covered_chars,
     intern,
+    later_chars,
     new_repeats,
     next_order,
     repeated_words,
     top_ngram,
 )
 
-__all__ = ["NGRAM_ROWS", "WORD_ROWS", "count_ones", "stop_word_bit", "text_statistics"]
+__all__ = ["NGRAM_ROWS", "REPEAT_ROWS", "WORD_ROWS", "count_ones", "stop_word_bit", "text_statistics"]
 
 WORD_ROWS = 21
 """Statistics of words, lines and paragraphs, in the order of the catalogue."""
 NGRAM_ROWS = 9
 """Statistics of repeated n-grams, which follow those."""
+REPEAT_ROWS = 10
+"""Statistics of what occurred before, first lines and paragraphs, then n-grams, which follow those."""
 
 _SHORT_LINE = 30
 _HASH, _DOT, _ELLIPSIS = 0x23, 0x2E, 0x2026
@@ -77,19 +80,22 @@ def count_ones(value: int) -> int:
 
 
 @helper
-def _repeated_share(
+def _repeated_shares(
     keys: npt.NDArray[np.uint64], chars: npt.NDArray[np.int64], size: int, repeats: Repeats
-) -> tuple[float, float]:
-    """Return the share of things that occur more than once, all counted, and of their characters."""
+) -> tuple[float, float, float, float]:
+    """Return the share of things that occur more than once, all counted, and of their characters; without the first."""
     if size < 2 or intern(keys, size, repeats) == size:
-        return 0.0, 0.0
-    many = repeated = total = 0
+        return 0.0, 0.0, 0.0, 0.0
+    many = repeated = total = later = later_chars = 0
     for i in range(size):
         total += chars[i]
         if repeats.counts[repeats.ids[i]] > 1:
             many += 1
             repeated += chars[i]
-    return many / size, repeated / total
+        if repeats.ids[i] != i:
+            later += 1
+            later_chars += chars[i]
+    return many / size, repeated / total, later / size, later_chars / total
 
 
 @helper
@@ -100,9 +106,13 @@ def _repeated_ngrams(
     repeats: Repeats,
     out: npt.NDArray[np.float64],
     text: int,
+    later: bool,
 ) -> None:
     for row in range(NGRAM_ROWS):
         out[WORD_ROWS + row, text] = 0.0
+    if later:
+        for row in range(4, REPEAT_ROWS):
+            out[WORD_ROWS + NGRAM_ROWS + row, text] = 0.0
     found = repeated_words(words, size, repeats)
     for order in range(2, 11):
         if found < 2:
@@ -112,6 +122,9 @@ def _repeated_ngrams(
         if order < 5:
             group, _ = top_ngram(found, order, chars, repeats, True)  # noqa: FBT003
         out[WORD_ROWS + order - 2, text] = covered_chars(found, order, chars, repeats, group) / chars[size]
+        if later and order > 4:
+            covered = later_chars(found, order, chars, repeats)
+            out[WORD_ROWS + NGRAM_ROWS + order - 1, text] = covered / chars[size]
 
 
 @kernel
@@ -119,7 +132,8 @@ def text_statistics(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
     table: npt.NDArray[np.uint32],
-    ngrams: bool,
+    detail: int,
+    spaced: bool,
     out: npt.NDArray[np.float64],
 ) -> None:
     """Write the statistics of each text to its column of `out`.
@@ -128,8 +142,9 @@ def text_statistics(
         data: UTF-8 of all texts.
         offsets: where each begins, and the end of the last, (n + 1,).
         table: character classes.
-        ngrams: whether to compute those of repeated n-grams.
-        out: (WORD_ROWS, n), or (WORD_ROWS + NGRAM_ROWS, n) with n-grams.
+        detail: 0 for words, lines and paragraphs; 1 with repeated n-grams; 2 with all that occurred before, too.
+        spaced: whether dots with a blank between are an ellipsis as well.
+        out: (WORD_ROWS, n), with n-grams (WORD_ROWS + NGRAM_ROWS, n), with all (... + REPEAT_ROWS, n).
     """
     longest_text = 0
     for text in range(len(offsets) - 1):
@@ -162,7 +177,7 @@ def text_statistics(
         line_words = line_solid = 0
         line_key = paragraph_key = FNV_BASIS
         paragraph_solid = 0
-        line_first = line_last = dots = 0
+        line_first = line_last = dots = gap = 0
         in_line = is_bullet = is_ellipsis = is_terminal = False
         while True:
             closing = at >= end
@@ -214,6 +229,7 @@ def text_statistics(
                     in_line = False
                 if closing:
                     break
+                gap += 1
                 at += width
                 continue
             if not in_line:
@@ -224,8 +240,9 @@ def text_statistics(
                 dots = 0
             line_last = total
             if point == _DOT:
-                dots = dots + 1 if in_word else 1
+                dots = dots + 1 if in_word or (spaced and gap < 2) else 1
                 ellipses += dots == 3
+                gap = 0
             else:
                 dots = 0
             is_ellipsis = point == _ELLIPSIS
@@ -270,7 +287,14 @@ def text_statistics(
         out[14, text] = line_ellipses / max(line_count, 1)
         out[15, text] = terminals / max(line_count, 1)
         out[16, text] = shorts / max(line_count, 1)
-        out[17, text], out[18, text] = _repeated_share(lines, line_chars, line_count, repeats)
-        out[19, text], out[20, text] = _repeated_share(paragraphs, paragraph_chars, paragraph_count, repeats)
-        if ngrams:
-            _repeated_ngrams(words, chars, count, repeats, out, text)
+        same_lines = _repeated_shares(lines, line_chars, line_count, repeats)
+        out[17, text], out[18, text] = same_lines[0], same_lines[1]
+        same_paragraphs = _repeated_shares(paragraphs, paragraph_chars, paragraph_count, repeats)
+        out[19, text], out[20, text] = same_paragraphs[0], same_paragraphs[1]
+        if detail:
+            later = detail > 1
+            if later:
+                first = WORD_ROWS + NGRAM_ROWS
+                out[first, text], out[first + 1, text] = same_lines[2], same_lines[3]
+                out[first + 2, text], out[first + 3, text] = same_paragraphs[2], same_paragraphs[3]
+            _repeated_ngrams(words, chars, count, repeats, out, text, later)

@@ -16,10 +16,14 @@ from tamis.scorers.statistics.columns import BAD_WORDS_COLUMN, DEFAULT_TEXT_COLU
 from tamis.scorers.text.characters import character_classes
 from tamis.scorers.text.texts import TextBuffer, Texts, as_arrow, as_buffer
 
-__all__ = ["Splitter", "TextStatistics", "bad_words_pattern", "c4_clean"]
+__all__ = ["Ellipses", "Splitter", "TextStatistics", "bad_words_pattern", "c4_clean"]
 
 Splitter: TypeAlias = Literal["fast", "spacy"]
 """How the datatrove statistics split words: by our kernels, or by spaCy itself (the `spacy` extra)."""
+
+Ellipses: TypeAlias = Literal["joined", "spaced"]
+"""What is an ellipsis beside "…": three dots and more, or also with a blank between them, as in the Chicago Manual of
+Style (". . .")."""
 
 C4Variant: TypeAlias = Literal["paper", "datatrove", "datatrove_fineweb"]
 
@@ -49,9 +53,10 @@ class TextStatistics:
             kernels and differs on a few words in a million; "spacy" asks spaCy itself, at a hundredth of the
             speed.
         bad_words: a text file with a word or phrase a line, for the column `text_bad_words`.
+        ellipsis: what the columns that follow the papers take for one.
 
     Raises:
-        ConfigError: for an unknown column or splitter, `text_bad_words` without a file, or spaCy not
+        ConfigError: for an unknown column, splitter or ellipsis, `text_bad_words` without a file, or spaCy not
         installed. InputError: if the file of bad words can't be read or is empty.
     """
 
@@ -61,12 +66,17 @@ class TextStatistics:
         *,
         splitter: Splitter = "fast",
         bad_words: str | Path | None = None,
+        ellipsis: Ellipses = "joined",
     ):
         if columns is None:
             columns = (*DEFAULT_TEXT_COLUMNS, *((BAD_WORDS_COLUMN,) if bad_words is not None else ()))
         if splitter not in ("fast", "spacy"):
             msg = f"heuristics.splitter: {splitter!r} is neither fast nor spacy"
             raise ConfigError(msg)
+        if ellipsis not in ("joined", "spaced"):
+            msg = f"heuristics.ellipsis: {ellipsis!r} is neither joined nor spaced"
+            raise ConfigError(msg)
+        self._spaced = ellipsis == "spaced"
         self._schema = text_schema(columns)
         families = {TEXT_COLUMNS[name].family for name in columns}
         self._bad_words: str | None = None
@@ -101,8 +111,8 @@ class TextStatistics:
         buffer = TextBuffer(_frozen(buffer.data), _frozen(buffer.offsets))
         found: dict[str, _Numbers] = {}
         families = self._families
-        if families & {"words", "ngrams"}:
-            found |= _paper(buffer, ngrams="ngrams" in families)
+        if families & {"words", "ngrams", "repeats"}:
+            found |= _paper(buffer, 2 if "repeats" in families else int("ngrams" in families), spaced=self._spaced)
         if "c4" in families:
             found |= _c4(buffer)
         if families & {"datatrove_lines", "datatrove_words", "datatrove_ngrams"}:
@@ -168,12 +178,13 @@ class TextStatistics:
         return {name: np.asarray(column, np.float64) for name, column in zip(_names(family), columns, strict=True)}
 
 
-def _paper(buffer: TextBuffer, *, ngrams: bool) -> dict[str, _Numbers]:
-    from tamis.scorers.statistics.text_kernels import NGRAM_ROWS, WORD_ROWS, text_statistics
+def _paper(buffer: TextBuffer, detail: int, *, spaced: bool) -> dict[str, _Numbers]:
+    from tamis.scorers.statistics.text_kernels import NGRAM_ROWS, REPEAT_ROWS, WORD_ROWS, text_statistics
 
-    out = np.empty((WORD_ROWS + NGRAM_ROWS * ngrams, len(buffer)))
-    text_statistics(buffer.data, buffer.offsets, character_classes(), ngrams, out)
-    return dict(zip(_names("words", "ngrams"), out, strict=False))
+    rows = WORD_ROWS + (NGRAM_ROWS if detail else 0) + (REPEAT_ROWS if detail > 1 else 0)
+    out = np.empty((rows, len(buffer)))
+    text_statistics(buffer.data, buffer.offsets, character_classes(), detail, spaced, out)
+    return dict(zip(_names("words", "ngrams", "repeats"), out, strict=False))
 
 
 def _c4(buffer: TextBuffer) -> dict[str, _Numbers]:

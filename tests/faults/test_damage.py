@@ -138,6 +138,30 @@ def test_a_model_damaged_after_its_fit_is_fitted_again(runs, name):
     assert any(name in text and "made again" in text for text in told.notes)
 
 
+def swap(one, other):
+    first = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(first)
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".value"])
+def test_intact_files_that_took_each_others_places_are_made_again(runs, suffix):
+    """All files of each folder that has several, and across folders where the names are alike."""
+    folders = {}
+    for path in damageable(runs.work):
+        if path.suffix == suffix:
+            folders.setdefault(path.parent, []).append(path)
+    swapped = [paths for paths in folders.values() if len(paths) > 1]
+    assert swapped
+    for first, second, *_ in swapped:
+        swap(first, second)
+    told = Told()
+    manifest = runs.again(told=told)
+    assert runs.digests(manifest) == runs.expected[0.5]
+    said = " ".join((*told.notes, *manifest.warnings))
+    assert "it is another file under this name" in said
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_many_files_damaged_at_once(runs, seed):
     draw = random.Random(seed)

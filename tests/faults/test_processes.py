@@ -34,7 +34,7 @@ def test_workers_end_with_a_killed_driver_and_the_next_run_leaves_nothing_behind
     process = shared.start("run", 2, TMPDIR=str(temporary))
     shared.at_gate(process, 2)
     trackers = [pid for pid in session(process.pid) if b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    assert len(session(process.pid)) == 3 + len(trackers)
+    assert len(session(process.pid)) == 4 + len(trackers)  # driver, nursery, and two workers
     for pid in trackers:  # nobody is left who would delete semaphores
         os.kill(pid, signal.SIGKILL)
     process.kill()

@@ -25,7 +25,7 @@ def config(**changes):
         (config(steps=[{"perplexity": {"model": "m", "keep": {"percentle": [0, 1]}}}]), "did you mean 'percentile'"),
         (config(steps=[{"language": {"keep": [False]}}]), "quote language codes"),
         (config(steps=[{"perplexity": {"model": "m", "keep": {"min": 2, "max": 1}}}]), "min 2.0 is above max 1.0"),
-        (config(steps=[{"perplexity": {"model": "m", "keep": {"by": ["source"]}}}]), "`by` groups percentiles"),
+        (config(steps=[{"perplexity": {"model": "m", "keep": {"by": ["source"]}}}]), "`by` is about each group"),
         (config(steps=[{"perplexity": {"model": "{language}.arpa"}}]), "needs `languages:"),
         (config(steps=[{"dsir": {}}]), "either `target`"),
         (config(steps=[{"language": {"keep": []}}]), "keeps no language"),
@@ -53,6 +53,7 @@ def test_mistakes_are_named_with_what_was_meant(plain, said):
 
 
 NEEDS_OPTIONS = {"rules", "perplexity", "dsir", "preselect", "score", "url_filter", "decontaminate", "label", "combine"}
+NEEDS_OPTIONS |= {"cluster", "quad"}
 
 
 @pytest.mark.parametrize("verb", built_in())

@@ -82,7 +82,7 @@ def test_completion_can_be_shown() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ | environment
     )
-    assert done.stdout.split() == ["show", "verify", "diff", "rerun"]
+    assert done.stdout.split() == ["show", "verify", "diff", "rerun", "export", "sign"]
 
 
 def test_a_stopped_command_is_a_sentence(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tamis
 import tamis.jobs.score as scoring
 from tamis.jobs.cli.score import score_files
 from tamis.jobs.documents import DocumentsRead, RecordProblem
@@ -202,6 +203,23 @@ def test_the_standard_input_is_a_file(monkeypatch: Any, capsys: Any) -> None:
     piped = capsys.readouterr().out
     score(FAULTS / "three.jsonl", steps=["exact_dedup"], as_json=True)
     assert piped == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["near_dedup", "paragraph_dedup", "substring_dedup"])
+def test_what_only_a_run_can_look_at_is_said(tmp_path: Path, verb: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": "one text of a few words, to be sure"}) + "\n")
+    with pytest.raises(ConfigError, match=f"step {verb}: it looks at all documents of a run"):
+        score(path, steps=[verb])
+    with pytest.raises(ConfigError, match=f"step {verb}: it looks at all documents of a run"):
+        tamis.score(["one text"], [verb])
+
+
+def test_columns_that_only_a_decision_reads_are_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": "one"}) + "\n")
+    score(path, steps=["{exact_dedup: {keep: longest}}"], output=tmp_path / "out.parquet")
+    assert not [name for name in pq.read_schema(tmp_path / "out.parquet").names if name.endswith("_length")]
 
 
 def test_what_a_run_alone_can_score_is_said(tmp_path: Path) -> None:

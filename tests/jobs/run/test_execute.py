@@ -67,7 +67,7 @@ def test_shards_are_bounded_sorted_and_carry_the_config_digest(config_of, run, t
     manifest = run(config_of(DEDUP))
     shards = [s for s in manifest.shards if s.fate == "selected"]
     assert len(shards) > 2
-    assert {s.path.split("/")[1] for s in shards} == {"source=books", "source=web"}
+    assert {s.path.split("/")[1] for s in shards} == {"books", "web"}
     for shard in manifest.shards:
         file = pq.ParquetFile(tmp_path / "run" / shard.path)
         assert file.schema_arrow.metadata[b"tamis.config_sha256"].decode() == manifest.config_sha256

@@ -8,9 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tamis.jobs.manifest.verify import verify
-from tamis.schemas.errors import ModelError
+from tamis.pipeline.steps.registry import parse_step
+from tamis.schemas.errors import ConfigError, ModelError
 from tamis.scorers.dsir.sampling import DsirSampling
 from tamis.scorers.fasttext.training import FastTextOptions, train_classifier
+from tamis.scorers.perplexity.harmful import LabelledDocuments, train_harmful
 from tamis.scorers.perplexity.training import train_lm
 from tamis.scorers.selection.order_statistics import Partial
 from tamis.scorers.selection.selection import TopFraction
@@ -123,6 +125,63 @@ def test_dsir_draws_exactly_so_many_the_same_every_time(config_of, run, tmp_path
     assert digests(run(config_of(step, seed=4), "c")) != digests(manifest)
 
 
+def test_dsir_draws_from_each_group_alone(config_of, run, tmp_path, models):
+    options = {"target": str(models / "water.jsonl"), "min_tokens": 20}
+    keep = {"fraction": 0.4, "by": ["source"]}
+    manifest = run(config_of({"dsir": {**options, "keep": keep}}), "a")
+    rows = every_row(manifest, tmp_path / "a")
+    for source in ("web", "books"):
+        mine = [row for row in rows if row["source"] == source]
+        long = [row for row in mine if row["dsir_tokens"] >= 20]
+        assert sum(row["fate"] == "selected" for row in mine) == int(0.4 * len(long))
+        threshold = manifest.steps[1].thresholds["dsir_log_weight_fraction"][source]
+        fell = [row for row in mine if row.get("rule") == "dsir_log_weight_fraction"]
+        assert {row["threshold"] for row in fell} == {threshold}
+        assert all(row["value"] <= threshold for row in fell)
+    assert digests(run(config_of({"dsir": {**options, "keep": keep}}), "b", workers=2)) == digests(manifest)
+    documents = {"documents": 5, "by": ["source"]}
+    drawn = every_row(run(config_of({"dsir": {**options, "keep": documents}}), "c"), tmp_path / "c")
+    assert sorted(row["source"] for row in drawn if row["fate"] == "selected") == ["books"] * 5 + ["web"] * 5
+    with pytest.raises(ConfigError, match="`by` groups for one target alone"):
+        parse_step({"dsir": {"target": {"a": "x", "b": "y"}, "keep": keep}}, "steps[0]")
+
+
+def test_the_best_of_each_group(config_of, run, tmp_path, models):
+    keep = {"fraction": 0.25, "by": ["source"], "of": "bytes"}
+    step = {"preselect": {"model": str(models / "classifier"), "keep": keep}}
+    rows = every_row(run(config_of(step)), tmp_path / "run")
+    for source in ("web", "books"):
+        mine = [row for row in rows if row["source"] == source]
+        order = sorted(mine, key=lambda row: (-row["preselect_score"], row["doc_id"]))
+        size = sum(len(row["text"].encode()) for row in mine)
+        kept = [row["doc_id"] for row in order if row["fate"] == "selected"]
+        assert kept == [row["doc_id"] for row in order[: len(kept)]]
+        taken = sum(len(row["text"].encode()) for row in order[: len(kept)])
+        last = len(order[len(kept) - 1]["text"].encode())
+        assert taken > 0.25 * size >= taken - last
+
+
+def test_length_enters_dsirs_weights_as_asked(config_of, run, tmp_path, models):
+    def scored(folder, **options):
+        step = {"dsir": {"target": str(models / "water.jsonl"), "min_tokens": 20, **options}}
+        return run(config_of(step), folder), every_row(run(config_of(step), folder), tmp_path / folder)
+
+    (_, none), (chunk, scaled), (token, means) = (
+        scored(name, normalise=name, keep={"fraction": 0.5}) for name in ("none", "chunk", "token")
+    )
+    for whole, part, mean in zip(none, scaled, means, strict=True):
+        tokens = max(whole["dsir_tokens"], 1)
+        assert part["dsir_log_weight"] == pytest.approx(whole["dsir_log_weight"] * min(1, 128 / tokens))
+        assert mean["dsir_log_weight"] == pytest.approx(whole["dsir_log_weight"] / tokens)
+    assert not chunk.warnings
+    assert any("the draw is near random" in warning for warning in token.warnings)
+    assert not scored("top", normalise="token", top_k=True, keep={"fraction": 0.5})[0].warnings
+    assert [row["dsir_log_weight"] for row in scored("default")[1]] == [row["dsir_log_weight"] for row in scaled]
+    reference = parse_step({"dsir": {"model": "m", "normalise": "reference"}}, "steps[0]")
+    assert reference == parse_step({"dsir": {"model": "m", "normalise": "none"}}, "steps[0]")
+    assert parse_step({"dsir": {"model": "m", "normalise": "token", "keep": {"fraction": 0.5}}}, "steps[0]").notes([])
+
+
 def test_dsir_with_two_targets_takes_no_document_twice(config_of, run, tmp_path, models):
     targets = {"water": str(models / "water.jsonl"), "home": str(models / "home.jsonl")}
     step = {
@@ -205,6 +264,86 @@ def test_a_models_own_threshold(config_of, run, tmp_path, examples):
     for row in every_row(manifest, tmp_path / "run"):
         assert (row["fate"] == "selected") == (row["harmful_perplexity"] >= limit)
     assert not verify(str(tmp_path / "run"), inputs=True).failures
+
+
+@pytest.fixture(scope="module")
+def contrast(tmp_path_factory):
+    """A model about rivers and one about tables, trained together."""
+    folder, draw = tmp_path_factory.mktemp("contrast"), random.Random(8)
+    texts, harmful = [], []
+    for i in range(200):
+        words = ["river", "stone", "bright"] if i % 2 else ["table", "paper", "letter"]
+        texts.append(" ".join(draw.choices(words * 2 + WORDS, k=40)))
+        harmful.append(bool(i % 2))
+    documents = LabelledDocuments(texts, np.array(harmful), [f"g{i % 50}" for i in range(200)])
+    train_harmful(documents, folder / "river", validation=0.3, test=0.2, contrast=True, use_lmplz=False)
+    train_harmful(documents, folder / "alone", validation=0.3, test=0.2, order=2, use_lmplz=False)
+    return folder
+
+
+def test_the_ratio_to_another_model_decides(config_of, run, tmp_path, contrast):
+    model = str(contrast / "river")
+    options = {"model": model, "against": f"{model}/clean", "name": "harmful", "threshold": "model"}
+    manifest = run(config_of({"perplexity": options}))
+    (limit,) = manifest.steps[1].thresholds.values()
+    assert limit == json.loads((contrast / "river" / "model.json").read_text())["settings"]["threshold"]
+    rows = every_row(manifest, tmp_path / "run")
+    assert {row["fate"] for row in rows} == {"selected", "rejected"}
+    for row in rows:
+        assert (row["fate"] == "selected") == (row["harmful_log_ratio"] <= limit)
+        if row["fate"] == "rejected":
+            assert (row["rule"], row["value"]) == ("harmful_log_ratio_max", row["harmful_log_ratio"])
+    assert {(model.option, model.step) for model in manifest.models} == {
+        ("model", "perplexity.harmful"),
+        ("against", "perplexity.harmful"),
+    }
+    options |= {"threshold": None, "keep": {"fraction": 0.25}}
+    lowest = every_row(run(config_of({"perplexity": options}), "lowest"), tmp_path / "lowest")
+    kept = sorted(row["harmful_log_ratio"] for row in lowest if row["fate"] == "selected")
+    assert kept == sorted(row["harmful_log_ratio"] for row in lowest)[: len(kept)]
+    options |= {"keep": {"fraction": 0.25, "best": "high"}, "bucket": "corpus"}
+    highest = every_row(run(config_of({"perplexity": options}), "highest"), tmp_path / "highest")
+    kept = sorted(row["harmful_log_ratio"] for row in highest if row["fate"] == "selected")
+    assert kept == sorted(row["harmful_log_ratio"] for row in highest)[-len(kept) :]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "river"}, "is one of the ratio to its model of clean text: give `against:"),
+        ({"model": "river", "against": "alone"}, "isn't one of its ratio to"),
+        ({"model": "alone", "against": "river/clean"}, "isn't one of its ratio to"),
+    ],
+)
+def test_thresholds_of_other_models_are_refused(config_of, run, contrast, options, message):
+    paths = {name: str(contrast / value) for name, value in options.items()}
+    with pytest.raises(ModelError, match=message):
+        run(config_of({"perplexity": {**paths, "threshold": "model"}}))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold": "model", "keep": {"max": 1}}, "either `threshold: model` or `keep: {max"),
+        ({"bucket": "ccnet"}, "is a table of perplexities"),
+        ({"against": "x-{language}"}, "put {language} into both paths"),
+    ],
+)
+def test_mistakes_about_ratios(options, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_step({"perplexity": {"model": "m", "against": "n", **options}}, "steps[0]")
+
+
+def test_ratios_of_one_model_a_language(config_of, run, tmp_path, contrast):
+    (tmp_path / "m-en").symlink_to(contrast / "river")
+    paths = {"model": str(tmp_path / "m-{language}"), "against": str(tmp_path / "m-{language}/clean")}
+    steps = [{"language": {"prefix": 40}}, {"perplexity": {**paths, "languages": ["en"], "name": "r"}}]
+    rows = every_row(run(config_of(*steps)), tmp_path / "run")
+    assert {row["r_log_ratio"] is not None for row in rows if row["language"] == "en"} == {True}
+    assert {row["r_log_ratio"] for row in rows if row["language"] != "en"} <= {None}
+    fixed = {**paths, "against": str(contrast / "river" / "clean"), "languages": ["en"], "name": "r"}
+    again = every_row(run(config_of(steps[0], {"perplexity": fixed}), "fixed"), tmp_path / "fixed")
+    assert [row["r_log_ratio"] for row in again] == [row["r_log_ratio"] for row in rows]
 
 
 def test_a_model_without_a_threshold_is_a_sentence(config_of, run, models):

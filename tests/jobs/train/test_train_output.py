@@ -116,7 +116,7 @@ def test_harmful_lm_returns_what_it_measured(examples: Path, tmp_path: Path, cap
     assert tamis(*arguments, "--no-lmplz", "-o", tmp_path / "n") == 0
     out = capsys.readouterr().out
     assert f"harmful is a perplexity below {found.calibration.threshold:.6g}" in out
-    assert "validation: macro-F1" in out
+    assert "validation: AUC" in out
     assert tamis(*arguments, "--no-lmplz", "-o", tmp_path / "n", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["threshold"] == found.calibration.threshold
@@ -124,6 +124,70 @@ def test_harmful_lm_returns_what_it_measured(examples: Path, tmp_path: Path, cap
     # Other shares part the groups otherwise.
     assert tamis(*arguments, "--no-lmplz", "-o", tmp_path / "o", "--json", "--validation", 0.4, "--test", 0.1) == 0
     assert json.loads(capsys.readouterr().out)["documents"] != told["documents"]
+
+
+def test_harmful_lm_with_a_contrast(examples: Path, tmp_path: Path, capsys: Any) -> None:
+    corpus = str(examples / "corpus" / "harmful_like.jsonl.zst")
+    arguments = ("train", "lm", corpus, "--harmful", "--label", "label", "--contrast", "--no-lmplz")
+    options = {"label": "label", "group": "host", "seed": 1, "contrast": True, "pieces": 300, "use_lmplz": False}
+    found = train_harmful_lm([corpus], tmp_path / "m", ReadOptions(), **options)
+    assert tamis(*arguments, "--group", "host", "--seed", 1, "--pieces", 300, "-o", tmp_path / "n") == 0
+    out = capsys.readouterr().out
+    assert f"harmful is a log ratio to {tmp_path / 'n' / 'clean'} above {found.threshold:.6g}" in " ".join(out.split())
+    assert f"validation: AUC {found.validation.auc:.3f}; macro-F1" in out
+    assert read_model_folder(tmp_path / "n").digest == found.folder.digest
+    told = (
+        "--group",
+        "host",
+        "--seed",
+        1,
+        "--order",
+        2,
+        "--normalizer",
+        "ccnet-blanks",
+        "-o",
+        tmp_path / "o",
+        "--json",
+    )
+    assert tamis(*arguments, *told) == 0
+    settings = read_model_folder(tmp_path / "o" / "clean").settings
+    assert (settings["order"], settings["normalizer"]) == (2, "ccnet-blanks/1")
+    assert json.loads(capsys.readouterr().out)["against"] == str(tmp_path / "o" / "clean")
+
+
+def test_groups_of_splits_are_named_in_a_file(tmp_path: Path, capsys: Any) -> None:
+    rows = [
+        {"text": f"{'bad' if i % 2 else 'good'} words of text {i}", "label": bool(i % 2), "source": f"list{i % 5}"}
+        for i in range(60)
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = ("train", "lm", tmp_path / "a.jsonl", "--harmful", "--label", "label", "--no-lmplz", "--order", 2)
+    (tmp_path / "splits.yaml").write_text("train: [list0, list1, list2]\nvalidation: [list3]\ntest: [list4]\n")
+    # A record's own field `source` keeps documents together where there are no URLs.
+    assert tamis(*arguments, "--splits", tmp_path / "splits.yaml", "-o", tmp_path / "m", "--json") == 0
+    documents = json.loads(capsys.readouterr().out)["documents"]
+    assert documents == {"train": [18, 18], "validation": [6, 6], "test": [6, 6]}
+    for text, said in (
+        ("train: list0\n", "name the groups of each part"),
+        ("[list0]", "name the groups of each part"),
+        ("train: [list0]\ntest: [list0]\n", "is in train and in test"),
+        ("train: [lst0]\n", "did you mean 'list0'"),
+        ("dev: [list0]\n", "train, validation, test, not 'dev'"),
+        ("train: [", "can't be read"),
+    ):
+        (tmp_path / "splits.yaml").write_text(text)
+        assert tamis(*arguments, "--splits", tmp_path / "splits.yaml", "-o", tmp_path / "x") == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+    assert tamis(*arguments, "--splits", tmp_path / "none.yaml", "-o", tmp_path / "x") == 2
+    assert "none.yaml: it can't be read" in " ".join(capsys.readouterr().err.split())
+    assert tamis(*arguments, "--pieces", 50, "-o", tmp_path / "x") == 2
+    assert "--pieces doesn't go with --harmful" in " ".join(capsys.readouterr().err.split())
+    one = tmp_path / "one.jsonl"
+    one.write_text("".join(json.dumps({**row, "source": "all"}) + "\n" for row in rows))
+    assert tamis("train", "lm", one, "--harmful", "--label", "label", "-o", tmp_path / "x") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "there is 1 group" in said
+    assert "--splits" in said
 
 
 def test_unreadable_records_are_told(tmp_path: Path, capsys: Any) -> None:

@@ -123,6 +123,37 @@ def test_every_engine_gives_the_same_values_and_counts(tmp_path, engine):
     assert not list((tmp_path / "scratch").iterdir())
 
 
+SPENT = 0.05
+
+
+def spend():
+    until = time.process_time() + SPENT
+    while time.process_time() < until:
+        pass
+
+
+class CostlySend(Send):
+    def __call__(self, task, partitions, values):
+        spend()
+        return super().__call__(task, partitions, values)
+
+
+class CostlyMatch(Match):
+    def __call__(self, batches, values):
+        spend()
+        return super().__call__(batches, values)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_exchange_costs_what_its_sending_and_matching_cost(tmp_path, engine):
+    work = (CostlySend(), CostlyMatch(), Receive(), NUMBERS, NUMBERS, str(tmp_path / "moved"))
+    made = Graph((Exchange("moved", Tasks(3), Three(), *work),))
+    with Engine(str(tmp_path / "scratch"), **ENGINES[engine]) as carrier:
+        _, spent = carrier.execute(made, ["moved"])["moved"]
+    assert spent.tasks == 3
+    assert spent.cpu_seconds >= 6 * SPENT * 0.9  # three tasks sent, three partitions matched
+
+
 def test_a_graph_knows_its_order():
     with pytest.raises(ValueError, match="comes before 'b', which it needs"):
         Graph((Pass("a", Say(), inputs=("b",)), Pass("b", Say())))

@@ -152,3 +152,36 @@ def test_errors_on_purpose_concern_the_run():
 
     with pytest.raises(ModelError):
         guarded(stage, batch(1), A)
+
+
+@pytest.mark.parametrize("folder", ["elsewhere", "run/work/03-a"])
+def test_an_intact_file_under_anothers_name_is_damaged(tmp_path, folder):
+    home = tmp_path / folder
+    home.mkdir(parents=True)
+    one, two = home / "1.arrow", home / "2.arrow"
+    write_batches(str(one), A, [batch(1)])
+    write_batches(str(two), A, [batch(2)])
+    value = home / "1.value"
+    write_value(str(value), b"one")
+    one.rename(home / "3.arrow")
+    two.rename(one)
+    value.rename(home / "2.value")
+    for wrong in (one, home / "3.arrow"):
+        with pytest.raises(DamagedError, match="it is another file under this name"):
+            ColumnFile(str(wrong))
+    damaged = []
+    assert read_value(str(home / "2.value"), damaged) is None
+    assert "it is another file under this name" in damaged[0]
+    assert not (home / "2.value").exists()
+
+
+def test_a_run_that_was_moved_keeps_its_files_and_its_folders_are_told_apart(tmp_path):
+    for step in ("03-a", "04-b"):
+        (tmp_path / "run" / "work" / step).mkdir(parents=True)
+        write_batches(str(tmp_path / "run" / "work" / step / "x.arrow"), A, [batch(1)])
+    moved = (tmp_path / "run").rename(tmp_path / "moved") / "work"
+    with ColumnFile(str(moved / "03-a" / "x.arrow")) as file:
+        assert file[0].num_rows == 1
+    (moved / "03-a" / "x.arrow").replace(moved / "04-b" / "x.arrow")
+    with pytest.raises(DamagedError, match="another file"):
+        ColumnFile(str(moved / "04-b" / "x.arrow"))

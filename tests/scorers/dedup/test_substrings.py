@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError, DataError
-from tamis.scorers.dedup.copies import CopyRows, compare_copies
+from tamis.scorers.dedup.copies import CopyRows, first_copies
 from tamis.scorers.dedup.cuts import Cuts, cut_spans
 from tamis.scorers.dedup.near_duplicates import Shard
 from tamis.scorers.dedup.substrings import RepeatedSubstrings
@@ -147,7 +147,7 @@ def test_wrong_options_are_named():
         RepeatedSubstrings(gram=0)
     rows = CopyRows(np.array([5, 5], np.uint64), np.array([1, 2], np.uint64), np.zeros(2, np.int64))
     with pytest.raises(DataError, match="without its id"):
-        compare_copies(rows, np.array([1], np.uint64), np.zeros((1, 2), np.uint64))
+        first_copies(rows, np.array([1], np.uint64), np.zeros((1, 2), np.uint64))
 
 
 def test_nothing_at_all():

@@ -16,7 +16,7 @@ from tamis.scorers.dsir.divergence import kl_reduction
 from tamis.scorers.dsir.features import NgramFeatures
 from tamis.scorers.dsir.model import DsirModel, ngram_counts
 from tamis.scorers.dsir.sampling import DsirDraw, DsirSampling, shares
-from tamis.scorers.selection.order_statistics import Partial
+from tamis.scorers.selection.order_statistics import Groups, Partial
 from tamis.scorers.selection.selection import Selection, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import gumbel_noise, id_words
 
@@ -110,6 +110,48 @@ def test_sampling_against_brute_force(n, k, seed, shards, order_seed, top_k, tar
             expected[i] = target
             free.remove(i)
     assert chosen.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("rule", [TopFraction(0.3), TopDocuments(9), TopWeight(0.4)], ids=str)
+@pytest.mark.parametrize(("top_k", "shards", "order_seed"), [(False, 1, 0), (False, 4, 1), (True, 3, 2)])
+def test_groups_are_drawn_from_as_if_alone(rule, top_k, shards, order_seed):
+    rng = np.random.default_rng(4)
+    ids, weights, tokens = make_ids(120), rng.normal(0, 3, 120), rng.integers(50, 200, 120)
+    labels = [("en",), ("de",), (None,), ("fr",)]
+    codes = np.minimum(rng.integers(0, 6, 120), 3)
+    tokens[codes == 3] = 10  # a group in which no document is long enough
+    units = rng.integers(1, 50, 120)
+    sampling = DsirSampling(rule, seed=6, top_k=top_k, grouped=True)
+    parts = np.array_split(np.random.default_rng(order_seed).permutation(120), shards)
+    while (task := sampling.next_pass()) is not None:
+        task = pickle.loads(pickle.dumps(task))
+        partials = [
+            task.accumulate(weights[p], ids[p], tokens[p], units[p], groups=Groups(codes[p], labels)) for p in parts
+        ]
+        sampling.advance(Partial.from_bytes(Partial.merge(partials[::-1]).to_bytes()))
+    decision = pickle.loads(pickle.dumps(sampling.decision()))
+    chosen = decision.choose(weights, ids, tokens, groups=Groups(codes, labels))
+    assert (chosen[codes == 3] == -1).all()
+    assert sampling.candidates == (tokens >= 100).sum()
+    for code in range(3):
+        mine = codes == code
+        alone = sample(
+            DsirSampling(rule, seed=6, top_k=top_k), weights[mine], ids[mine], tokens[mine], units[mine], shards=2
+        )
+        assert chosen[mine].tolist() == alone.tolist()
+
+
+def test_groups_of_too_few_are_told():
+    sampling = DsirSampling(TopDocuments(3), seed=1, min_tokens=0, grouped=True)
+    groups = Groups(np.array([0, 0, 0, 0, 1]), [("en", "web"), (None, "books")])
+    while (task := sampling.next_pass()) is not None:
+        sampling.advance(Partial.merge([task.accumulate(np.arange(5.0), make_ids(5), groups=groups)]))
+    assert sampling.notes() == [
+        "dsir was asked for 3 documents of null/books, but only 1 have at least 0 tokens: all of them are kept"
+    ]
+    assert (sampling.decision().choose(np.arange(5.0), make_ids(5), groups=groups) == 0).sum() == 4
+    with pytest.raises(ConfigError, match="for one target alone"):
+        DsirSampling(TopDocuments(3), seed=1, proportions=[0.5, 0.5], grouped=True)
 
 
 def test_fraction_and_share_of_characters():

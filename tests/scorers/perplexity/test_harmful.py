@@ -240,6 +240,9 @@ def test_splits_by_name_and_what_they_lack(tmp_path: Path) -> None:
         train_harmful(labelled, tmp_path / "b", splits=dict.fromkeys(hosts, "test"))
     with pytest.raises(DataError, match="no document in the validation groups is harmful"):
         train_harmful(labelled, tmp_path / "b", splits=dict.fromkeys(hosts, "train"))
+    near = hosts[0][:-1]
+    with pytest.raises(ConfigError, match=f"'{near}' that --splits names; did you mean"):
+        train_harmful(labelled, tmp_path / "b", splits={near: "train"})
 
 
 def test_cc_nets_buckets(golden: Path) -> None:

@@ -204,9 +204,7 @@ def test_arpa_files_are_converted_once(files: Path, tmp_path: Path) -> None:
     assert converted.stat().st_ino == before
 
 
-def test_a_cache_that_cannot_be_written_is_named(
-    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written_is_named(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "file"))
     with pytest.raises(ModelError, match="name a writable one with TAMIS_CACHE"):

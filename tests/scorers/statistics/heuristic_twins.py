@@ -17,7 +17,7 @@ UNSPACED = re.compile(
     "\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9fe\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f"
     "\U00020000-\U000323af]"
 )
-BULLETS = tuple("-*•‣▪▫■□▶◀◦●○∙⁃·")
+BULLETS = tuple("-*•‣▪▫■□▶◀◦●○∙⁃·⁌⁍◘⦾⦿")
 
 
 def has(character, bit):
@@ -68,6 +68,12 @@ def repeated_share(things, chars):
     return ratio(len(many), len(things)), ratio(sum(chars[i] for i in many), sum(chars))
 
 
+def later_share(things, chars):
+    """Return the share of things that were there before, and of their characters."""
+    later = [i for i, thing in enumerate(things) if thing in things[:i]]
+    return ratio(len(later), len(things)), ratio(sum(chars[i] for i in later), sum(chars))
+
+
 def ends_terminal(line):
     return (stripped := line.rstrip("".join({c for c in line if is_closer(c) or c.isspace()}))) and (
         is_terminal(stripped[-1]) or stripped[-1] == "…"
@@ -84,7 +90,13 @@ def ngram_share(words, order, top):
     return ratio(sum(len(words[i]) for i in covered), sum(map(len, words)))
 
 
-def paper_statistics(text):
+def later_ngram_share(words, order):
+    grams = [tuple(words[i : i + order]) for i in range(len(words) - order + 1)]
+    covered = {i + k for i, gram in enumerate(grams) if gram in grams[:i] for k in range(order)}
+    return ratio(sum(len(words[i]) for i in covered), sum(map(len, words)))
+
+
+def paper_statistics(text, *, spaced=False):
     words = words_of(text)
     solid = [character for character in text if not character.isspace()]
     paragraphs = [
@@ -98,6 +110,11 @@ def paper_statistics(text):
     same_lines, same_line_chars = repeated_share(as_words, line_chars)
     same_paragraphs, same_paragraph_chars = repeated_share(paragraphs_as_words, paragraph_chars)
     ellipses = sum(word.count("…") + len(re.findall(r"\.{3,}", word)) for word in words)
+    run = r"\.(?:\s?\.){2,}" if spaced else r"\.{3,}"
+    if spaced:
+        ellipses = text.count("…") + sum(len(re.findall(run, line)) for line in text.splitlines())
+    later_lines, later_line_chars = later_share(as_words, line_chars)
+    later_paragraphs, later_paragraph_chars = later_share(paragraphs_as_words, paragraph_chars)
     letters = sum(character.isalpha() for character in text)
     found = {
         "characters": len(text),
@@ -114,7 +131,9 @@ def paper_statistics(text):
         "lines": len(lines),
         "paragraphs": len(paragraphs),
         "bullet_line_fraction": ratio(sum(line.startswith(BULLETS) for line in lines), len(lines)),
-        "ellipsis_line_fraction": ratio(sum(line.endswith(("…", "...")) for line in lines), len(lines)),
+        "ellipsis_line_fraction": ratio(
+            sum(line.endswith("…") or bool(re.search(rf"{run}\Z", line)) for line in lines), len(lines)
+        ),
         "terminal_line_fraction": ratio(sum(bool(ends_terminal(line)) for line in lines), len(lines)),
         "short_line_fraction": ratio(sum(len(line) < 30 for line in lines), len(lines)),
         "duplicate_line_fraction": same_lines,
@@ -125,6 +144,14 @@ def paper_statistics(text):
     for order in range(2, 11):
         kind = "top" if order < 5 else "duplicate"
         found[f"{kind}_{order}_gram_char_fraction"] = ngram_share(words, order, order < 5)
+    found |= {
+        "repeat_line_fraction": later_lines,
+        "repeat_line_char_fraction": later_line_chars,
+        "repeat_paragraph_fraction": later_paragraphs,
+        "repeat_paragraph_char_fraction": later_paragraph_chars,
+    }
+    for order in range(5, 11):
+        found[f"repeat_{order}_gram_char_fraction"] = later_ngram_share(words, order)
     return {f"text_{name}": value for name, value in found.items()}
 
 

@@ -20,6 +20,9 @@ from tests.scorers.statistics.heuristic_twins import c4_page, paper_sentences, p
 ALL = [name for name, column in TEXT_COLUMNS.items() if column.family != "bad_words"]
 STATISTICS = TextStatistics()
 EVERYTHING = TextStatistics(ALL)
+PAPER = [name for name, column in TEXT_COLUMNS.items() if column.family in ("words", "ngrams", "repeats")]
+READINGS = TextStatistics(PAPER)
+SPACED = TextStatistics(PAPER, ellipsis="spaced")
 
 
 def rows(texts, statistics=STATISTICS):
@@ -37,12 +40,48 @@ def assert_same(got, wanted, text):
 
 @pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
 def test_nasty_texts_match_the_twin(text):
-    assert_same(rows([text])[0], paper_statistics(text), text)
+    assert_same(rows([text], READINGS)[0], paper_statistics(text), text)
+    assert_same(rows([text], SPACED)[0], paper_statistics(text, spaced=True), text)
 
 
 @given(TEXTS)
 def test_statistics_match_the_twin(text):
-    assert_same(rows([text])[0], paper_statistics(text), text)
+    assert_same(rows([text], READINGS)[0], paper_statistics(text), text)
+    assert_same(rows([text], SPACED)[0], paper_statistics(text, spaced=True), text)
+
+
+@given(st.text(". …\t\n\u00a0a", max_size=40))
+def test_dots_with_blanks_between_match_the_twin(text):
+    assert_same(rows([text], SPACED)[0], paper_statistics(text, spaced=True), text)
+    assert_same(rows([text], READINGS)[0], paper_statistics(text), text)
+
+
+def test_spaced_dots_are_an_ellipsis_on_request():
+    text = "and so on . . .\nthe end\n. . ."
+    plain, spaced = rows([text], READINGS)[0], rows([text], SPACED)[0]
+    assert (plain["text_ellipsis_line_fraction"], spaced["text_ellipsis_line_fraction"]) == (0, 2 / 3)
+    assert (plain["text_ellipsis_word_ratio"], spaced["text_ellipsis_word_ratio"]) == (0, 2 / 11)
+
+
+def test_bullets_are_those_of_the_lists():
+    for bullet in "•‣⁃⁌⁍∙○●◘◦⦾⦿-*":
+        assert rows([f"{bullet} milk\nbread"])[0]["text_bullet_line_fraction"] == 0.5
+
+
+def test_the_readings_of_repetition_differ_by_what_occurs_first():
+    clause = "the party of the first part shall deliver the goods at once"
+    got = rows([f"{clause}\none two three\n{clause}"], READINGS)[0]
+    assert got["text_duplicate_line_fraction"] == 2 / 3
+    assert got["text_repeat_line_fraction"] == 1 / 3
+    assert got["text_duplicate_5_gram_char_fraction"] == 2 * got["text_repeat_5_gram_char_fraction"] > 0.8
+
+
+@given(TEXTS)
+def test_what_occurred_before_is_part_of_what_occurs_more_than_once(text):
+    got = rows([text], READINGS)[0]
+    for name in PAPER:
+        if name.startswith("text_repeat_"):
+            assert got[name] <= got[name.replace("_repeat_", "_duplicate_")]
 
 
 @given(TEXTS)
@@ -168,6 +207,8 @@ def test_mistakes_are_named(tmp_path):
         TextStatistics(["text_word"])
     with pytest.raises(ConfigError, match="neither fast nor spacy"):
         TextStatistics(splitter="slow")
+    with pytest.raises(ConfigError, match="neither joined nor spaced"):
+        TextStatistics(ellipsis="wide")
     with pytest.raises(ConfigError, match="text_bad_words needs a file"):
         TextStatistics(["text_bad_words"])
     with pytest.raises(InputError, match="can't read"):

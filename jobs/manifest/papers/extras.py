@@ -1,0 +1,22 @@
+"""Says which extra is missing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tamis.schemas.errors import ConfigError
+
+__all__ = ["needs"]
+
+
+@contextmanager
+def needs(package: str, what: str) -> Iterator[None]:
+    """Turn a failed import into a sentence that names the extra.
+
+    Raises:
+        ConfigError: if what is imported inside isn't installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        msg = f"{what} needs {package}: pip install 'tamis[papers]' ({error})"
+        raise ConfigError(msg) from None

@@ -1,0 +1,104 @@
+"""`substring_dedup`: substrings of at least so many bytes that the corpus has again, taken out."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from tamis.pipeline.corpus.context import Corpus, Decision
+from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory, Step
+from tamis.schemas.step import NAME, Decides
+from tamis.scorers.annotators import OverText
+from tamis.scorers.base import Annotator
+
+if TYPE_CHECKING:
+    from tamis.scorers.dedup.substrings import RepeatedSubstrings
+
+__all__ = ["SubstringDedupStep"]
+
+
+class SubstringDedupStep(Step):
+    """Takes out substrings that stand elsewhere in the whole input too, byte for byte, and leaves one copy of each.
+
+    Later steps and the output have the text that is left, rejected documents the text as it came. The copy that stays
+    is the one in the document of smallest `doc_id`. Characters that are repeated in part only stay.
+    """
+
+    verb: ClassVar[str] = "substring_dedup"
+    rewrites: ClassVar[bool] = True
+    name: str | None = Field(default=None, pattern=NAME, description="begins the columns' names, in place of text")
+    min_bytes: int = Field(default=500, ge=16, le=1 << 20, description="shorter repeats stay, UTF-8")
+    anchor_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="of the pieces by which repeats are found, half of `min_bytes` if absent: changes time and memory, "
+        "never what is found",
+    )
+    fill_gaps: Annotated[int, Decides] = Field(
+        default=0, ge=0, description="bytes between two repeats of a document that go too, if there are no more"
+    )
+    min_characters: Annotated[int, Decides] = Field(
+        default=1, ge=0, description="documents of which fewer are left are rejected (white space at the ends aside)"
+    )
+    spans: Annotated[bool, Decides] = Field(default=False, description="keep what was taken out of where in a column")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.anchor_bytes is not None and self.anchor_bytes > self.min_bytes:
+            msg = f"anchor_bytes ({self.anchor_bytes}) can't be above min_bytes ({self.min_bytes})"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def label(self) -> str:
+        """Verb, and name if there is one: there may be several."""
+        return self.verb if self.name is None else f"{self.verb}.{self.name}"
+
+    @property
+    def _prefix(self) -> str:
+        return "text" if self.name is None else self.name
+
+    def options(self) -> "RepeatedSubstrings":
+        """Return what counts as a repeat."""
+        from tamis.scorers.dedup.substrings import RepeatedSubstrings
+
+        return RepeatedSubstrings(self.min_bytes, self.fill_gaps, self.anchor_bytes)
+
+    def annotator(self, models: Mapping[str, str]) -> Annotator:
+        """Return the anchors of texts."""
+        from tamis.pipeline.corpus.remove_substrings import AnchorColumns
+
+        del models
+        return OverText(AnchorColumns(self.options(), name=self._prefix))
+
+    @property
+    def rule_names(self) -> tuple[str, ...]:
+        """A document of which too little is left."""
+        return ("nothing_left",)
+
+    @property
+    def over_corpus(self) -> bool:
+        """Copies may lie anywhere."""
+        return True
+
+    @property
+    def corpus_columns(self) -> pa.Schema:
+        """What was taken out."""
+        from tamis.pipeline.corpus.rewrite_text import cut_schema
+
+        return cut_schema(self._prefix, spans=self.spans)
+
+    def decide(self, corpus: Corpus) -> Decision:
+        """Find the copies, and take them out."""
+        from tamis.pipeline.corpus.remove_substrings import RemoveSubstrings, remove_substrings
+
+        wanted = RemoveSubstrings(self.options(), self._prefix, self.min_characters, self.spans)
+        return remove_substrings(corpus, wanted)
+
+    def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
+        """Anchors or windows of a partition, or windows of a shard."""
+        from tamis.pipeline.corpus.remove_substrings import substring_memory
+
+        del models
+        return Memory(worker=substring_memory(documents * DOCUMENT_BYTES))
