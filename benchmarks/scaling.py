@@ -1,9 +1,12 @@
 """What grows with the corpus: plan and graph at up to 100,000 files, and whole runs over many files and sources.
 
-    python benchmarks/scaling.py [--files 1000 10000 100000] [--runs 1 200 2000] [--sources 1 20 200]
+    python benchmarks/scaling.py [--files 1000 10000 100000] [--shards 1000 10000 100000] [--runs 1 200 2000]
+        [--sources 1 20 200]
 
 `--files`: lists so many small files, plans them, builds the graph and translates it for a distant engine, without
-reading one: seconds, memory, bytes of the list of files and of the graph; the cost a file must not grow. `--runs` and
+reading one: seconds, memory, bytes of the list of files and of the graph; the cost a file must not grow. `--shards`:
+what the readers of so many source shards would tell, joined as an engine joins it and turned into the tasks of a pass,
+without text: the cost a shard must not grow, nor the value beyond what a side input can be. `--runs` and
 `--sources`: `tamis run` over the same documents in so many files, or in so many inputs: CPU-seconds of the tree.
 """
 
@@ -63,10 +66,36 @@ def plan_files(folder: str) -> None:
     print(json.dumps(told))
 
 
+def simulate_shards(shards: int) -> dict[str, float]:
+    """Join what so many source shards' readers would tell, and list the tasks that follow, in this process."""
+    from tamis.pipeline.graph.beam import _Join
+    from tamis.pipeline.graph.passes import Spent, Values, pack_value, unpack_value
+    from tamis.pipeline.passes.stage import READ, Cut, FileNote, ReadNote, StoredShards
+
+    def packed(index: int) -> bytes:
+        cuts = (Cut(25_000, 120_000_000, 40, f"part-{index:06d}.arrow"),)
+        note = ReadNote(index, "web", f"{index:032x}", cuts, (FileNote(index, 25_000, {}, {}),), 0, 1.5)
+        return pack_value(note.to_line(), Spent(1, 1.5))
+
+    parts = [packed(index) for index in range(shards)]
+    began = time.process_time()
+    join = _Join(b"".join)
+    accumulator = join.create_accumulator()
+    for part in parts:
+        accumulator = join.add_input(accumulator, part)
+    value, _ = unpack_value(join.extract_output(accumulator))
+    joined = time.process_time() - began
+    tasks = len(list(StoredShards()(Values({READ: value}))))
+    if tasks != shards:
+        sys.exit(f"{shards} shards came to {tasks} tasks")
+    return {"joined": joined, "listed": time.process_time() - began - joined, "value": len(value)}
+
+
 def main() -> None:
     """Print a line a size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, nargs="*", default=[1000, 10_000, 100_000])
+    parser.add_argument("--shards", type=int, nargs="*", default=[1000, 10_000, 100_000])
     parser.add_argument("--runs", type=int, nargs="*", default=[1, 200, 2000])
     parser.add_argument("--sources", type=int, nargs="*", default=[1, 20, 200])
     parser.add_argument("--core", type=int, default=1, help="-1: not pinned")
@@ -92,6 +121,13 @@ def main() -> None:
                 f"{told['listed'] / 1e6:8.1f} {told['graph'] / 1e3:9.0f}",
                 flush=True,
             )
+    if options.shards:
+        print(f"{'shards':>8} {'join CPU s':>11} {'tasks CPU s':>12} {'us a shard':>11} {'value MB':>9}")
+    for shards in options.shards:
+        told = simulate_shards(shards)
+        each = (told["joined"] + told["listed"]) / shards * 1e6
+        joined, listed, value = told["joined"], told["listed"], told["value"] / 1e6
+        print(f"{shards:8,} {joined:11.2f} {listed:12.2f} {each:11.0f} {value:9.1f}", flush=True)
     for what, sizes in (("files", options.runs), ("sources", options.sources)):
         if sizes:
             print(f"{DOCUMENTS:,} documents in so many {what}\n{what:>8} {'CPU s':>8} {'wall s':>8} {'peak MB':>8}")

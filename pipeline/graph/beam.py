@@ -17,7 +17,18 @@ from apache_beam.metrics import Metrics
 from tamis.pipeline.graph import coder as _coder  # noqa: F401  (registers the record batch coder in workers too)
 from tamis.pipeline.graph.failures import Failures
 from tamis.pipeline.graph.local import local_run, values_of
-from tamis.pipeline.graph.passes import Combine, Done, Exchange, Graph, Node, Pass, Spent, join_values, pack_value
+from tamis.pipeline.graph.passes import (
+    Combine,
+    Done,
+    Exchange,
+    Graph,
+    Node,
+    Pass,
+    Spent,
+    fold_value,
+    folded,
+    pack_value,
+)
 from tamis.pipeline.graph.work import cpu_seconds, do_task
 from tamis.pipeline.storage import filesystem
 
@@ -130,29 +141,28 @@ def _packed(done: Done, spent: Spent) -> bytes:
 
 
 class _Join(beam.CombineFn):
-    """An accumulator is a list of packed values not yet joined, folded when it has grown."""
-
-    FOLD = 256
+    """An accumulator holds packed values in levels, see `fold_value`."""
 
     def __init__(self, combine: Combine):
         self._combine = combine
 
-    def create_accumulator(self) -> list[bytes]:
+    def create_accumulator(self) -> list[list[bytes]]:
         return []
 
-    def add_input(self, accumulator: list[bytes], value: bytes) -> list[bytes]:
-        accumulator.append(value)
-        return [join_values(self._combine, accumulator)] if len(accumulator) >= self.FOLD else accumulator
+    def add_input(self, accumulator: list[list[bytes]], value: bytes) -> list[list[bytes]]:
+        fold_value(self._combine, accumulator, value)
+        return accumulator
 
-    def merge_accumulators(self, accumulators: Iterable[list[bytes]]) -> list[bytes]:
-        joined: list[bytes] = []
+    def merge_accumulators(self, accumulators: Iterable[list[list[bytes]]]) -> list[list[bytes]]:
+        merged: list[list[bytes]] = []
         for accumulator in accumulators:
-            for value in accumulator:
-                joined = self.add_input(joined, value)
-        return joined
+            for level in reversed(accumulator):
+                for value in level:
+                    fold_value(self._combine, merged, value)
+        return merged
 
-    def extract_output(self, accumulator: list[bytes]) -> bytes:
-        return join_values(self._combine, accumulator)
+    def extract_output(self, accumulator: list[list[bytes]]) -> bytes:
+        return folded(self._combine, accumulator)
 
 
 Row: TypeAlias = tuple[int, bytes, float]

@@ -6,7 +6,7 @@ A transform of Beam's local runner is pickled and so holds no live objects; it f
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tamis.pipeline.graph.passes import Node, Pass, Values, join_values, pack_value, unpack_value
+from tamis.pipeline.graph.passes import Node, Pass, Values, fold_value, folded, pack_value, unpack_value
 from tamis.pipeline.graph.pool import LocalPool
 from tamis.pipeline.graph.progress import Progress
 from tamis.pipeline.graph.stall import watched
@@ -15,9 +15,6 @@ from tamis.pipeline.storage.damage import take_damage
 from tamis.schemas.errors import RunError, TamisError
 
 __all__ = ["LocalRun", "local_run", "values_of"]
-
-FOLD = 256
-"""Values held before they are joined: joining one by one is quadratic."""
 
 _runs: dict[str, "LocalRun"] = {}
 
@@ -75,12 +72,10 @@ class LocalRun:
         self._told(take_damage())
         if self._progress is not None and tasks:
             self._progress.start(pass_.name, len(tasks))
-        held: list[bytes] = []
+        held: list[list[bytes]] = []
         reused = 0
         for done, (result, spent) in enumerate(self._results(pass_, tasks, values), start=1):
-            held.append(pack_value(result.value, spent))
-            if len(held) >= FOLD:
-                held = [join_values(pass_.combine, held)]
+            fold_value(pass_.combine, held, pack_value(result.value, spent))
             for name, number in result.counters.items():
                 if count is not None:
                     count(name, number)
@@ -90,7 +85,7 @@ class LocalRun:
                 self._progress.update(done)
         if self._progress is not None and tasks:
             self._progress.finish(reused)
-        return join_values(pass_.combine, held)
+        return folded(pass_.combine, held)
 
     def _told(self, damaged: Sequence[str]) -> None:
         for sentence in damaged:

@@ -25,6 +25,8 @@ __all__ = [
     "TaskList",
     "Values",
     "concatenated",
+    "fold_value",
+    "folded",
     "join_values",
     "pack_value",
     "unpack_value",
@@ -230,6 +232,34 @@ def unpack_value(packed: bytes) -> tuple[bytes, Spent]:
     if not packed:
         return b"", Spent()
     return packed[_HEADER.size :], Spent(*_HEADER.unpack_from(packed))
+
+
+FOLD = 256
+"""Values held before they are joined."""
+
+
+def fold_value(combine: Combine, levels: list[list[bytes]], value: bytes) -> None:
+    """Add a packed value to those held, in levels: so many of one level are joined to one of the next.
+
+    So each byte is copied once a level: joining all that came so far with the next few would be quadratic.
+
+    Args:
+        combine: of the pass.
+        levels: changed in place; flattened, what `join_values` takes.
+        value: packed.
+    """
+    for level in levels:
+        level.append(value)
+        if len(level) < FOLD:
+            return
+        value = join_values(combine, level)
+        level.clear()
+    levels.append([value])
+
+
+def folded(combine: Combine, levels: Sequence[Sequence[bytes]]) -> bytes:
+    """Join all that `fold_value` holds, in the order in which it came."""
+    return join_values(combine, [value for level in reversed(levels) for value in level])
 
 
 def join_values(combine: Combine, parts: Sequence[bytes]) -> bytes:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,9 @@ def test_compose_files_put_workers_where_executors_look_for_them(name):
     text = (DEPLOY / name / "README.md").read_text()
     assert "not run here" in text
     assert "Beam 2.77" in text
+
+
+def test_the_page_on_scale_has_the_table_that_its_script_computes():
+    command = [sys.executable, "benchmarks/scale_on_paper.py", "--check", "docs/scale.md"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
