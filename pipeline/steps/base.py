@@ -49,10 +49,17 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a step takes: `worker` of each worker's own, `shared` mapped once for all of a machine."""
+    """Bytes that a step takes.
+
+    Attributes:
+        worker: of each worker's own.
+        shared: mapped once for all of a machine.
+        how: what the step does where it wouldn't fit, a part of a sentence that a plan shows.
+    """
 
     worker: int = 0
     shared: int = 0
+    how: str = ""
 
 
 class Step(StepConfig):

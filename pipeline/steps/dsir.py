@@ -73,7 +73,10 @@ class DsirStep(Step):
     )
     max_ngrams: int | None = Field(default=None, gt=0, description="n-grams to fit each side on; all if absent")
     top_k: Annotated[bool, Decides] = Field(default=False, description="take the largest weights instead of sampling")
-    keep: Annotated[Keep, Decides] = Keep()
+    keep: Annotated[Keep, Decides] = Field(
+        default=Keep(),
+        description="a `fraction`, or so many `documents`, `bytes` or `tokens` to draw, `by` groups too; else all",
+    )
 
     @model_validator(mode="after")
     def _target_or_model(self) -> Self:
