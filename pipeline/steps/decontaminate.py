@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -56,6 +56,8 @@ HITS = pa.list_(
 
 _BUILT, _MAPPED = 40, 12
 """Memory for a byte of the items while an index is built, and of the index: measured on 50,000 items of 60 words."""
+_PLANTED = 500
+"""Items that `tamis plan` plants, at most."""
 _LARGE = 4 << 20
 """Characters of items from which on an index is kept in the user's cache, for all processes to map."""
 
@@ -203,6 +205,28 @@ class DecontaminateStep(Step):
         """
         return _Contamination(self, models)
 
+    def costs(self, documents: int, models: Mapping[str, FoundFile], before: Sequence[Step]) -> tuple[str, ...]:
+        """Say how many items are too short to be looked for, and what is found of the others where they are planted."""
+        from tamis.scorers.contamination.planted import PLANTED, planted_recall
+
+        del documents, before
+        items = [item for name in sorted(self.items) for item in _read(self, name, models[f"items.{name}"].path)]
+        short = _too_short(self, items)
+        names = {item.name for item in short}
+        long = [item.text for item in items if item.name not in names]
+        told = []
+        if short:
+            few = ", ".join(item.name for item in short[:3]) + (" and others" if len(short) > 3 else "")
+            what = "lower `short_weight` to look for more of them" if self.method == "aligned" else "they hold no word"
+            told.append(f"{len(short)} of {len(items)} items are too short to be looked for ({few}): {what}")
+        if long:
+            _, _, find = _finder(self, items)
+            step = -(-len(long) // _PLANTED)
+            recall = planted_recall(long[::step], find)
+            shares = ", ".join(f"{share:.0%} {PLANTED[kind]}" for kind, share in recall.items())
+            told.append(f"of {len(long[::step])} items planted in other text are found: {shares}")
+        return tuple(told)
+
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
         """Estimate the index: a large one is mapped by all workers, others each builds for itself."""
         del documents
@@ -255,6 +279,18 @@ def _read(step: DecontaminateStep, name: str, reference: str) -> list[_Item]:
                         _Item(f"{name}/{told}", text, columns["answer"][row] or "", columns["passage"][row] or "")
                     )
     return found
+
+
+def _too_short(step: DecontaminateStep, items: list[_Item]) -> list[_Item]:
+    """Return the items that can't be found by themselves: of too few words, or of too little weight."""
+    from tamis.scorers.contamination.find import Aligned
+
+    if step.method != "aligned":
+        return [item for item in items if not item.text.split()]
+    index = _index([item.text for item in items])
+    way = Aligned(step.threshold, step.partial, step.short_weight, step.long_weight)
+    left_out = {-1, *way.left_out(index).tolist()}
+    return [item for item, row in zip(items, index.rows.tolist(), strict=True) if row in left_out]
 
 
 class _Contamination:

@@ -301,3 +301,15 @@ def test_hits_do_not_depend_on_batches(sets):
     step = parsed("decontaminate", items=sets, text={"first": "question"}, table=True)
     rows = columns_of(step, text=list(DOCUMENTS.values()))
     assert [len(row["contamination_hits"] or []) for row in rows] == [row["contamination_items"] for row in rows]
+
+
+def test_plan_says_which_items_are_too_short_and_what_is_found_of_the_others(tmp_path):
+    lines = [{"id": f"q{i}", "text": text} for i, text in enumerate([*ITEMS, "two words", "yes", "no", "maybe so"])]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for method, shares in (("aligned", "100% word for word, 100% with a word"), ("ngrams", "100% word for word, 67% with a word")):
+        step = parsed("decontaminate", items={"mine": str(tmp_path / "items.jsonl")}, id="id", method=method)
+        told = step.costs(100, step.find_all(), ())
+        assert shares in told[-1]
+        assert f"of {8 if method == 'aligned' else 12} items planted" in told[-1]
+        if method == "aligned":
+            assert told[0].startswith("4 of 12 items are too short to be looked for (mine/q8, mine/q9, mine/q10")
