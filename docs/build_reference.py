@@ -20,6 +20,8 @@ from tamis.pipeline.steps.base import Step  # noqa: E402
 from tamis.pipeline.steps.registry import built_in, step_class  # noqa: E402
 from tamis.schemas.base import canonical_json  # noqa: E402
 from tamis.schemas.config import Config  # noqa: E402
+from tamis.schemas.experiment import ExperimentConfig  # noqa: E402
+from tamis.schemas.merge import MergeConfig  # noqa: E402
 from tamis.schemas.rule import Rule  # noqa: E402
 from tamis.schemas.step import StepConfig  # noqa: E402
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA  # noqa: E402
@@ -127,7 +129,19 @@ def config_page() -> str:
         parts += [f"## {verb}\n", first_line(step.__doc__) + "\n", options(step)]
     for model in nested([Config, *steps.values()]):
         parts += [f"## {model.__name__}\n", first_line(model.__doc__) + "\n", options(model)]
-    parts += ["## Presets of heuristics\n", "A document is rejected for the first rule that it breaks.\n"]
+    parts += ["# Mixtures, experiments, merges\n"]
+    parts.append(
+        "A mixture's keys stand below `mixture:` of a run's config, or in a file of their own for `tamis mix`. "
+        "`estimate` is one of the tables that follow, by its `method`.\n"
+    )
+    for kind in (ExperimentConfig, MergeConfig):
+        parts += [f"## {kind.__name__}\n", first_line(kind.__doc__) + "\n", options(kind)]
+    told = nested([Config, *steps.values()])
+    for model in nested([ExperimentConfig, MergeConfig]):
+        if model not in told:
+            parts += [f"## {model.__name__}\n", first_line(model.__doc__) + "\n", options(model)]
+    parts += ["# Presets\n", "## Presets of heuristics\n"]
+    parts += ["A document is rejected for the first rule that it breaks.\n"]
     for name, rules in PRESETS.items():
         meant = f" Meant for English: {ENGLISH[name]}." if name in ENGLISH else ""
         parts += [

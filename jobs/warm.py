@@ -194,7 +194,7 @@ def _warm_language(folder: Path) -> None:
     del folder
     from tamis.scorers.language.identify import LanguageIdentifier
 
-    LanguageIdentifier().score(_array())
+    LanguageIdentifier(check_scripts=True).score(_array())
 
 
 def _warm_classifier(folder: Path) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from tamis.schemas.base import Model, canonical_json, digest
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.extract import ExtractConfig
+from tamis.schemas.mixture import MixtureConfig
 from tamis.schemas.secrets import redacted_all
 from tamis.schemas.step import StepConfig
 
@@ -16,6 +17,7 @@ __all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "si
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture")
 _DOCUMENT = ("doc_id", "url", "source", "text", "timestamp", "meta")
 
 
@@ -109,6 +111,9 @@ class Config(Model):
     )
     allow_empty: bool = Field(default=False, description="a run that reads no record or selects none is no failure")
 
+    mixture: MixtureConfig | None = Field(
+        default=None, description="of groups of what was selected, written to `mixture/` in the run's folder"
+    )
     limit: int | None = Field(
         default=None,
         ge=1,
@@ -156,7 +161,7 @@ class Config(Model):
             if digests:
                 options["sha256"] = digests
             steps.append({step.verb: options})
-        plain = self.model_dump(mode="json", exclude={"steps"})
+        plain = self.model_dump(mode="json", exclude={"steps"} if self.mixture else {"steps", "mixture"})
         return plain | {"steps": steps}
 
     def digest(self, models: dict[str, dict[str, str]]) -> str:
@@ -167,8 +172,8 @@ class Config(Model):
 def significant(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can change a result of a resolved config, as `Config.resolved` gives it and a manifest records it.
 
-    Left out are the run's name, its folder, what only its exit status follows from, and the place of models whose
-    digests are there.
+    Left out are the run's name, its folder, what only its exit status follows from, the place of models whose digests
+    are there, and the mixture, which follows from the run's selection and has a digest of its own.
     """
     output = {key: value for key, value in config.get("output", {}).items() if key != "path"}
     steps = []
@@ -178,7 +183,7 @@ def significant(config: Mapping[str, Any]) -> dict[str, Any]:
             digested = {key.split(".")[0] for key in options.get("sha256", {})}
             kept[verb] = {k: v for k, v in options.items() if k not in digested}
         steps.append(kept)
-    plain = {key: value for key, value in config.items() if key not in ("name", "max_errors", "allow_empty")}
+    plain = {key: value for key, value in config.items() if key not in _NO_RESULT}
     if plain.get("limit") is None:
         plain.pop("limit", None)
     return plain | {"output": output, "steps": steps}

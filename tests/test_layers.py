@@ -177,7 +177,7 @@ def test_nothing_is_unfinished_or_left_behind() -> None:
 
 
 def test_help_of_every_command_imports_nothing_heavy() -> None:
-    commands = ["", "demo", "run", "plan", "score", "sql", "manifest", "manifest verify", "train"]
+    commands = ["", "demo", "run", "plan", "score", "sql", "report", "ui", "manifest", "manifest verify", "train"]
     code = (
         "import contextlib, io, json, sys\n"
         "from tamis.jobs.cli.app import main\n"

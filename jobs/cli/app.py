@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tamis.jobs.cli.manifest import manifest_app
+from tamis.jobs.cli.mix import mix_app
 from tamis.jobs.cli.options import AsJson, Output, Quiet, RunFolder, Runner, Set, Workers, examples, group
 from tamis.jobs.cli.quad import quad_app
 from tamis.jobs.cli.signals import end_by_signals
@@ -27,6 +28,7 @@ app = group(
     completion=True,
 )
 app.add_typer(manifest_app, name="manifest")
+app.add_typer(mix_app, name="mix")
 app.add_typer(train_app, name="train")
 app.add_typer(quad_app, name="quad")
 
@@ -232,6 +234,35 @@ def warm(
 
 
 @app.command(
+    short_help="Does a selection teach? Proxies say.",
+    epilog=examples("tamis experiment experiment.yaml", "tamis experiment experiment.yaml --set seeds=5 --workers 4"),
+)
+def experiment(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="Arms, evaluation sets and proxy: a YAML file.")],
+    output: Output = None,
+    set_: Set = None,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what was left, or go on.")] = False,
+    workers: Workers = 1,
+    runner: Runner = "FnApiRunner",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train proxy models on arms of equal tokens, and say whether they differ: paired over seeds, with intervals."""
+    from tamis.jobs.cli.experiment import show_experiment
+
+    show_experiment(
+        config,
+        set_ or (),
+        output,
+        workers=workers,
+        runner=runner,
+        fresh=fresh,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@app.command(
     short_help="Score local files and print or write the columns.",
     epilog=examples(
         "tamis score forum.csv --step language --limit 5",
@@ -270,15 +301,15 @@ def score(
     epilog=examples(
         "tamis sql runs/demo",
         'tamis sql runs/demo "FROM funnel()"',
-        'tamis sql runs/demo "FROM sample(\'duplicate\', 5)" -o copies.parquet',
-        'tamis sql runs/demo runs/strict "SELECT fate_a, fate_b, count(*) FROM joined GROUP BY ALL"',
+        "tamis sql runs/demo \"FROM sample('duplicate', 5)\" -o copies.parquet",
+        'tamis sql runs/demo runs/strict "FROM joined LIMIT 9"',
     ),
 )
 def sql(
     run_folder: RunFolder,
     rest: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN] [QUERY]", help="Another run to join, and SQL; without SQL a prompt opens."),
+        typer.Argument(metavar="RUN2 QUERY", help="Another run to join, and SQL; without SQL a prompt opens."),
     ] = None,
     format_: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="table, tsv, csv or json (lines).")
@@ -307,3 +338,45 @@ def sql(
         prompt(runs, format=chosen, limit=limit)
         return
     run_query(runs, query, format=chosen, limit=limit, output=output)
+
+
+@app.command(
+    short_help="Write a run's report, or that of two, as one HTML file.",
+    epilog=examples(
+        "tamis report runs/demo",
+        "tamis report runs/demo runs/strict -o compared.html",
+        "tamis report runs/demo --price 0.05",
+    ),
+)
+def report(
+    run_folder: RunFolder,
+    other: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Another run to compare with.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="The file; RUN/report.html if absent.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, metavar="PRICE", help="Of a CPU hour, to tell what steps cost.")
+    ] = None,
+) -> None:
+    """Write what a run kept, what fell and why, with plots and sampled documents: one HTML file, without network."""
+    from tamis.jobs.cli.report import write_report
+
+    write_report([run_folder] if other is None else [run_folder, other], output, price=price)
+
+
+@app.command(
+    short_help="Browse a run in a local page.",
+    epilog=examples("tamis ui runs/demo", "tamis ui runs/demo --port 8080 --no-browser"),
+)
+def ui(
+    run_folder: RunFolder,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="0: any free one.")] = 0,
+    view: Annotated[
+        str, typer.Option(metavar="STATE", help="Open what a colleague's address shows: all behind its ?.")
+    ] = "",
+    browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
+) -> None:
+    """Browse a run in a local page: search documents, move thresholds, ask SQL, read the manifest."""
+    from tamis.jobs.cli.ui import show_ui
+
+    show_ui(run_folder, port=port, view=view, browser=browser)

@@ -125,7 +125,7 @@ def lm_command(
     ] = None,
     contrast: Annotated[
         bool,
-        typer.Option("--contrast", help="With --harmful: a model of clean text too, and a threshold on the ratio."),
+        typer.Option("--contrast", help="With --harmful: the ratio to clean text; best with --pieces 2000."),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --harmful: draws the split of groups.")] = 0,
     as_json: AsJson = False,

@@ -16,6 +16,7 @@ MACROS = {
     "histogram(column, bins := 20)": "documents by value of a column, or of any expression: histogram(ln(text_words))",
     "histogram_by(column, part)": "the same for each value of another column, such as source",
     "sample(rule, n := 10)": "documents drawn by a keyed hash that fell to a rule or at a step, or 'selected'",
+    "samples(n := 10)": "so many documents of each rule, drawn the same way",
     "what_if(column, min, max)": "by source and language: what bounds would keep and lose; NULL is no bound",
     "near_threshold(rule, n := 5)": "the documents nearest to a rule's threshold, on both of its sides",
     "domains()": "documents, selected documents and bytes of text by host",
@@ -41,6 +42,7 @@ def add_macros(
     limits: Sequence[Limit],
     seed: int,
     schema: str = "main",
+    only: Collection[str] | None = None,
 ) -> None:
     """Create the macros over the views of a schema.
 
@@ -51,6 +53,7 @@ def add_macros(
         limits: the rules over columns.
         seed: of the run, for what is drawn.
         schema: where the views are and the macros go.
+        only: names of the macros to create; all if None.
     """
     language = identifier("language") if "language" in columns else "NULL::VARCHAR"
     macros: Sequence[tuple[str, dict[str, str], str]] = (
@@ -61,6 +64,7 @@ def add_macros(
             {"expression": "", "by_part": "", "bins": "20", "low": "NULL", "high": "NULL"},
             _histogram("$by_part"),
         ),
+        ("samples", {"n": "10"}, _SAMPLES),
         ("sample", {"rule_or_step": "", "n": "10"}, _SAMPLE),
         ("what_if", {"expression": "", "least": "", "most": ""}, _WHAT_IF),
         ("near_threshold", {"rule_or_step": "", "n": "5"}, _near_threshold(labels, limits)),
@@ -70,6 +74,8 @@ def add_macros(
     words |= {"{host}": host_of("url")}
     taken = {name.lower() for name in columns}
     for name, parameters, body in macros:
+        if only is not None and name not in only:
+            continue
         told = body
         for word, meaning in words.items():
             told = told.replace(word, meaning)
@@ -123,6 +129,15 @@ WITH drawn AS (
 )
 SELECT d.doc_id, d.source, d.url, d.fate, d.step, d.rule, d.value, d.threshold, d.text
 FROM {schema}.documents d JOIN drawn USING (doc_id) ORDER BY drawn.draw, d.doc_id, d.fate
+"""
+_SAMPLES = """
+WITH ranked AS (
+  SELECT doc_id, step, rule, row_number() OVER (PARTITION BY step, rule ORDER BY {key}, doc_id) AS place
+  FROM {schema}.rejected
+), drawn AS (FROM ranked WHERE place <= $n)
+SELECT d.doc_id, d.source, d.url, d.step, d.rule, d.value, d.threshold, d.text
+FROM {schema}.rejected d JOIN drawn USING (doc_id, step, rule)
+ORDER BY d.step, d.rule, drawn.place, d.doc_id
 """
 _WHAT_IF = """
 SELECT source, language, count(*) AS documents, count(*) FILTER (fate = 'selected') AS selected,

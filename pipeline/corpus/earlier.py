@@ -38,6 +38,7 @@ __all__ = [
     "WrittenPart",
     "every_part",
     "find_index",
+    "has_index",
     "write_part",
 ]
 
@@ -129,6 +130,11 @@ class SeenIndex:
         """
         tables = [_read(self.path(part), columns) for part in self.parts]
         return pa.concat_tables(tables) if tables else pa.table({})
+
+
+def has_index(output: str, label: str) -> bool:
+    """Return whether the index that a step of a run left is there."""
+    return filesystem.exists(filesystem.join(output, INDEX_FOLDER, label, _LISTING))
 
 
 def find_index(reference: str, label: str) -> SeenIndex:

@@ -10,7 +10,6 @@ import selectors
 import signal
 import socket
 import struct
-import sys
 import warnings
 from multiprocessing import process
 
@@ -193,5 +192,4 @@ def _work(message: bytes) -> int:
         del this._inheriting  # type: ignore[attr-defined]
     os.environ.update(worker.env)
     status: int = worker._bootstrap()
-    sys.stdout.flush()
     return status

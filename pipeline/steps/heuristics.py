@@ -200,9 +200,7 @@ class HeuristicsStep(Step):
             )
         else:
             made = OverText(
-                TextStatistics(
-                    self.text_columns, splitter=self.splitter, bad_words=bad_words, ellipsis=self.ellipsis
-                )
+                TextStatistics(self.text_columns, splitter=self.splitter, bad_words=bad_words, ellipsis=self.ellipsis)
             )
         return made if self.name == _OWN else Renamed(made, self._named)
 

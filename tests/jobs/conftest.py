@@ -1,7 +1,8 @@
-"""Small corpora and runs for the tests of jobs."""
+"""Small corpora and runs for the tests of jobs, and a browser."""
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -78,3 +79,18 @@ def run(tmp_path):
 def _no_width_of_ones_own(monkeypatch):
     """What is printed doesn't depend on the terminal that the tests run in."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium, as the system has it."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = next(
+        (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    )
+    if found is None:
+        pytest.skip("no Chromium is installed")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -16,33 +16,35 @@ import pytest
 import zstandard
 
 import tamis
+from docs.build_reference import nested
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
 from tamis.jobs.train.dsir import train_dsir
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.registry import built_in, parse_config, step_class
-from tamis.schemas.config import Config, InputColumn, InputConfig, Limits, OutputConfig
-from tamis.schemas.keep import Keep
-from tamis.schemas.rule import Rule
+from tamis.schemas.config import Config
+from tamis.schemas.step import StepConfig
 from tamis.scorers.dsir.features import NgramFeatures
 from tamis.scorers.fasttext.training import FastTextOptions, train_classifier
 from tamis.scorers.perplexity.training import train_lm
 from tests.pipeline.formats.warc_files import article, http, record
 from tests.source_tree import ROOT
 
-MODELS = (Config, InputConfig, OutputConfig, Limits, InputColumn, Keep, Rule)
+MODELS = (Config, *(m for m in nested([Config, *map(step_class, built_in())]) if m is not StepConfig))
 
 TESTED_THERE = {
     "cluster": "tests/jobs/run/test_cluster.py",
     "combine": "tests/jobs/run/test_combine.py",
     "decontaminate": "tests/jobs/run/test_decontaminate.py",
     "embed": "tests/jobs/run/test_embed*.py",
-    "exact_dedup": "tests/jobs/run/test_exact_dedup.py",
+    "exact_dedup": "tests/jobs/run/test_exact_dedup.py|tests/jobs/run/test_index.py",
     "label": "tests/jobs/run/test_label.py",
-    "near_dedup": "tests/jobs/run/test_near_dedup.py",
+    "near_dedup": "tests/jobs/run/test_near_dedup.py|tests/jobs/run/test_index.py",
     "paragraph_dedup": "tests/jobs/run/test_repeats.py",
     "pii": "tests/jobs/run/test_pii.py",
     "quad": "tests/**/test_*quad*.py|tests/scorers/influence/*.py",
+    "repeat": "tests/jobs/run/test_repeat.py",
+    "CurveOptions": "tests/jobs/run/test_repeat.py",
     "sample": "tests/jobs/run/test_sample.py",
     "substring_dedup": "tests/jobs/run/test_repeats.py",
     "url_filter": "tests/jobs/run/test_url_filter.py",
@@ -87,7 +89,7 @@ STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "heuristics.thresholds": ({"presets": ["c4"]}, {"thresholds": {"c4.min_sentences": 1}}),
     "heuristics.rules": ({}, {"rules": [RULE]}),
     "heuristics.statistics": ({"rules": [RULE]}, {"statistics": "rules"}),
-    "heuristics.name": ({"rules": [RULE]}, {"name": "first"}),
+    "heuristics.name": ({}, {"name": "first"}),
     "heuristics.ellipsis": ({}, {"ellipsis": "spaced"}),
     "heuristics.bad_words": ({"rules": [BAD], "bad_words": "none.txt"}, {"bad_words": "words.txt"}),
     "language.keep": ({}, {"keep": ["de"]}),
@@ -126,6 +128,7 @@ STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 NO_RESULT = {"embed.device", "quad.device"}
 """What only says where something is computed."""
 ELSEWHERE = {
+    **{f"heuristics.{name}": "tests/jobs/run/test_language_rules.py" for name in ("by", "languages", "other")},
     "language.engine": "tests/scorers/language/*.py",  # the other one is an extra
     "perplexity.tokenizer": "tests/scorers/perplexity/test_perplexity.py",  # a model has one that fits it
     "heuristics.splitter": "tests/scorers/statistics/test_text_statistics.py",  # the other one is an extra
@@ -186,6 +189,8 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             ("fraction", {}, {"fraction": 0.4}),
             ("of", {"fraction": 0.4}, {"fraction": 0.4, "of": "characters"}),
             ("documents", {}, {"documents": 3}),
+            ("bytes", {}, {"bytes": 500}),
+            ("tokens", {}, {"tokens": 60}),
             ("best", {"documents": 3}, {"documents": 3, "best": "high"}),
         )
     },

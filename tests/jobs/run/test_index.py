@@ -313,6 +313,24 @@ def test_near_settings_must_agree(pools, tmp_path):
     assert need[0] < need[1]
 
 
+def test_an_index_that_was_deleted_is_written_again(pools, tmp_path):
+    plain = config_over(pools[0], {"exact_dedup": {"write_index": True}})
+    first = ran(plain, tmp_path)
+    shutil.rmtree(tmp_path / "index")
+    assert ran(plain, tmp_path).steps[1].metrics == first.steps[1].metrics
+    assert len(SeenIndex.open(str(tmp_path / "index" / "exact_dedup")).parts) > 1
+
+
+def test_indexes_can_lie_elsewhere(pools, tmp_path):
+    pytest.importorskip("fsspec")
+    step = NEAR["bands alone"] | {"write_index": True}
+    here = rounds(pools[:2], tmp_path, "near_dedup", NEAR["bands alone"])
+    ran(config_over(pools[0], {"near_dedup": step}), "memory://rounds/0")
+    there = ran(config_over(pools[1], {"near_dedup": step | {"index": ["memory://rounds/0"]}}), "memory://rounds/1")
+    assert digests(there) == digests(here[1][0])
+    assert there.steps[1].metrics == here[1][0].steps[1].metrics
+
+
 def test_urls_as_datatrove_has_them(tmp_path):
     """The cases of its tests: copies by address, the one of highest priority kept, with counts and with an index."""
     hosts = ["example.com", "example.com", "new-site.com", "example.com", "example2.com"]

@@ -275,5 +275,5 @@ def test_two_steps_need_names():
 @pytest.mark.parametrize("verb", ["paragraph_dedup", "substring_dedup"])
 def test_memory_grows_with_the_corpus_up_to_a_partition(verb):
     step = parse_step(verb, "steps[0]")
-    need = [step.memory(documents, {}).worker for documents in (10**2, 10**4, 10**8, 10**10)]
+    need = [step.memory(documents, {}).worker for documents in (10**2, 10**3, 10**8, 10**10)]
     assert need[0] < need[1] < need[2] == need[3] < 2 << 30
