@@ -20,11 +20,14 @@ from tamis.pipeline.steps.base import Step  # noqa: E402
 from tamis.pipeline.steps.registry import built_in, step_class  # noqa: E402
 from tamis.schemas.base import canonical_json  # noqa: E402
 from tamis.schemas.config import Config  # noqa: E402
+from tamis.schemas.experiment import ExperimentConfig  # noqa: E402
+from tamis.schemas.merge import MergeConfig  # noqa: E402
 from tamis.schemas.rule import Rule  # noqa: E402
 from tamis.schemas.step import StepConfig  # noqa: E402
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA  # noqa: E402
 from tamis.scorers.statistics.columns import TEXT_COLUMNS  # noqa: E402
-from tamis.scorers.statistics.presets import PRESETS  # noqa: E402
+from tamis.scorers.statistics.language_rules import ENGLISH_FIGURES  # noqa: E402
+from tamis.scorers.statistics.presets import ABOUT, ENGLISH, PRESETS  # noqa: E402
 
 __all__ = ["PAGES", "columns_page", "config_page", "main"]
 
@@ -65,9 +68,9 @@ def default(field: FieldInfo) -> str:
         return "required"
     value = field.get_default(call_default_factory=True)
     if value is None or value is PydanticUndefined:
-        return ""
+        return "none"
     if isinstance(value, pydantic.BaseModel):
-        return ""
+        return "its own"
     if isinstance(value, tuple):
         value = [one.verb if isinstance(one, StepConfig) else one for one in value]
     return f"`{canonical_json(value).strip(chr(34))}`"
@@ -126,10 +129,42 @@ def config_page() -> str:
         parts += [f"## {verb}\n", first_line(step.__doc__) + "\n", options(step)]
     for model in nested([Config, *steps.values()]):
         parts += [f"## {model.__name__}\n", first_line(model.__doc__) + "\n", options(model)]
-    parts += ["## Presets of heuristics\n", "A document is rejected for the first rule that it breaks.\n"]
+    parts += ["# Mixtures, experiments, merges\n"]
+    parts.append(
+        "A mixture's keys stand below `mixture:` of a run's config, or in a file of their own for `tamis mix`. "
+        "`estimate` is one of the tables that follow, by its `method`.\n"
+    )
+    for kind in (ExperimentConfig, MergeConfig):
+        parts += [f"## {kind.__name__}\n", first_line(kind.__doc__) + "\n", options(kind)]
+    told = nested([Config, *steps.values()])
+    for model in nested([ExperimentConfig, MergeConfig]):
+        if model not in told:
+            parts += [f"## {model.__name__}\n", first_line(model.__doc__) + "\n", options(model)]
+    parts += ["# Presets\n", "## Presets of heuristics\n"]
+    parts += ["A document is rejected for the first rule that it breaks.\n"]
     for name, rules in PRESETS.items():
-        parts += [f"### {name}\n", table(("reason", "rule"), ((rule.reason, shown(rule)) for rule in rules))]
+        meant = f" Meant for English: {ENGLISH[name]}." if name in ENGLISH else ""
+        parts += [
+            f"### {name}\n",
+            f"{ABOUT[name][0].upper()}{ABOUT[name][1:]}.{meant}\n",
+            table(("reason", "rule"), ((rule.reason, shown(rule)) for rule in rules)),
+        ]
+    parts += ["### fineweb2\n", LANGUAGES, table(("reason", "rule", "English"), by_language())]
     return "\n".join(parts)
+
+
+LANGUAGES = """\
+FineWeb-2's rules, with thresholds and stop words of each language's own, for 120 languages: `heuristics:
+{presets: [fineweb2]}`, or a table of one's own by `heuristics: {rules: PATH}`, whose reasons begin with `by_language.`.
+[languages.md](languages.md) says what is in a table. A threshold of 0 switches a rule of Gopher's off, as it does in
+datatrove; the last column has Gopher's and FineWeb's own thresholds, which no language is held to for want of its own.
+"""
+
+
+def by_language() -> list[tuple[str, str, str]]:
+    """Return reason, rule and English threshold of the rules by language."""
+    told = {"min": ">=", "max": "<="}
+    return [(r.reason, f"`{r.column}` {told[r.op]} that of the language", f"{r.threshold:g}") for r in ENGLISH_FIGURES]
 
 
 def shown(rule: Rule) -> str:

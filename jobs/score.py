@@ -86,6 +86,9 @@ def score_documents(config: Config, *, limit: int | None = None, observe: Observ
 
 
 def _check_scorable(step: Step) -> None:
+    if step.fits and "model" not in type(step).model_fields:
+        msg = f"step {step.label}: what it finds follows from all documents of a corpus, so only `tamis run` can tell"
+        raise ConfigError(msg)
     if step.fits:
         msg = (
             f"step {step.label}: it fits its model on the documents of a whole run: fit one beforehand, as "

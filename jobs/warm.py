@@ -87,6 +87,8 @@ def _parts_of(config: Config) -> list[str]:
             needed.add(f"dsir_{getattr(step, 'hash', 'fast')}")
             if getattr(step, "tokenizer", None) is not None:
                 needed.add("dsir_pieces")
+        if step.verb in ("cluster", "quad"):
+            needed.add("embeddings")
         if step.verb == "perplexity" and str(getattr(step, "model", "")).endswith((".arpa", ".gz")):
             needed.add("ngram_training")
     return [name for name in PARTS if name in needed]
@@ -192,7 +194,7 @@ def _warm_language(folder: Path) -> None:
     del folder
     from tamis.scorers.language.identify import LanguageIdentifier
 
-    LanguageIdentifier().score(_array())
+    LanguageIdentifier(check_scripts=True).score(_array())
 
 
 def _warm_classifier(folder: Path) -> None:
@@ -210,9 +212,11 @@ def _warm_heuristics(folder: Path) -> None:
     """All statistics, and the text that C4 leaves."""
     del folder
     from tamis.scorers.statistics.columns import BAD_WORDS_COLUMN, TEXT_COLUMNS
+    from tamis.scorers.statistics.language_words import language_words
     from tamis.scorers.statistics.text_statistics import TextStatistics, c4_clean
 
     TextStatistics([name for name in TEXT_COLUMNS if name != BAD_WORDS_COLUMN]).score(_array())
+    language_words("deu_Latn").find(_array())
     c4_clean(_array())
 
 

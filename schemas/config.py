@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from tamis.schemas.base import Model, canonical_json, digest
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.extract import ExtractConfig
+from tamis.schemas.mixture import MixtureConfig
 from tamis.schemas.secrets import redacted_all
 from tamis.schemas.step import StepConfig
 
@@ -16,6 +17,7 @@ __all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "si
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture")
 _DOCUMENT = ("doc_id", "url", "source", "text", "timestamp", "meta")
 
 
@@ -54,7 +56,7 @@ class InputConfig(Model):
     unreadable: Literal["fail", "record"] = Field(
         default="fail", description="files that can't be read at all: fail before any work, or become error records"
     )
-    limits: Limits = Limits()
+    limits: Limits = Field(default=Limits(), description="what one record may cost")
 
     @field_validator("path", mode="before")
     @classmethod
@@ -87,7 +89,7 @@ class InputConfig(Model):
 class OutputConfig(Model):
     """Where the run is written, and in what size."""
 
-    path: str = Field(default="runs/default", min_length=1)
+    path: str = Field(default="runs/default", min_length=1, description="the run's folder, unless `--output` names one")
     shard_mb: float = Field(
         default=256, gt=0, allow_inf_nan=False, description="bound on the text of one output shard, in 10^6 bytes"
     )
@@ -96,19 +98,22 @@ class OutputConfig(Model):
 class Config(Model):
     """A whole run. `digest` names everything that can change a result, and nothing else."""
 
-    name: str = "run"
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    inputs: tuple[InputConfig, ...] = Field(min_length=1)
+    name: str = Field(default="run", description="of the run, in its manifest and the names of jobs")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="key of every random decision")
+    inputs: tuple[InputConfig, ...] = Field(min_length=1, description="what is read; their order changes nothing")
     steps: tuple[StepConfig, ...] = Field(
         default_factory=lambda: (ExtractConfig(),), description="in order; `extract` comes first"
     )
     score: Literal["alive", "all"] = Field(default="alive", description="all: score rejected rows too")
-    output: OutputConfig = OutputConfig()
+    output: OutputConfig = Field(default=OutputConfig(), description="where the run goes, and the size of its shards")
     max_errors: float = Field(
         default=0.01, ge=0, le=1, description="share of a step's documents: with more errors a run fails, though whole"
     )
     allow_empty: bool = Field(default=False, description="a run that reads no record or selects none is no failure")
 
+    mixture: MixtureConfig | None = Field(
+        default=None, description="of groups of what was selected, written to `mixture/` in the run's folder"
+    )
     limit: int | None = Field(
         default=None,
         ge=1,
@@ -156,7 +161,7 @@ class Config(Model):
             if digests:
                 options["sha256"] = digests
             steps.append({step.verb: options})
-        plain = self.model_dump(mode="json", exclude={"steps"})
+        plain = self.model_dump(mode="json", exclude={"steps"} if self.mixture else {"steps", "mixture"})
         return plain | {"steps": steps}
 
     def digest(self, models: dict[str, dict[str, str]]) -> str:
@@ -167,8 +172,8 @@ class Config(Model):
 def significant(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can change a result of a resolved config, as `Config.resolved` gives it and a manifest records it.
 
-    Left out are the run's name, its folder, what only its exit status follows from, and the place of models whose
-    digests are there.
+    Left out are the run's name, its folder, what only its exit status follows from, the place of models whose digests
+    are there, and the mixture, which follows from the run's selection and has a digest of its own.
     """
     output = {key: value for key, value in config.get("output", {}).items() if key != "path"}
     steps = []
@@ -178,7 +183,7 @@ def significant(config: Mapping[str, Any]) -> dict[str, Any]:
             digested = {key.split(".")[0] for key in options.get("sha256", {})}
             kept[verb] = {k: v for k, v in options.items() if k not in digested}
         steps.append(kept)
-    plain = {key: value for key, value in config.items() if key not in ("name", "max_errors", "allow_empty")}
+    plain = {key: value for key, value in config.items() if key not in _NO_RESULT}
     if plain.get("limit") is None:
         plain.pop("limit", None)
     return plain | {"output": output, "steps": steps}

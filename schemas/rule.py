@@ -18,7 +18,9 @@ class Rule(Model):
     A document without a value (null or NaN) doesn't fall: a rule decides about what was computed.
     """
 
-    column: str = Field(min_length=1)
-    op: Op
-    threshold: float = Field(allow_inf_nan=False)
-    reason: str = Field(min_length=1)
+    column: str = Field(min_length=1, description="a column of numbers that is there before, or that the step computes")
+    op: Op = Field(
+        description="what kept values are: min: at least the threshold; max: at most; above and below: not equal"
+    )
+    threshold: float = Field(allow_inf_nan=False, description="the number that values are held against")
+    reason: str = Field(min_length=1, description="the rule's name in rejected/, manifest and summary")

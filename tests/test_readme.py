@@ -7,82 +7,34 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
 from docs.build_reference import PAGES
+from tests.page_blocks import SAVED, Block, blocks, commands_in, run_block, shell
 from tests.selections import decisions
 from tests.source_tree import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-FENCE = re.compile(
-    r"^(?:<!-- (?P<note>[^\n]*?) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
-)
 INSTALLATION = "installation, run by .ci/run"
 """Comment above the blocks that make the environment in which the others run."""
 ELSEWHERE = "not run here: "
 """Begins the comment above a block that needs another machine; the rest says why."""
-SAVED = "saved as "
-"""Begins the comment above a YAML block that other blocks read under the name that follows."""
 LANGUAGES = {"bash", "python", "sql", "text", "yaml"}
 """All are run but text, which shows something."""
 
 
-@dataclass(frozen=True)
-class Block:
-    line: int
-    note: str
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"line-{self.line}-{self.language}"
-
-
-def blocks() -> Iterator[Block]:
-    for match in FENCE.finditer(README):
-        line = README.count("\n", 0, match.start("language")) + 1
-        yield Block(line, match["note"] or "", match["language"], match["text"])
-
-
-BLOCKS = list(blocks())
+BLOCKS = list(blocks(README))
 NOT_RUN = [block for block in BLOCKS if block.note == INSTALLATION or block.note.startswith(ELSEWHERE)]
 RUN = [block for block in BLOCKS if block not in NOT_RUN and block.language != "text"]
-
-
-def shell(command: str, folder: Path, bin_folder: Path) -> str:
-    environment = dict(os.environ, PATH=f"{bin_folder}{os.pathsep}{os.environ['PATH']}", COLUMNS="120")
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `tamis` and `python` of this checkout and interpreter, for the front of PATH."""
-    folder = tmp_path_factory.mktemp("bin")
-    scripts = {
-        "python": '"$@"',
-        "tamis": '-c \'import sys; from tamis.jobs.cli.app import main; sys.argv[0] = "tamis"; main()\' "$@"',
-    }
-    for name, arguments in scripts.items():
-        start = f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}\nexec {shlex.quote(sys.executable)}"
-        (folder / name).write_text(f"#!/bin/bash\n{start} {arguments}\n")
-        (folder / name).chmod(0o755)
-    return folder
+    return commands_in(tmp_path_factory.mktemp("bin"))
 
 
 @pytest.fixture(scope="session")
@@ -111,20 +63,13 @@ def desk(tmp_path: Path, demo: Path) -> Path:
 
 @pytest.mark.parametrize("block", RUN, ids=str)
 def test_block_does_what_the_reader_expects(block: Block, desk: Path, commands: Path) -> None:
-    match block.language:
-        case "bash":
-            shell(block.text, desk, commands)
-        case "python":
-            (desk / "block.py").write_text(block.text)
-            shell("python block.py", desk, commands)
-        case "sql":
-            shell(f"tamis sql runs/demo {shlex.quote(block.text)}", desk, commands)
-        case "yaml" if block.note.startswith(SAVED) and "inputs:" not in block.text:
-            pass  # no config: a block after it gives it to a command
-        case "yaml" if block.note.startswith(SAVED):
+    if block.language != "yaml":
+        run_block(block, desk, commands, run="runs/demo")
+    elif block.note.startswith(SAVED):
+        if "inputs:" in block.text:  # else no config: a block after it gives it to a command
             shell(f"tamis plan {block.note.removeprefix(SAVED)}", desk, commands)
-        case "yaml":
-            check_steps(block.text)
+    else:
+        check_steps(block.text)
 
 
 def check_steps(text: str) -> None:
@@ -160,7 +105,7 @@ def test_every_block_says_its_language() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         text = page.read_text("utf-8")
         for target in re.findall(r"\]\((?!https?:)([^)#\s]+)", text):
             assert (page.parent / target).exists(), f"{page.name}: {target}"

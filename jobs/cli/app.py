@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from tamis.jobs.cli.manifest import manifest_app
+from tamis.jobs.cli.mix import mix_app
 from tamis.jobs.cli.options import AsJson, Output, Quiet, RunFolder, Runner, Set, Workers, examples, group
 from tamis.jobs.cli.quad import quad_app
 from tamis.jobs.cli.signals import end_by_signals
@@ -27,6 +28,7 @@ app = group(
     completion=True,
 )
 app.add_typer(manifest_app, name="manifest")
+app.add_typer(mix_app, name="mix")
 app.add_typer(train_app, name="train")
 app.add_typer(quad_app, name="quad")
 
@@ -229,6 +231,35 @@ def warm(
     from tamis.jobs.cli.run_folder import show_warm
 
     show_warm(config)
+
+
+@app.command(
+    short_help="Does a selection teach? Proxies say.",
+    epilog=examples("tamis experiment experiment.yaml", "tamis experiment experiment.yaml --set seeds=5 --workers 4"),
+)
+def experiment(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="Arms, evaluation sets and proxy: a YAML file.")],
+    output: Output = None,
+    set_: Set = None,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what was left, or go on.")] = False,
+    workers: Workers = 1,
+    runner: Runner = "FnApiRunner",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train proxy models on arms of equal tokens, and say whether they differ: paired over seeds, with intervals."""
+    from tamis.jobs.cli.experiment import show_experiment
+
+    show_experiment(
+        config,
+        set_ or (),
+        output,
+        workers=workers,
+        runner=runner,
+        fresh=fresh,
+        as_json=as_json,
+        quiet=quiet,
+    )
 
 
 @app.command(

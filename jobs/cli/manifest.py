@@ -14,6 +14,11 @@ manifest_app = group(about="Show, verify, compare, repeat, publish and sign fini
 @manifest_app.command("show", short_help="Summarise a run.", epilog=examples("tamis manifest show runs/demo"))
 def show_command(run_folder: RunFolder, as_json: AsJson = False) -> None:
     """Summarise a run: its funnel, sources, inputs, models, shards."""
+    if _mixed(run_folder):
+        from tamis.jobs.cli.mix_manifest import show_mixture
+
+        show_mixture(run_folder, as_json=as_json)
+        return
     from tamis.jobs.cli.manifest_output import show
 
     show(run_folder, as_json=as_json)
@@ -41,6 +46,12 @@ def verify_command(
     quiet: Quiet = False,
 ) -> None:
     """Recompute digests, counts and the balance; exit status 1 if anything is off."""
+    if _mixed(run_folder):
+        from tamis.jobs.cli.mix_manifest import verify_mixture_folder
+
+        if not verify_mixture_folder(run_folder, as_json=as_json, quiet=quiet):
+            raise typer.Exit(1)
+        return
     from tamis.jobs.cli.manifest_output import verify
 
     if public_key is not None:
@@ -71,6 +82,12 @@ def diff_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what differs between two runs, and why; exit status 1 if their shards differ."""
+    if _mixed(first) or _mixed(second):
+        from tamis.jobs.cli.mix_manifest import diff_mixtures
+
+        if not diff_mixtures(first, second, as_json=as_json):
+            raise typer.Exit(1)
+        return
     from tamis.jobs.cli.manifest_output import diff
 
     if not diff(first, second, as_json=as_json).same_bytes:
@@ -93,6 +110,12 @@ def rerun_command(
     quiet: Quiet = False,
 ) -> None:
     """Run the recorded config again, and say whether the bytes agree; exit status 1 if not."""
+    if _mixed(run_folder):
+        from tamis.jobs.cli.mix_manifest import rerun_mixture
+
+        if not rerun_mixture(run_folder, output, workers=workers, runner=runner, as_json=as_json, quiet=quiet):
+            raise typer.Exit(1)
+        return
     from tamis.jobs.cli.manifest_output import rerun
 
     if not rerun(run_folder, output, workers=workers, runner=runner, as_json=as_json, quiet=quiet).same:
@@ -161,3 +184,9 @@ def sign_command(
     from tamis.jobs.manifest.papers.sign import sign
 
     say(harmless(f"signed: {sign(run_folder, key, signature, password=password)}"))
+
+
+def _mixed(folder: str) -> bool:
+    from tamis.jobs.mix.folder import holds_mixture
+
+    return holds_mixture(folder)

@@ -64,6 +64,9 @@ def show(run: str, *, as_json: bool = False) -> None:
     say()
     _print_shards(console, manifest)
     say()
+    if manifest.tables:
+        _print_tables(console, manifest)
+        say()
     _print_inputs(console, manifest)
     if manifest.models:
         say()
@@ -82,6 +85,15 @@ def _print_shards(console: Console, manifest: Manifest) -> None:
         rows.append([fate, f"{len(records):,}", f"{number:,}", file_size(size), file_size(text)])
     columns = [Column("fate"), *(Column(name, right=True) for name in ("files", "rows", "size", "text"))]
     print_rows(console, columns, rows, title="shards")
+
+
+def _print_tables(console: Console, manifest: Manifest) -> None:
+    rows = [
+        [record.step, record.name, f"{record.rows:,}", file_size(record.bytes), record.sha256[:_SHORT]]
+        for record in manifest.tables
+    ]
+    columns = [Column("step"), Column("table"), Column("rows", right=True), Column("size", right=True)]
+    print_rows(console, [*columns, Column("digest")], rows, title="tables that decisions left")
 
 
 def _print_inputs(console: Console, manifest: Manifest) -> None:

@@ -56,6 +56,18 @@ class _Group(TyperGroup):
             raise typer.Exit(130) from None
 
 
+class _DefaultGroup(_Group):
+    """A group that takes what isn't the name of a command as the first argument of one of them."""
+
+    default = "make"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command's name where it was left out."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
 class _Typer(typer.Typer):
     """Makes commands of our own class."""
 
@@ -63,11 +75,26 @@ class _Typer(typer.Typer):
         return super().command(name, cls=_Command, **options)
 
 
-def group(name: str | None = None, *, about: str, epilog: str | None = None, completion: bool = False) -> typer.Typer:
-    """Return a group of commands: -h beside --help, plain text without markup, no tracebacks of Typer's own."""
+def group(
+    name: str | None = None,
+    *,
+    about: str,
+    epilog: str | None = None,
+    completion: bool = False,
+    with_default: bool = False,
+) -> typer.Typer:
+    """Return a group of commands: -h beside --help, plain text without markup, no tracebacks of Typer's own.
+
+    Args:
+        name: of the program.
+        about: what help says of it.
+        epilog: the end of its help.
+        completion: options that install completion.
+        with_default: what isn't a command's name is the first argument of the command `make`.
+    """
     return _Typer(
         name=name,
-        cls=_Group,
+        cls=_DefaultGroup if with_default else _Group,
         help=about,
         epilog=epilog,
         no_args_is_help=True,

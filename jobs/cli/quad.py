@@ -9,7 +9,7 @@ from tamis.jobs.cli.options import AsJson, RunFolder, examples, group
 
 __all__ = ["quad_app"]
 
-quad_app = group(about="Look at what the step `quad` did in a run, and try other options on its scores.")
+quad_app = group(about="Try other options on a run of quad, or draw its clusters.")
 
 StepLabel = Annotated[
     str | None, typer.Option("--step", metavar="LABEL", help="Which step, if the run has several, such as quad.second.")

@@ -24,6 +24,8 @@ __all__ = ["print_summary", "run_config", "show_graph", "show_plan"]
 
 INPUTS_LOOKED_AT = 2000
 """Input files that a plan looks at, at most: it is made on one machine, and a run looks at all of them."""
+TOLD_MEMORY = 10_000_000
+"""Bytes of a worker from which on a plan names the step that takes them."""
 QUERY = "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"
 ERROR_QUERY = "SELECT step, error, count(*) FROM errors GROUP BY ALL"
 
@@ -170,6 +172,8 @@ def show_plan(
                 option: {"reference": model.reference, "sha256": model.sha256}
                 for option, model in made.models.get(step.label, {}).items()
             },
+            "memory": need.steps[step.label].worker,
+            "how": need.steps[step.label].how,
         }
         for step in made.steps
     ]
@@ -237,6 +241,10 @@ def _print_plan(told: Mapping[str, Any]) -> None:
     need = told["memory"]
     worker, shared, disk = (need[name] / 1e6 for name in ("worker", "shared", "disk"))
     say(f"memory: about {worker:,.0f} MB a worker, {shared:,.0f} MB of models mapped once")
+    for step in told["steps"]:
+        if step["memory"] >= TOLD_MEMORY or step["how"]:
+            how = f": {step['how']}" if step["how"] else ""
+            say(harmless(f"  step {step['step']}: about {step['memory'] / 1e6:,.0f} MB{how}"))
     say(f"work folder: about {disk:,.0f} MB")
     for note in told["notes"]:
         say(harmless(f"note: {note}"))

@@ -125,7 +125,7 @@ def lm_command(
     ] = None,
     contrast: Annotated[
         bool,
-        typer.Option("--contrast", help="With --harmful: a model of clean text too, and a threshold on the ratio."),
+        typer.Option("--contrast", help="With --harmful: the ratio to clean text; best with --pieces 2000."),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --harmful: draws the split of groups.")] = 0,
     as_json: AsJson = False,
@@ -173,6 +173,64 @@ def preselect_command(
     from tamis.jobs.cli.train_output import preselect
 
     preselect(config, set_ or (), output, workers=workers, fresh=fresh, as_json=as_json, quiet=quiet)
+
+
+@train_app.command(
+    "rules",
+    short_help="Fit a language's rules to clean text.",
+    epilog=examples(
+        "tamis train rules wiki.jsonl --language gsw_Latn -o rules/gsw_Latn.yml",
+        "tamis train rules wiki.jsonl --language de --pool web.jsonl -o deu.yml",
+    ),
+)
+def rules_command(
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Clean text: files, folders or globs.")],
+    language: Annotated[str, typer.Option(metavar="LABEL", help="Its language, such as de or deu_Latn.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The rules, a .yml or .json file.")],
+    english: Annotated[
+        list[str] | None, typer.Option(metavar="FILES", help="English text of the same kind; repeatable.")
+    ] = None,
+    pool: Annotated[
+        list[str] | None, typer.Option(metavar="FILES", help="What the rules are for, to report on; repeatable.")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[KEY=]NAME", help="english, meanstd, quantile, tail or ratio; repeatable."),
+    ] = None,
+    tail: Annotated[
+        float, typer.Option(min=0, max=0.5, metavar="SHARE", help="Of the clean text, beyond thresholds by tail.")
+    ] = 0.1,
+    stop_word_share: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Of all words, that a stop word makes up.")
+    ] = 0.008,
+    least_stop_words: Annotated[int, typer.Option(min=2, metavar="N", help="Stop words, at least.")] = 8,
+    splitter: Annotated[str, typer.Option(metavar="NAME", help="fast or spacy, as of heuristics.")] = "fast",
+    language_model: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For language_score; lid.176 if absent.")
+    ] = None,
+    text: TextField = "text",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit thresholds and stop words of a language or domain to clean text, for `heuristics: {rules: FILE}`."""
+    from tamis.jobs.cli.train_output import rules
+
+    rules(
+        files,
+        output,
+        language=language,
+        english=english or (),
+        pool=pool or (),
+        method=method or (),
+        tail=tail,
+        stop_word_share=stop_word_share,
+        least_stop_words=least_stop_words,
+        splitter=splitter,
+        model=language_model,
+        text=text,
+        as_json=as_json,
+        quiet=quiet,
+    )
 
 
 @train_app.command(

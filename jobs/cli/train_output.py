@@ -17,6 +17,7 @@ from tamis.jobs.train.dsir import DsirTraining, features_from, targets_from, tra
 from tamis.jobs.train.lm import add_percentiles, train_harmful_lm, train_quality_lm
 from tamis.jobs.train.preselect import LOSSES, WORK, PreselectResult, load_training, train_preselect
 from tamis.jobs.train.proxy import TrainedProxy, train_proxy
+from tamis.jobs.train.rules import RulesTraining, methods_from, train_rules
 from tamis.pipeline.formats.options import ReadOptions
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.storage import filesystem
@@ -27,8 +28,9 @@ from tamis.scorers.perplexity.calibration import Metrics
 from tamis.scorers.perplexity.harmful import TrainedHarmful
 from tamis.scorers.perplexity.training import TrainedModel
 from tamis.scorers.preselect.train import NEGATIVE, POSITIVE
+from tamis.scorers.statistics.text_statistics import Splitter
 
-__all__ = ["dsir", "lm", "preselect", "proxy"]
+__all__ = ["dsir", "lm", "preselect", "proxy", "rules"]
 
 
 def dsir(
@@ -325,6 +327,69 @@ def proxy(
         )
         say(f"Use it: quad: {{proxy: {harmless(folder)}, reference: FILES, fraction: 0.1}}")
     return trained
+
+
+def rules(
+    files: Sequence[str],
+    path: Path,
+    *,
+    method: Sequence[str],
+    english: Sequence[str],
+    splitter: str,
+    as_json: bool = False,
+    quiet: bool = False,
+    **options: Any,
+) -> None:
+    """Carry out `tamis train rules`; further options are those of `train_rules`.
+
+    Raises:
+        TamisError: whatever stopped it, in a sentence.
+    """
+    splitters: dict[str, Splitter] = {"fast": "fast", "spacy": "spacy"}
+    if splitter not in splitters:
+        msg = f"--splitter {splitter}: fast or spacy"
+        raise ConfigError(msg)
+    methods = methods_from(method)
+    with Problems(progress=not quiet) as problems:
+        trained = train_rules(
+            files, path, english=english, methods=methods, splitter=splitters[splitter], observe=problems, **options
+        )
+    if as_json:
+        _json(_rules_told(trained) | {"unreadable": problems.count})
+    elif not quiet:
+        _print_rules(trained)
+
+
+def _rules_told(trained: RulesTraining) -> dict[str, Any]:
+    return {
+        "path": str(trained.path),
+        "sha256": trained.sha256,
+        "documents": trained.documents,
+        "pool_documents": trained.pool_documents,
+        "rejects": {"reference": trained.reference, "pool": trained.pool},
+        "rules": [dataclasses.asdict(rule) for rule in trained.rules],
+        "stop_words": list(trained.figures.stopwords),
+        "language_score": trained.figures.language_score,
+    }
+
+
+def _print_rules(trained: RulesTraining) -> None:
+    columns = [Column("rule"), Column("threshold", right=True), Column("method"), Column("reference", right=True)]
+    columns += [Column("pool", right=True)] if trained.pool is not None else []
+    rows = []
+    for rule in trained.rules:
+        row = [rule.reason, f"{rule.threshold:g}", rule.method or "", f"{rule.reference:.1%}"]
+        rows.append([*row, f"{rule.pool:.1%}"] if rule.pool is not None else row)
+    last = ["any of them", "", "", f"{trained.reference:.1%}"]
+    rows.append([*last, f"{trained.pool:.1%}"] if trained.pool is not None else last)
+    print_rows(out_console(), columns, rows, title="What each rule rejects")
+    say()
+    pool = "" if trained.pool_documents is None else f", {counted(trained.pool_documents, 'document')} of the pool"
+    say(f"{counted(trained.documents, 'document')} of reference{pool}")
+    say(harmless(f"stop words: {' '.join(trained.figures.stopwords)}"))
+    if trained.figures.language_score is not None:
+        say(f"language_score: {trained.figures.language_score:g}")
+    say(harmless(f"Use it: heuristics: {{rules: {trained.path}}}"))
 
 
 def _json(told: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import canonical_json
 from tamis.schemas.config import significant
 from tamis.schemas.manifest import Manifest
+from tamis.scorers.mixture.record import explain_difference
 
 __all__ = ["Comparison", "Difference", "Moved", "compare", "config_changes"]
 
@@ -92,7 +93,8 @@ def compare(first: str, second: str, *, documents: bool = True) -> Comparison:
     differences = tuple(_differences(a, b))
     same = _digests(a) == _digests(b)
     moved = () if same or not documents else _moved(first, a, second, b)
-    return Comparison(same, differences, moved, tuple(_why(a, b, differences, moved, same=same, looked=documents)))
+    why = [*_why(a, b, differences, moved, same=same, looked=documents), *_mixtures(a, b)]
+    return Comparison(same, differences, moved, tuple(why))
 
 
 def _digests(manifest: Manifest) -> dict[str, str]:
@@ -112,7 +114,7 @@ def _differences(a: Manifest, b: Manifest) -> Iterator[Difference]:
         "steps": (_steps(a), _steps(b)),
         "thresholds": (_thresholds(a), _thresholds(b)),
         "totals": (_totals(a), _totals(b)),
-        "mixture": (_flat(a.mixture), _flat(b.mixture)),
+        "mixture": (_flat(_as_selected(a)), _flat(_as_selected(b))),
         "shards": (_digests(a), _digests(b)),
     }
     for section, (left, right) in sides.items():
@@ -143,6 +145,10 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
     for name, inner in value.items():
         flat |= _flat(inner, f"{key}.{name}" if key else str(name))
     return flat
+
+
+def _as_selected(manifest: Manifest) -> dict[str, Any]:
+    return {key: value for key, value in manifest.mixture.items() if key != "materialised"}
 
 
 def config_changes(manifest: Manifest, config: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
@@ -279,6 +285,21 @@ def _why(
             "Nothing that the manifests record explains it: one of the runs was changed (tamis manifest verify finds "
             "that), or this is a fault of tamis."
         )
+
+
+def _mixtures(a: Manifest, b: Manifest) -> Iterator[str]:
+    """Yield how the mixtures differ that the runs were materialised in."""
+    first, second = (manifest.mixture.get("materialised") for manifest in (a, b))
+    if first is None and second is None:
+        return
+    if first is None or second is None:
+        yield f"Only the {'second' if first is None else 'first'} was materialised in a mixture."
+    elif first["mixture_sha256"] == second["mixture_sha256"]:
+        yield "The mixtures are the same."
+    else:
+        told = explain_difference(first, second)
+        yield "The mixtures differ:" if told else "The mixtures differ only in what they were made from."
+        yield from (f"- {sentence}" for sentence in told)
 
 
 def _fate(moved: Moved) -> str:

@@ -221,7 +221,7 @@ class _Builder:
                     stage.label,
                     stage.step.verb,
                     stage.step.rule_names,
-                    {rule.reason: rule.threshold for rule in stage.step.rules},
+                    stage.step.bounds,
                     tuple(report for report, _ in self._reports.get(stage.label, ())),
                 )
                 for stage in self._placed.stages

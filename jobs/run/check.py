@@ -30,7 +30,7 @@ def check_steps(
     """
     added = {f.name: f for f in inputs or ()}
     available = {f.name: f for f in DOCUMENT_SCHEMA} | added
-    for step in steps:
+    for position, step in enumerate(steps):
         mine = models.get(step.label, {})
         for column in [*_computed(step, mine, available), *(step.corpus_columns if step.over_corpus else ())]:
             if column.name in added and column.name != "text":
@@ -40,6 +40,7 @@ def check_steps(
             if column.name not in DOCUMENT_SCHEMA.names:
                 added[column.name] = column
         step.check(mine, available)
+        step.check_after(steps[:position], mine)
         for name in step.kept.by:
             _require(name, available, f"step {step.label}: keep.by")
         for rule in step.rules:

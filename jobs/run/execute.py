@@ -1,6 +1,6 @@
 """Runs a plan: one graph from inputs to shards and manifest, reusing what is there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -13,6 +13,7 @@ from tamis.jobs.run.memory import estimate, refuse_what_does_not_fit
 from tamis.jobs.run.outcome import problems
 from tamis.jobs.run.plan import Plan
 from tamis.jobs.run.stages import place_stages
+from tamis.pipeline.corpus.earlier import has_index
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.graph.passes import Graph
 from tamis.pipeline.passes.inputs import write_file_list
@@ -73,6 +74,8 @@ def finished_run(plan: Plan, output: str) -> Manifest | None:
         path = shard_path(output, shard)
         if not filesystem.exists(path) or filesystem.info(path).size != shard.bytes:
             return None
+    if any("index" in step.metrics and not has_index(output, step.label) for step in manifest.steps):
+        return None
     return manifest
 
 
@@ -94,7 +97,7 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
     """
     known = None if fresh else finished_run(plan, output)
     if known is not None:
-        return Finished(known, nothing_to_do=True, problems=problems(known, plan.config))
+        return _mixed(Finished(known, nothing_to_do=True), plan, output, engine)
     if fresh and cache is not None:
         msg = "--fresh forgets finished stages and --cache keeps them for several runs: give one of the two"
         raise ConfigError(msg)
@@ -115,8 +118,7 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
         filesystem.remove(filesystem.join(output, MANIFEST))
         write_file_list(file_list(work, plan), plan.inputs, plan.files)
         try:
-            manifest = _carried_out(graph, engine, plan)
-            return Finished(manifest, problems=problems(manifest, plan.config))
+            finished = Finished(_carried_out(graph, engine, plan))
         except BaseException:
             engine.close()
             sweep(output)  # what workers had half written when they were ended
@@ -124,6 +126,23 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
         finally:
             engine.close()
             forget_annotators()
+    return _mixed(finished, plan, output, engine, fresh=fresh)
+
+
+def _mixed(finished: Finished, plan: Plan, output: str, engine: Engine, *, fresh: bool = False) -> Finished:
+    """Return a finished run with the mixture that its config asks for, and with what makes it fail."""
+    found = problems(finished.manifest, plan.config)
+    if plan.config.mixture is None or not finished.manifest.selected:
+        return replace(finished, problems=found)
+    from tamis.jobs.mix.with_run import mix_with_run
+
+    try:
+        manifest, known = mix_with_run(
+            finished.manifest, plan.config.mixture, plan.plain["mixture"], output, engine, fresh=fresh
+        )
+    finally:
+        engine.close()
+    return Finished(manifest, finished.nothing_to_do and known, found)
 
 
 def _carried_out(graph: Graph, engine: Engine, plan: Plan) -> Manifest:

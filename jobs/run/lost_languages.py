@@ -8,7 +8,7 @@ __all__ = ["lost_languages"]
 
 SHARE = 0.95
 """Of a language's documents: a run that rejects more says so."""
-FEWEST = 20
+FEWEST = 10
 """Documents of a language, at least: of fewer, a share says little."""
 SHOWN = 8
 """Languages that a sentence names, at most."""

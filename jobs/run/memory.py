@@ -1,12 +1,13 @@
 """Estimates what a plan needs in memory and on disk, from its files, steps and models alone."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tamis.jobs.run.plan import Plan
 from tamis.pipeline.formats.options import format_of
 from tamis.pipeline.formats.reader import EXPANSION
-from tamis.pipeline.steps.base import DOCUMENT_BYTES
+from tamis.pipeline.steps.base import DOCUMENT_BYTES, Memory
 from tamis.schemas.errors import InputError, RunError
 
 __all__ = ["Need", "estimate", "refuse_what_does_not_fit", "step_costs"]
@@ -27,6 +28,7 @@ class Need:
         disk: of the work folder.
         documents: about how many there are.
         largest: the step that takes most of a worker's memory, and how much of it; None if none takes any.
+        steps: of each step.
     """
 
     worker: int
@@ -34,6 +36,7 @@ class Need:
     disk: int
     documents: int
     largest: tuple[str, int] | None = None
+    steps: Mapping[str, Memory] = field(default_factory=dict)
 
 
 def estimate(plan: Plan) -> Need:
@@ -55,6 +58,7 @@ def estimate(plan: Plan) -> Need:
         disk=int(text * 0.6),
         documents=documents,
         largest=(most, needs[most].worker) if needs[most].worker else None,
+        steps=needs,
     )
 
 

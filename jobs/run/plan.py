@@ -92,7 +92,9 @@ class Plan:
         files = [[file.source, redacted(file.path), file.fingerprint] for file in self.files]
         output = self.config.output.model_dump(mode="json")
         code = [code_digest(), *(step_code(step) for step in self.steps if step.verb in plugged_in())]
-        return digest([self.digest, self.config.name, output, files, code])
+        # A changed mixture changes no shard of the run, but what its manifest records.
+        mixture = [] if self.config.mixture is None else [self.config.mixture.model_dump(mode="json")]
+        return digest([self.digest, self.config.name, output, files, code, *mixture])
 
 
 def steps_of(config: Config) -> tuple[Step, ...]:

@@ -10,6 +10,7 @@ from tamis.pipeline.passes.stage import Stage
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.place import Place
 from tamis.schemas.base import digest
+from tamis.schemas.step import Decides
 
 __all__ = ["READ_CODE", "Placed", "place_stages"]
 
@@ -52,7 +53,16 @@ def place_stages(plan: Plan, work: str) -> Placed:
     for index, (step, given) in enumerate(zip(steps, declared, strict=True), start=1):
         models = digests.get(step.label, {})
         before = columns if config.score == "all" else state
-        parts: list[Any] = [before, step.verb, step.scoring_options(), models, step_code(step), module_code(SCORE_CODE)]
+        decides = step.marked(Decides)
+        scored_by = {option: sha256 for option, sha256 in models.items() if option.partition(".")[0] not in decides}
+        parts: list[Any] = [
+            before,
+            step.verb,
+            step.scoring_options(),
+            scored_by,
+            step_code(step),
+            module_code(SCORE_CODE),
+        ]
         columns_follow = over_corpus and config.score != "all"
         if step.fits:
             parts += [state]

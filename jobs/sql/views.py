@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.jobs.manifest.file import read_manifest, shard_path, shards_of
+from tamis.jobs.mix.folder import holds_mixture, read_mixture
 from tamis.jobs.sql.limits import Limit, limits_of
 from tamis.jobs.sql.macros import add_macros
+from tamis.jobs.sql.mixture_views import mixture_tables
 from tamis.jobs.sql.names import identifier, literal
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import canonical_json
@@ -137,16 +139,21 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     `fate`). Views of the manifest: `manifest`, `sources`, `steps` (one row a step and source), `rules` (one row a step,
     source and rule that rejected something), `thresholds` (one row a rule over a column, and group), `passes`,
     `inputs`, `models`, `shards`. Views of the tables that decisions left, such as `clusters`, with the `step` that each
-    row is of. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read.
+    row is of. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a
+    run may have been materialised in: `mixture` (one row a group), `mixture_rounds` and `repetition`; in a mixture's
+    own folder also its documents, as `documents`, and `shards`.
 
     Args:
-        run: the run's folder, a local path or a URL.
+        run: the folder of a run or of a mixture, a local path or a URL.
 
     Raises:
         RunError: if the folder holds no finished run, or one of its shards is missing or damaged.
     """
     connection = database()
-    add_run(connection, run)
+    if holds_mixture(run):
+        _mixed(connection, run)
+    else:
+        add_run(connection, run)
     return connection
 
 
@@ -165,20 +172,14 @@ def add_run(connection: duckdb.DuckDBPyConnection, run: str, schema: str = "main
         RunError: as `connect` does.
     """
     manifest = read_manifest(run)
-    if not filesystem.is_local(run):
-        import fsspec
-
-        known = fsspec.core.url_to_fs(run)[0]
-        names = (known.protocol,) if isinstance(known.protocol, str) else known.protocol
-        if not connection.filesystem_is_registered(names[0]):
-            connection.register_filesystem(known)
-    at = _Place(connection, schema)
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}")
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {at.record}")
+    _reached(connection, run)
+    at = _made_place(connection, schema)
     fields = _documents(at, run, manifest)
     limits = limits_of(manifest, set(fields.names))
     _records(at, manifest, limits)
     _decisions(at, run, manifest)
+    told = manifest.mixture.get("materialised") or {}
+    _mixture(at, told, told.get("repetition") or {})
     add_macros(
         connection,
         labels=[step.label for step in manifest.steps],
@@ -188,6 +189,24 @@ def add_run(connection: duckdb.DuckDBPyConnection, run: str, schema: str = "main
         schema=schema,
     )
     return manifest
+
+
+def _reached(connection: duckdb.DuckDBPyConnection, run: str) -> None:
+    """Let a connection read where a run lies."""
+    if not filesystem.is_local(run):
+        import fsspec
+
+        known = fsspec.core.url_to_fs(run)[0]
+        names = (known.protocol,) if isinstance(known.protocol, str) else known.protocol
+        if not connection.filesystem_is_registered(names[0]):
+            connection.register_filesystem(known)
+
+
+def _made_place(connection: duckdb.DuckDBPyConnection, schema: str) -> "_Place":
+    at = _Place(connection, schema)
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {identifier(schema)}")
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {at.record}")
+    return at
 
 
 def shard_relation(run: str, manifest: Manifest, fate: str) -> str | None:
@@ -369,6 +388,33 @@ def _decisions(at: _Place, run: str, manifest: Manifest) -> None:
         except duckdb.Error as error:
             msg = f"{run}: the table {name} can't be read ({_first_line(error)}): tamis manifest verify says more"
             raise RunError(msg) from None
+
+
+# --- views of a mixture ---
+
+
+def _mixed(connection: duckdb.DuckDBPyConnection, run: str) -> None:
+    """Make the views of a mixture's own folder."""
+    mixed = read_mixture(run)
+    _reached(connection, run)
+    at = _made_place(connection, "main")
+    paths = ", ".join(literal(_sql_path(filesystem.join(run, shard.path))) for shard in mixed.shards)
+    reader = "read_parquet" if all(shard.path.endswith(".parquet") for shard in mixed.shards) else "read_json"
+    options = ", hive_partitioning = false" if reader == "read_parquet" else ", format = 'newline_delimited'"
+    try:
+        _view(at, "documents", f"FROM {reader}([{paths}]{options})", ())
+    except duckdb.Error as error:
+        msg = f"{run}: the mixture's shards can't be read ({_first_line(error)}): tamis manifest verify says which"
+        raise RunError(msg) from None
+    _table(at, "shards", pa.Table.from_pylist([shard.model_dump() for shard in mixed.shards], SHARDS))
+    _view(at, "shards", f"FROM {at.record}.shards", SHARDS)
+    _mixture(at, mixed.mixture, mixed.repetition)
+
+
+def _mixture(at: _Place, record: Mapping[str, Any], repetition: Mapping[str, Any]) -> None:
+    for name, table in mixture_tables(record, repetition):
+        _table(at, name, table)
+        _view(at, name, f"FROM {at.record}.{name}", table.schema)
 
 
 # --- SQL ---

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,21 +11,29 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tamis.pipeline.corpus.earlier import EarlierPart
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
-from tamis.pipeline.passes.stage import Stage
+from tamis.pipeline.passes.stage import READ, Stage, stored_shards
 from tamis.pipeline.storage.column_file import intact_note, writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.schemas.tables import STATE_SCHEMA, described
+from tamis.scorers.dedup.keep import Keep
 from tamis.scorers.text.noise import id_words
 
-__all__ = ["LARGEST", "MATCHES", "ApplyClusters", "batch_rows", "cluster_schema", "cut_rows", "hex_ids"]
+__all__ = ["LARGEST", "MATCHES", "ApplyClusters", "batch_rows", "cluster_schema", "cut_rows", "hex_ids", "rank_words"]
 
-MATCHES = pa.schema([(name, pa.uint64()) for name in ("row", "kept_hi", "kept_lo", "size", "fell", "lowest")])
+MATCHES = pa.schema([(name, pa.uint64()) for name in ("row", "kept_hi", "kept_lo", "size", "fell", "lowest", "kept")])
 """A row of a shard that is in a cluster: its number, the id of the document kept, the cluster's size, whether the row
-falls, and the bits of the lowest similarity inside the cluster (a float64; NaN where none was looked at)."""
+falls, the bits of the lowest similarity inside the cluster (a float64; NaN where none was looked at), and the number of
+the document kept."""
 LARGEST = 10
 """Clusters that are told of each by itself."""
+
+
+def rank_words(keep: Keep) -> int:
+    """Return how many words a rank has at most; shorter ones are filled with zeros, so that all columns fit."""
+    return {"id": 2, "newest": 7, "oldest": 7}.get(keep.by, 4)
 
 
 def cluster_schema(name: str | None, group: str, of: str) -> pa.Schema:
@@ -85,30 +93,57 @@ class ApplyClusters:
         reader: of the rows and their states before.
         columns: place of the columns.
         schema: the columns, see `cluster_schema`.
+        matches: place where what the partitions found is kept too, for the index of a later run.
     """
 
     stage: Stage
     reader: ColumnReader
     columns: Place
     schema: pa.Schema
+    matches: Place | None = None
 
     def __call__(self, shard: Shard, batches: Sequence[pa.RecordBatch], values: Values) -> Done:
         """Take what the partitions found of the shard, batches of `MATCHES`.
 
         Returns:
             A line of JSON: the shard's source, how many rows were alive, how many fell, how many clusters of several
-            keep a document of the shard, and the largest of these (size, doc_id, lowest similarity).
+            keep a document of the shard, the largest of these (size, doc_id, lowest similarity), and how many rows
+            fell to a document of an earlier run. A part of an index has the largest clusters alone.
         """
-        del values
+        if isinstance(shard, EarlierPart):
+            return self._earlier(shard, batches)
+        shards = len(stored_shards(values[READ]))
         note = intact_note(self.stage.state.file(shard), [])
-        reused = note is not None and intact_note(self.columns.file(shard), []) is not None
+        beside = [self.columns, *([] if self.matches is None else [self.matches])]
+        reused = note is not None and all(intact_note(place.file(shard), []) is not None for place in beside)
         if note is None or not reused:
-            note = self._write(shard, batch_rows(batches, MATCHES))
+            found = batch_rows(batches, MATCHES)
+            note = self._write(shard, found, shards)
+            self._keep(shard, found, note)
         counters = self.stage.rejections({0: int(note["fell"])})
         told = {"source": shard.source, **note}
         return Done(json.dumps(told).encode() + b"\n", counters, reused)
 
-    def _write(self, shard: Shard, found: npt.NDArray[np.uint64]) -> dict[str, Any]:
+    def _earlier(self, part: EarlierPart, batches: Sequence[pa.RecordBatch]) -> Done:
+        """Keep what was found of documents of earlier runs; none of them falls here."""
+        note = None if self.matches is None else intact_note(self.matches.file(part), [])
+        if note is None:
+            found = batch_rows(batches, MATCHES)
+            found = found[np.argsort(found[:, 0], kind="stable")]
+            stays = found[(found[:, 4] == 0) & (found[:, 3] > 1)]
+            note = {"documents": 0, "fell": 0, "clusters": 0, "largest": _largest(stays), "earlier": 0}
+            self._keep(part, found, note)
+        return Done(json.dumps({"source": None, **note}).encode() + b"\n")
+
+    def _keep(self, shard: Shard, found: npt.NDArray[np.uint64], note: Mapping[str, Any]) -> None:
+        if self.matches is None:
+            return
+        with writer(self.matches.file(shard), MATCHES) as out:
+            (batch,) = cut_rows(found, np.zeros(len(found), np.int64), 1, MATCHES)
+            out.write_batch(batch)
+            out.note = note
+
+    def _write(self, shard: Shard, found: npt.NDArray[np.uint64], shards: int) -> dict[str, Any]:
         found = found[np.argsort(found[:, 0], kind="stable")]
         first = alive = fallen = 0
         # The states are entered first, so left last: where they are, the columns are too.
@@ -144,7 +179,14 @@ class ApplyClusters:
                 states.write_batch(state.to_batch())
                 first += batch.num_rows
             stays = found[(found[:, 4] == 0) & (found[:, 3] > 1)]
-            note = {"documents": alive, "fell": fallen, "clusters": len(stays), "largest": _largest(stays)}
+            earlier = int(((found[:, 4] == 1) & (found[:, 6] >> np.uint64(32) >= shards)).sum())
+            note = {
+                "documents": alive,
+                "fell": fallen,
+                "clusters": len(stays),
+                "largest": _largest(stays),
+                "earlier": earlier,
+            }
             columns.note = states.note = note
         return note
 

@@ -7,16 +7,26 @@ partition, on any engine.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tamis.pipeline.corpus.clusters import MATCHES, ApplyClusters, batch_rows, cluster_schema, cut_rows
+from tamis.pipeline.corpus.clusters import MATCHES, ApplyClusters, batch_rows, cluster_schema, cut_rows, rank_words
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
-from tamis.pipeline.graph.passes import Exchange, Values
+from tamis.pipeline.corpus.earlier import (
+    EarlierPart,
+    EveryPart,
+    Indexes,
+    IndexOptions,
+    WriteIndex,
+    every_part,
+    write_part,
+)
+from tamis.pipeline.graph.passes import Done, Exchange, Pass, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
-from tamis.pipeline.passes.stage import READ, StoredShards, stored_shards
+from tamis.pipeline.passes.stage import READ, stored_shards
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.scorers.dedup.keep import Keep
 from tamis.scorers.dedup.text_hash import HASH_COLUMN
@@ -29,7 +39,6 @@ __all__ = [
     "deduplicate_exact",
     "exact_schema",
     "hash_partitions",
-    "rank_words",
 ]
 
 ROWS_PER_PARTITION = 4_000_000
@@ -43,11 +52,6 @@ def exact_schema(name: str | None) -> pa.Schema:
 CLUSTER_SCHEMA = exact_schema(None)
 
 
-def rank_words(keep: Keep) -> int:
-    """Return how many words a rank has at most; shorter ones are filled with zeros, so that all columns fit."""
-    return {"id": 2, "newest": 7, "oldest": 7}.get(keep.by, 4)
-
-
 @dataclass(frozen=True)
 class ExactDedup:
     """What a step that removes exact duplicates was asked for.
@@ -57,12 +61,14 @@ class ExactDedup:
         keep: which document of a group stays.
         column: what the keep policy looks at, if anything.
         name: of the step, if it has one of its own.
+        index: what earlier runs have seen, and where what this one saw goes.
     """
 
     hash: str = HASH_COLUMN
     keep: Keep = field(default_factory=Keep)
     column: str | None = None
     name: str | None = None
+    index: IndexOptions = field(default_factory=IndexOptions)
 
     @property
     def names(self) -> list[str]:
@@ -71,9 +77,12 @@ class ExactDedup:
 
     @property
     def sent(self) -> pa.Schema:
-        """What shards send: hash, rank, row."""
+        """What shards send: hash, rank, row; with an index, whether it is of this run, and documents it stands for."""
         ranks = [f"rank_{i}" for i in range(rank_words(self.keep))]
-        return pa.schema([(name, pa.uint64()) for name in ("hash_hi", "hash_lo", *ranks, "row")])
+        names = ["hash_hi", "hash_lo", *ranks, "row"]
+        if self.index.read:
+            names = ["hash_hi", "hash_lo", "new", *ranks, "row", "documents"]
+        return pa.schema([(name, pa.uint64()) for name in names])
 
     def ranks(self, batch: pa.RecordBatch) -> npt.NDArray[np.uint64]:
         """Return the ranks of a batch's rows, the id's words last."""
@@ -83,9 +92,9 @@ class ExactDedup:
         return np.concatenate([found[:, :-2], missing, found[:, -2:]], axis=1)
 
 
-def hash_partitions(values: Values) -> int:
-    """Return into how many partitions to cut the hash space; depends on the corpus alone."""
-    rows = sum(shard.rows for shard in stored_shards(values[READ]))
+def hash_partitions(values: Values, indexes: Indexes = ()) -> int:
+    """Return into how many partitions to cut the hash space; depends on the corpus and the indexes alone."""
+    rows = sum(part.rows for part in every_part(values, indexes))
     return max(1, -(-rows // ROWS_PER_PARTITION))
 
 
@@ -100,6 +109,8 @@ class SendHashes:
         """Return one batch a partition."""
         del values
         schema = self.exact.sent
+        if isinstance(shard, EarlierPart):
+            return self._earlier(shard, partitions)
         keys = [np.zeros((0, len(schema)), np.uint64)]
         first = 0
         for batch, state, _ in self.reader.read(shard):
@@ -107,16 +118,38 @@ class SendHashes:
             taken = batch.take(pa.array(alive))
             words = np.frombuffer(b"".join(taken.column(self.exact.hash).to_pylist()), ">u8").reshape(-1, 2)
             rows = (alive + first).astype(np.uint64)
-            keys.append(np.column_stack([words.astype(np.uint64), self.exact.ranks(taken), rows]))
+            found = [words.astype(np.uint64), self.exact.ranks(taken), rows]
+            if self.exact.index.read:
+                ones = np.ones(len(rows), np.uint64)
+                found = [found[0], ones, *found[1:], ones]
+            keys.append(np.column_stack(found))
             first += batch.num_rows
         table = np.concatenate(keys)
         return cut_rows(table, (table[:, 0] % np.uint64(partitions)).astype(np.int64), partitions, schema)
+
+    def _earlier(self, part: EarlierPart, partitions: int) -> Sequence[pa.RecordBatch]:
+        """Return the rows of an index, which come before all others of their hash."""
+        part.check()
+        table = part.read(["hash", "doc_id", "documents"])
+        hashes, ids = (_words(table.column(name)) for name in ("hash", "doc_id"))
+        rows = np.zeros((len(hashes), len(self.exact.sent)), np.uint64)
+        row = self.exact.sent.get_field_index("row")
+        rows[:, :2], rows[:, row - 2 : row] = hashes, ids
+        rows[:, row] = np.arange(len(rows))
+        rows[:, row + 1] = table.column("documents").to_numpy()
+        return cut_rows(rows, (rows[:, 0] % np.uint64(partitions)).astype(np.int64), partitions, self.exact.sent)
+
+
+def _words(column: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    """Return the two words of each of a column's 128-bit values."""
+    return np.frombuffer(b"".join(column.to_pylist()), ">u8").reshape(-1, 2).astype(np.uint64)
 
 
 def cluster_rows(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> list[pa.RecordBatch]:
     """Group one partition's rows of all shards by hash; of each group the one of least rank is kept.
 
-    Rows of equal rank, so of equal doc_id, are ordered by shard and row, which is input path and position.
+    Rows of equal rank, so of equal doc_id, are ordered by shard and row, which is input path and position. Rows of an
+    index come before others, and get no answer.
 
     Args:
         batches: one a shard in canonical order.
@@ -128,15 +161,18 @@ def cluster_rows(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> list[p
     sizes = [batch.num_rows for batch in batches]
     owners = np.repeat(np.arange(len(batches), dtype=np.uint64), sizes)
     table = np.column_stack([batch_rows(batches, schema), owners])
-    row, owner = len(schema) - 1, len(schema)
+    row, owner = schema.get_field_index("row"), len(schema)
     table = table[np.lexsort(table.T[[row, owner, *range(row - 1, -1, -1)]])]
     same = (table[1:, 0] == table[:-1, 0]) & (table[1:, 1] == table[:-1, 1])
     starts = np.flatnonzero(np.concatenate([[True], ~same])) if len(table) else np.zeros(0, np.int64)
     counts = np.diff(np.append(starts, len(table)))
     head = np.repeat(starts, counts)
-    size = np.repeat(counts, counts)
+    documents = table[:, row + 1].astype(np.int64) if row + 1 < owner else np.ones(len(table), np.int64)
+    size = np.repeat(np.add.reduceat(documents, starts) if len(starts) else counts, counts)
     fell = np.arange(len(table)) != head
-    grouped = size > 1
+    grouped = np.repeat(counts, counts) > 1
+    if row + 1 < owner:
+        grouped &= table[:, 2] == 1
     alike = np.full(len(table), 1.0).view(np.uint64)
     found = np.column_stack(
         [
@@ -146,6 +182,7 @@ def cluster_rows(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> list[p
             size.astype(np.uint64),
             fell.astype(np.uint64),
             alike,
+            table[head, owner] << np.uint64(32) | table[head, row],
         ]
     )[grouped]
     return cut_rows(found, table[grouped, owner].astype(np.int64), len(batches), MATCHES)
@@ -175,10 +212,11 @@ def deduplicate_exact(corpus: Corpus, exact: ExactDedup | None = None) -> Decisi
     stage = corpus.stage
     columns = stage.place("clusters")
     name = f"{stage.label}: groups"
+    indexes = exact.index.read
     exchange = Exchange(
         name,
-        StoredShards(),
-        hash_partitions,
+        EveryPart(indexes),
+        partial(hash_partitions, indexes=indexes),
         SendHashes(ColumnReader.of(corpus.state, corpus.columns, exact.names), exact),
         MatchHashes(exact.sent),
         ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), columns, schema),
@@ -191,14 +229,90 @@ def deduplicate_exact(corpus: Corpus, exact: ExactDedup | None = None) -> Decisi
         small=True,
     )
     added: Mapping[str, Place] = dict.fromkeys(schema.names, columns)
-    return Decision((exchange,), added, _Found(name), (READ, name))
+    if exact.index.folder is None:
+        return Decision((exchange,), added, _Found(name, indexes), (READ, name))
+    group = schema.names[0]
+    reader = ColumnReader.of(corpus.state, {**corpus.columns, group: columns}, [exact.hash, group])
+    parts = Pass(
+        f"{stage.label}: index",
+        _WriteHashes(exact.index.folder, reader, exact.hash, group, indexes, stage.place("index")),
+        EveryPart(indexes),
+        inputs=(READ,),
+        after=(name,),
+        step=stage.label,
+    )
+    write = WriteIndex(exact.index.folder, stage.step.verb, exact.index.settings, parts.name)
+    listing = Pass(f"{stage.label}: index listing", write, inputs=(parts.name,), step=stage.label, small=True)
+    reads = (READ, name, listing.name)
+    return Decision((exchange, parts, listing), added, _Found(name, indexes, listing.name), reads)
+
+
+_SEEN = pa.schema([("hash", pa.binary(16)), ("doc_id", pa.binary(16)), ("documents", pa.int64())])
+"""A hash, the document that is kept of those that have it, and how many of a shard have it."""
+
+
+@dataclass(frozen=True)
+class _WriteHashes:
+    """Writes the part of a shard, or copies one of an index that was read: those come first.
+
+    Attributes:
+        folder: of the index.
+        reader: of hashes and groups, and of the row states before.
+        hash: column of the hashes.
+        group: column of the document kept.
+        indexes: those that were read.
+        notes: place of notes.
+    """
+
+    folder: str
+    reader: ColumnReader
+    hash: str
+    group: str
+    indexes: Indexes
+    notes: Place
+
+    def __call__(self, shard: Shard, values: Values) -> Done:
+        """Return a line of `WrittenPart`."""
+        shards = len(stored_shards(values[READ]))
+        earlier = len(every_part(values, self.indexes)) - shards
+        position = shard.index - shards if isinstance(shard, EarlierPart) else earlier + shard.index
+        return write_part(self.folder, position, self.notes, shard, partial(self._table, shard))
+
+    def _table(self, shard: Shard) -> tuple[pa.Table, int]:
+        if isinstance(shard, EarlierPart):
+            table = shard.read(_SEEN.names)
+        else:
+            schema = pa.schema([(self.hash, pa.binary(16)), (self.group, pa.string())])
+            batches = [pa.RecordBatch.from_pylist([], schema)]
+            for batch, state, _ in self.reader.read(shard):
+                held = state.mask & np.asarray(batch.column(self.hash).is_valid())
+                taken = batch.select([self.hash, self.group]).filter(pa.array(held))
+                batches.append(taken.cast(schema))
+            counted = (
+                pa.Table.from_batches(batches)
+                .group_by([self.hash])
+                .aggregate([(self.group, "min"), (self.group, "count")])
+            )
+            counted = counted.sort_by(self.hash)
+            ids = [bytes.fromhex(name) for name in counted.column(f"{self.group}_min").to_pylist()]
+            columns = [counted.column(self.hash), pa.array(ids, pa.binary(16)), counted.column(f"{self.group}_count")]
+            table = pa.table(columns, schema=_SEEN)
+        return table, int(table.column("documents").to_numpy().sum())
 
 
 @dataclass(frozen=True)
 class _Found:
     name: str
+    indexes: Indexes = ()
+    listing: str | None = None
 
     def __call__(self, values: Values) -> Outcome:
         notes = [json.loads(line) for line in values[self.name].splitlines()]
-        documents, fell = (sum(note[key] for note in notes) for key in ("documents", "fell"))
-        return Outcome(metrics={"documents": documents, "duplicates": fell, "partitions": hash_partitions(values)})
+        documents, fell, earlier = (sum(note[key] for note in notes) for key in ("documents", "fell", "earlier"))
+        partitions = hash_partitions(values, self.indexes)
+        metrics = {"documents": documents, "duplicates": fell, "partitions": partitions}
+        if self.indexes:
+            metrics["duplicates_of_earlier_runs"] = earlier
+        if self.listing is not None:
+            metrics["index"] = json.loads(values[self.listing])
+        return Outcome(metrics=metrics)

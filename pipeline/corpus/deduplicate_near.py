@@ -6,13 +6,14 @@ is kept with the step: where all of it is there, a run that begins again moves n
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from tamis.pipeline.corpus.clusters import LARGEST, MATCHES, ApplyClusters, cluster_schema
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
+from tamis.pipeline.corpus.earlier import EveryPart, IndexOptions, WriteIndex
 from tamis.pipeline.corpus.near_clusters import (
     MEMBERS,
     MEMBERS_PER_PARTITION,
@@ -39,10 +40,11 @@ from tamis.pipeline.corpus.near_edges import (
     SendEvidence,
     count_notes,
 )
+from tamis.pipeline.corpus.near_index import WriteSignatures
 from tamis.pipeline.corpus.unfinished import Unfinished
 from tamis.pipeline.graph.passes import Exchange, Node, Pass, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
-from tamis.pipeline.passes.stage import READ, StoredShards
+from tamis.pipeline.passes.stage import READ
 from tamis.scorers.dedup.near_duplicates import NearDuplicates
 from tamis.scorers.dedup.report import SourceShare, band_memory, share_notes
 
@@ -63,6 +65,7 @@ class NearDedup:
         prefix: of the columns of signatures, see `tamis.scorers.dedup.signature_columns`.
         column: what the keep policy looks at, if anything.
         edges_in_memory: edges up to which components are found in memory.
+        index: what earlier runs have seen, and where what this one saw goes.
     """
 
     options: NearDuplicates
@@ -70,6 +73,7 @@ class NearDedup:
     prefix: str = "dup"
     column: str | None = None
     edges_in_memory: int = EDGES_IN_MEMORY
+    index: IndexOptions = field(default_factory=IndexOptions)
 
 
 def near_schema(name: str | None) -> pa.Schema:
@@ -100,14 +104,17 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
     columns, pairs, labels = stage.place("clusters"), stage.place("pairs"), stage.place("components")
     verified = options.verify != "none"
     edges = stage.place("edges") if verified else pairs
-    places = dict.fromkeys((columns, stage.state, pairs, edges, labels))
-    unfinished = corpus.each_shard("finished work", Unfinished(tuple(places)))
+    indexes, folder = near.index.read, near.index.folder
+    matches = None if folder is None else stage.place("matches")
+    everywhere = tuple(dict.fromkeys([pairs, edges, labels, *([] if matches is None else [matches])]))
+    work = Unfinished((columns, stage.state), everywhere)
+    unfinished = corpus.each_shard("finished work", work, tasks=EveryPart(indexes))
     before = (unfinished.name,)
 
     def exchange(what: str, inputs: tuple[str, ...], after: tuple[str, ...], **parts: Any) -> Exchange:
         return Exchange(
             name=f"{stage.label}: {what}",
-            tasks=StoredShards(),
+            tasks=EveryPart(indexes),
             folder=stage.place(f"{what}-exchange").folder,
             inputs=(READ, *before, *inputs),
             after=(*corpus.after, *after),
@@ -120,9 +127,11 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
         "candidates",
         (),
         (),
-        partitions=BandPartitions(unfinished.name, options.bands.bands),
-        send=SendBands(ColumnReader.of(corpus.state, corpus.columns, signatures), near.prefix, options.bands.bands),
-        match=MatchBands(options),
+        partitions=BandPartitions(unfinished.name, options.bands.bands, indexes),
+        send=SendBands(
+            ColumnReader.of(corpus.state, corpus.columns, signatures), near.prefix, options.bands.bands, options.link
+        ),
+        match=MatchBands(options, indexes),
         receive=ReceivePairs(pairs, options.shingles.unit == "words", unfinished.name),
         sent=BANDS,
         returned=PAIRS,
@@ -144,10 +153,10 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
             )
         )
     counted = nodes[-1].name
-    keys = ("edges",) if verified else ("candidates", "copies")
+    keys = ("edges", "ties") if verified else ("candidates", "copies", "ties")
     components = Pass(
         f"{stage.label}: components",
-        FindComponents(edges, labels, counted, keys, unfinished.name, near.edges_in_memory),
+        FindComponents(edges, labels, counted, keys, unfinished.name, near.edges_in_memory, indexes),
         inputs=(READ, unfinished.name, counted),
         step=stage.label,
     )
@@ -160,18 +169,38 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
         partitions=ClusterPartitions(components.name, unfinished.name),
         send=SendMembers(options.keep, near.column, {name: corpus.columns[name] for name in wanted}, edges, labels),
         match=MatchMembers(options.link),
-        receive=ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), columns, schema),
+        receive=ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), columns, schema, matches),
         sent=MEMBERS,
         returned=MATCHES,
     )
     nodes += [components, clusters]
-    report = _Found(near, stage.label, candidates.name, counted, components.name, clusters.name)
-    return Decision(
-        tuple(nodes),
-        dict.fromkeys(schema.names, columns),
-        report,
-        (READ, candidates.name, counted, components.name, clusters.name),
-    )
+    listing = None
+    if folder is not None and matches is not None:
+        evidence = {"shingles": ["text"], "signatures": [f"{near.prefix}_minima"], "none": []}[options.verify]
+        seen = WriteSignatures(
+            folder,
+            ColumnReader.of(corpus.state, corpus.columns, [*signatures, *evidence]),
+            options,
+            near.prefix,
+            matches,
+            indexes,
+            stage.place("index"),
+        )
+        parts = Pass(
+            f"{stage.label}: index",
+            seen,
+            EveryPart(indexes),
+            inputs=(READ,),
+            after=(*corpus.after, clusters.name),
+            step=stage.label,
+        )
+        written = WriteIndex(folder, stage.step.verb, near.index.settings, parts.name)
+        listing = Pass(f"{stage.label}: index listing", written, inputs=(parts.name,), step=stage.label, small=True)
+        nodes += [parts, listing]
+    told = listing.name if listing is not None else None
+    report = _Found(near, stage.label, candidates.name, counted, components.name, clusters.name, told)
+    reads = (READ, candidates.name, counted, components.name, clusters.name, *([] if told is None else [told]))
+    return Decision(tuple(nodes), dict.fromkeys(schema.names, columns), report, reads)
 
 
 @dataclass(frozen=True)
@@ -182,6 +211,7 @@ class _Found:
     counted: str
     components: str
     clusters: str
+    listing: str | None = None
 
     def __call__(self, values: Values) -> Outcome:
         options = self.near.options
@@ -191,8 +221,9 @@ class _Found:
         documents, fell, clusters = (sum(note[key] for note in notes) for key in ("documents", "fell", "clusters"))
         there, gone = Counter[str](), Counter[str]()
         for note in notes:
-            there[note["source"]] += note["documents"]
-            gone[note["source"]] += note["fell"]
+            if note["source"] is not None:
+                there[note["source"]] += note["documents"]
+                gone[note["source"]] += note["fell"]
         shares = {source: SourceShare(count, gone[source]) for source, count in sorted(there.items())}
         largest = sorted((tuple(one) for note in notes for one in note["largest"]), key=_by_size)[:LARGEST]
         metrics = {
@@ -214,6 +245,10 @@ class _Found:
                 {"doc_id": doc_id, "size": size, "lowest_similarity": lowest} for size, doc_id, lowest in largest
             ],
         }
+        if self.near.index.read:
+            metrics["duplicates_of_earlier_runs"] = sum(note["earlier"] for note in notes)
+        if self.listing is not None:
+            metrics["index"] = json.loads(values[self.listing])
         warnings = [f"step {self.label}: {note}" for note in share_notes(shares)]
         if left_out:
             warnings.append(

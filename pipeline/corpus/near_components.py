@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tamis.pipeline.corpus.earlier import Indexes, every_part
 from tamis.pipeline.corpus.near_edges import own_edges
 from tamis.pipeline.graph.passes import Values
 from tamis.pipeline.passes.stage import READ, stored_shards
@@ -102,6 +103,7 @@ class FindComponents:
         keys: see `counted`.
         unfinished: pass whose value is empty where the step is finished.
         limit: edges up to which it is done in memory, and that a partition has beyond.
+        indexes: of earlier runs.
     """
 
     edges: Place
@@ -110,12 +112,13 @@ class FindComponents:
     keys: tuple[str, ...]
     unfinished: str
     limit: int = EDGES_IN_MEMORY
+    indexes: Indexes = ()
 
     def __call__(self, task: None, values: Values) -> bytes:
         """Write the labels; return JSON: how many documents have an edge, how many edges, whether out of core."""
         del task
-        shards = stored_shards(values[READ])
-        if not shards:
+        shards = every_part(values, self.indexes)
+        if not shards or not stored_shards(values[READ]):
             return json.dumps({"documents": 0, "edges": 0, "out_of_core": False}).encode()
         path = self.labels.of_corpus(shards[0].corpus) + ".value"
         known = None if values[self.unfinished] else read_value(path, [])

@@ -14,12 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tamis.pipeline.corpus.clusters import batch_rows, cut_rows
+from tamis.pipeline.corpus.earlier import EarlierPart, Indexes, every_part
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader, read_columns
-from tamis.pipeline.passes.stage import READ, stored_shards
 from tamis.pipeline.storage.column_file import ColumnFile, writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.scorers.dedup.bands import BandRows
+from tamis.scorers.dedup.clusters import Link
 from tamis.scorers.dedup.components import number_partitions
 from tamis.scorers.dedup.near_duplicates import NearDuplicates, document_numbers
 from tamis.scorers.dedup.pairs import Edges, unique_pairs
@@ -43,6 +44,7 @@ __all__ = [
     "SendBands",
     "SendEvidence",
     "count_notes",
+    "evidence_of",
     "own_edges",
 ]
 
@@ -82,10 +84,11 @@ class BandPartitions:
 
     unfinished: str
     bands: int
+    indexes: Indexes = ()
 
     def __call__(self, values: Values) -> int:
-        """Return the number, which depends on the corpus alone."""
-        rows = sum(shard.rows for shard in stored_shards(values[READ])) * self.bands
+        """Return the number, which depends on the corpus and the indexes alone."""
+        rows = sum(part.rows for part in every_part(values, self.indexes)) * self.bands
         return -(-max(rows, 1) // BAND_ROWS_PER_PARTITION) if values[self.unfinished] else 0
 
 
@@ -102,12 +105,15 @@ class SendBands:
     reader: ColumnReader
     prefix: str
     bands: int
+    link: Link
 
     def __call__(self, shard: Shard, partitions: int, values: Values) -> Sequence[pa.RecordBatch]:
         """Return one batch a partition."""
         del values
         if not partitions:
             return []
+        if isinstance(shard, EarlierPart):
+            return _cut(self._earlier(shard), partitions)
         found: list[BandRows] = []
         first = 0
         for batch, state, _ in self.reader.read(shard):
@@ -119,8 +125,24 @@ class SendBands:
             digests = taken.column(f"{self.prefix}_digest").to_numpy(zero_copy_only=False).astype(np.uint64)
             found.append(BandRows(keys, np.repeat(numbers, self.bands), np.repeat(digests, self.bands)))
             first += batch.num_rows
-        parts = BandRows.concatenate(found).split(partitions)
-        return [pa.RecordBatch.from_arrays([pa.array(column) for column in part], schema=BANDS) for part in parts]
+        return _cut(BandRows.concatenate(found), partitions)
+
+    def _earlier(self, part: EarlierPart) -> BandRows:
+        """Return the band rows of an index; with `link: kept`, of what earlier runs kept."""
+        part.check()
+        table = part.read(["row", "kept", "digest", "bands"])
+        numbers = part.own(table.column("row"))
+        if self.link == "kept":
+            stays = part.numbers(table.column("kept")) == numbers
+            table, numbers = table.filter(pa.array(stays)).combine_chunks(), numbers[stays]
+        keys = np.frombuffer(b"".join(table.column("bands").to_pylist()), "<u8").astype(np.uint64)
+        digests = table.column("digest").to_numpy().astype(np.uint64)
+        return BandRows(keys, np.repeat(numbers, self.bands), np.repeat(digests, self.bands))
+
+
+def _cut(rows: BandRows, partitions: int) -> list[pa.RecordBatch]:
+    parts = rows.split(partitions)
+    return [pa.RecordBatch.from_arrays([pa.array(column) for column in part], schema=BANDS) for part in parts]
 
 
 @dataclass(frozen=True)
@@ -128,12 +150,15 @@ class MatchBands:
     """The candidate pairs of a partition, to the shards of their documents."""
 
     options: NearDuplicates
+    indexes: Indexes = ()
 
     def __call__(self, batches: Sequence[pa.RecordBatch], values: Values) -> Sequence[pa.RecordBatch]:
         """Return a batch of `PAIRS` a shard: to the shard of the first document, and with verification of the other."""
-        del values
         table = batch_rows(batches, BANDS)
-        found = self.options.candidates(BandRows(*np.ascontiguousarray(table.T)), limit=PAIRS_PER_PARTITION)
+        parts = every_part(values, self.indexes)
+        groups = np.array([part.group if isinstance(part, EarlierPart) else 0 for part in parts], np.int64)
+        bands = BandRows(*np.ascontiguousarray(table.T))
+        found = self.options.candidates(bands, limit=PAIRS_PER_PARTITION, groups=groups)
         rows, owners = [np.array([[0, found.left_out, _LEFT_OUT]], np.uint64)], [np.zeros(1, np.int64)]
         for pairs, kind in ((found.pairs, _UNLIKE), (found.equal, _SAME)):
             marked = np.column_stack([pairs, np.full(len(pairs), kind, np.uint64)])
@@ -167,7 +192,8 @@ class ReceivePairs:
         unlike, same = (unique_pairs(np.ascontiguousarray(table[table[:, 2] == kind, :2])) for kind in (_UNLIKE, _SAME))
         named = np.unique(unlike)
         documents = int((_owners(named) == shard.index).sum())
-        unit = 2 if self.words else 8
+        # of a part of an index, what is compared is nearly all of the file
+        unit = 1 if isinstance(shard, EarlierPart) else 2 if self.words else 8
         with writer(path, EDGES) as out:
             out.write_batch(_edges_batch(Edges.of(unlike, np.nan)))
             out.write_batch(_edges_batch(Edges.of(same, 1.0, same=True)))
@@ -175,6 +201,7 @@ class ReceivePairs:
                 "candidates": int((_owners(unlike[:, 0]) == shard.index).sum()),
                 "copies": len(same),
                 "left_out": int(table[table[:, 2] == _LEFT_OUT, 1].sum()),
+                "ties": _count_ties(shard),
                 "evidence": -(-documents * shard.text_bytes * unit // max(1, shard.rows)),
             }
         return json.dumps(out.note).encode() + b"\n"
@@ -187,12 +214,30 @@ def _known(path: str) -> Done:
 
 
 def own_edges(place: Place, shard: Shard) -> Edges:
-    """Return the edges that a shard keeps: those whose first document is its own."""
+    """Return the edges that a shard keeps: those whose first document is its own.
+
+    A part of an index keeps beside these the ties of its documents that an earlier run removed to those kept for them,
+    with the removed one first.
+    """
     with ColumnFile(place.file(shard)) as file:
         table = file.read()
     columns = [table.column(name).to_numpy() for name in EDGES.names]
     mine = _owners(columns[0]) == shard.index
-    return Edges(*columns).take(mine)
+    found = Edges(*columns).take(mine)
+    if not isinstance(shard, EarlierPart):
+        return found
+    return Edges(*(np.concatenate(pair) for pair in zip(found, _ties(shard), strict=True)))
+
+
+def _ties(part: EarlierPart) -> Edges:
+    table = part.read(["row", "kept"])
+    numbers, kept = part.own(table.column("row")), part.numbers(table.column("kept"))
+    gone = kept != numbers
+    return Edges.of(np.column_stack([numbers[gone], kept[gone]]), np.nan)
+
+
+def _count_ties(shard: Shard) -> int:
+    return len(_ties(shard).a) if isinstance(shard, EarlierPart) else 0
 
 
 @dataclass(frozen=True)
@@ -254,6 +299,11 @@ class SendEvidence:
 
     def _evidence(self, shard: Shard, rows: npt.NDArray[np.int64]) -> pa.LargeBinaryArray:
         """Return what is compared of some of the shard's rows, ascending."""
+        if isinstance(shard, EarlierPart):
+            table = shard.read(["row", "evidence"])
+            places = np.searchsorted(table.column("row").to_numpy(), rows.astype(np.uint64))
+            told = table.column("evidence").take(pa.array(places)).cast(pa.large_binary())
+            return pa.concat_arrays([pa.array([], pa.large_binary()), *told.chunks])
         name = "text" if self.options.verify == "shingles" else f"{self.prefix}_minima"
         found = [pa.array([], pa.large_binary())]
         first = 0
@@ -263,13 +313,23 @@ class SendEvidence:
             first += batch.num_rows
             if not len(mine):
                 continue
-            if self.options.verify == "shingles":
-                sets = self.options.evidence(batch.column(name), mine)
-                buffers = [None, pa.py_buffer(sets.bounds * 8), pa.py_buffer(sets.hashes.astype("<u8"))]
-                found.append(pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sets), buffers))
-            else:
-                found.append(batch.column(name).take(pa.array(mine)).cast(pa.binary()).cast(pa.large_binary()))
+            found.append(evidence_of(self.options, batch.column(name), mine))
         return pa.concat_arrays(found)
+
+
+def evidence_of(options: NearDuplicates, column: pa.Array, rows: npt.NDArray[np.int64]) -> pa.LargeBinaryArray:
+    """Return what is compared of some rows.
+
+    Args:
+        options: whether it is shingles or signatures.
+        column: texts, or signatures.
+        rows: ascending.
+    """
+    if options.verify != "shingles":
+        return column.take(pa.array(rows)).cast(pa.binary()).cast(pa.large_binary())
+    sets = options.evidence(column, rows)
+    buffers = [None, pa.py_buffer(sets.bounds * 8), pa.py_buffer(sets.hashes.astype("<u8"))]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sets), buffers)
 
 
 @dataclass(frozen=True)
@@ -327,7 +387,7 @@ class ReceiveEdges:
         found = Edges.of(table[:, :2], np.ascontiguousarray(table[:, 2]).view(np.float64))
         before = own_edges(self.pairs, shard)
         edges = Edges.concatenate([found, before.take(before.same)])
-        note = {"edges": len(edges.a)}
+        note = {"edges": len(edges.a), "ties": _count_ties(shard)}
         with writer(path, EDGES) as out:
             out.write_batch(_edges_batch(edges))
             out.note = note

@@ -35,7 +35,7 @@ BYTES_PER_KEY = 40
 """Text for which there is a key, about: fewer partitions than there might be, more than most texts need."""
 _KEY_MEMORY = 200
 """Bytes of a key while those of a shard or partition are compared."""
-_SHARD_TEXT = 128 << 20
+_SHARD_TEXT = 32 << 20
 
 _SENT = pa.schema(
     [(name, pa.uint64()) for name in ("key", "id_hi", "id_lo", "document", "place", "copies", "documents")]

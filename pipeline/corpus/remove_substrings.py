@@ -36,7 +36,7 @@ _ANCHOR_MEMORY, _WINDOW_MEMORY = 32, 100
 """Bytes of each while those of a partition are compared."""
 _SHARE = 4
 """Of a shard's text one byte in so many begins a window in question, for the estimate of memory."""
-_SHARD_TEXT = 128 << 20
+_SHARD_TEXT = 32 << 20
 
 _HASHES = pa.schema([("hash", pa.uint64())])
 _RUNS = pa.schema(
@@ -135,7 +135,7 @@ class RemoveSubstrings:
 def substring_memory(text_bytes: int) -> int:
     """Return about the bytes that a worker takes for a corpus of so many bytes of text."""
     anchors = _ANCHOR_MEMORY * min(ANCHORS_PER_PARTITION, text_bytes)
-    windows = _WINDOW_MEMORY * min(WINDOWS_PER_PARTITION, text_bytes)
+    windows = _WINDOW_MEMORY * min(WINDOWS_PER_PARTITION, text_bytes // _SHARE)
     return max(anchors, windows, 3 * 8 * min(text_bytes, _SHARD_TEXT) // _SHARE)
 
 

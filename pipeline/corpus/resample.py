@@ -37,7 +37,7 @@ from tamis.scorers.dsir.model import DsirModel
 from tamis.scorers.dsir.sampling import DsirDecision, DsirPass, DsirSampling
 from tamis.scorers.selection.order_statistics import Groups, Partial, group_rows
 from tamis.scorers.selection.selection import Decision as Decisions
-from tamis.scorers.selection.selection import Rule, TopDocuments, TopFraction, TopWeight
+from tamis.scorers.selection.selection import Rule, TopAmount, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import id_words
 
 __all__ = ["TARGET_FIELD", "CountFile", "CountShard", "Resampling", "fit_ratio", "fitted_model", "resample"]
@@ -364,7 +364,7 @@ class _Weights:
 class _Begin:
     """A draw at its beginning; several targets have shares, given or those of the model that was fitted."""
 
-    rule: TopDocuments | TopFraction | TopWeight
+    rule: TopDocuments | TopFraction | TopWeight | TopAmount
     seed: int
     proportions: tuple[float, ...] | None
     fitted: str | None
@@ -464,7 +464,7 @@ def resample(
         ConfigError: if what is kept is no fraction and no number of documents.
     """
     stage = corpus.stage
-    if not isinstance(config.rule, TopDocuments | TopFraction | TopWeight):
+    if not isinstance(config.rule, TopDocuments | TopFraction | TopWeight | TopAmount):
         msg = f"step {stage.label} draws a fraction or a number of documents, no percentiles"
         raise ConfigError(msg)
     columns = tuple(f"dsir_log_weight_{name}" for name in names) or ("dsir_log_weight",)

@@ -91,7 +91,7 @@ class CutText:
         notes = [intact_note(place.file(shard), []) for place in self.places]
         reused = all(note is not None for note in notes)
         note = notes[0] if reused and notes[0] is not None else self._write(shard, find)
-        counters = {f"{self.stage.label}: rejected by {self.stage.step.rule_names[0]}": int(note["fell"])}
+        counters = self.stage.rejections({0: int(note["fell"])})
         return Done(json.dumps({"source": shard.source, **note}).encode() + b"\n", counters, reused)
 
     def _write(self, shard: Shard, find: FindCuts) -> dict[str, Any]:

@@ -29,14 +29,14 @@ SELECTION_PASSES = 6
 
 
 def unit_column(step: Step) -> str | None:
-    """Return the column that `keep.of` measures by; None where documents count one each."""
+    """Return the column that `keep` measures by; None where documents count one each."""
     units: dict[str, str | None] = {
         "documents": None,
         "characters": "text_chars",
         "bytes": "text_bytes",
         "tokens": f"{getattr(step, 'name', step.verb)}_tokens",
     }
-    return units[step.kept.of]
+    return units[step.kept.unit]
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def select(corpus: Corpus) -> Decision:
     rule = rule_of(keep)
     largest = (keep.best or step.best) == "high"
     search = find_thresholds(corpus, source, rule, largest=largest)
-    kind = "percentile" if keep.percentile is not None else "fraction" if keep.fraction is not None else "documents"
+    kind = keep.share or "documents"
     ranged = isinstance(rule, PercentileRange)
     apply = _Apply(stage, source, search, step.rule(step.keep_rule(kind)), ranged)
     report = _Found(search, step.keep_rule(kind), stage.label, ranged)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tamis.pipeline.corpus.earlier import EarlierPart
 from tamis.pipeline.graph.passes import Values
 from tamis.pipeline.storage.column_file import intact_note
 from tamis.pipeline.storage.place import Place, Shard
@@ -15,11 +16,14 @@ class Unfinished:
 
     Attributes:
         places: of all that it leaves for each shard.
+        everywhere: of what it leaves for each part of an index too.
     """
 
     places: tuple[Place, ...]
+    everywhere: tuple[Place, ...] = ()
 
     def __call__(self, shard: Shard, values: Values) -> bytes:
         """Return nothing where all of a shard's is there."""
         del values
-        return b"" if all(intact_note(place.file(shard), []) is not None for place in self.places) else b"1"
+        places = self.everywhere if isinstance(shard, EarlierPart) else (*self.places, *self.everywhere)
+        return b"" if all(intact_note(place.file(shard), []) is not None for place in places) else b"1"

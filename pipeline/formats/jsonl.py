@@ -18,6 +18,7 @@ from tamis.pipeline.storage import filesystem
 __all__ = ["LineFault", "read_jsonl", "read_lines"]
 
 _LONG = 2.0**63
+_DIGITS = 4300
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -144,8 +145,13 @@ def _parse(line: bytes, encoding: str | None, fields: Fields) -> tuple[dict[str,
         raise RecordError("not_an_object", f"the line holds no JSON object but {line[:40]!r}")
     if any(type(value) is float and abs(value) >= _LONG for value in record.values()):
         # Perhaps an integer beyond 64 bits, which orjson rounds: ids must stay apart, and values as they were.
-        record = json.loads(text)
+        record = json.loads(text, parse_int=_integer)
     return record, odd
+
+
+def _integer(digits: str) -> int | float:
+    """Return an integer; infinity for one of more digits than Python takes: it becomes null, as infinities do."""
+    return int(digits) if len(digits) <= _DIGITS else math.inf
 
 
 def _parse_leniently(text: bytes | str, error: orjson.JSONDecodeError, fields: Fields) -> tuple[Any, int]:
@@ -155,7 +161,7 @@ def _parse_leniently(text: bytes | str, error: orjson.JSONDecodeError, fields: F
         RecordError: if it isn't that, or if text or identity hold such a half.
     """
     try:
-        record = json.loads(text.decode() if isinstance(text, bytes) else text)
+        record = json.loads(text.decode() if isinstance(text, bytes) else text, parse_int=_integer)
     except (ValueError, RecursionError):
         raise _explained(text, error) from error
     if type(record) is not dict:

@@ -377,6 +377,10 @@ def _urls(builder: BatchBuilder, rows: _Rows, options: ReadOptions) -> list[str 
             _passed_over(builder, "url_passed_over", column)
         return nothing
     rows.leave_out(place)
+    if _is_binary(column.type):  # an address may be of another encoding, and is one all the same
+        values = column.cast(pa.large_binary()).to_pylist()
+        builder.note("odd_value", sum(isinstance(_decoded(value), bytes) for value in values))
+        return [None if value is None else value.decode("utf-8", "replace") for value in values]
     return _names(column, rows.odd)
 
 

@@ -10,7 +10,6 @@ import selectors
 import signal
 import socket
 import struct
-import sys
 import warnings
 from multiprocessing import process
 
@@ -73,9 +72,14 @@ def serve(descriptor: int) -> None:
         descriptor: of the socket to the driver.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(EOFError), socket.socket(fileno=descriptor) as driver:
-        _get_ready(*pickle.loads(receive(driver)))  # noqa: S301  (what our own driver packed)
-        _Server(driver).run()
+    try:
+        with socket.socket(fileno=descriptor) as driver:
+            _get_ready(*pickle.loads(receive(driver)))  # noqa: S301  (what our own driver packed)
+            _Server(driver).run()
+    finally:
+        # At once, without a traceback: where it fails, the driver finds that it is gone, and starts workers without it.
+        # Nor shall a terminal get what libraries say when the interpreter is taken down.
+        os._exit(0)
 
 
 def _get_ready(modules: list[str], kernels: list[tuple[str, str, object]]) -> None:
@@ -188,5 +192,4 @@ def _work(message: bytes) -> int:
         del this._inheriting  # type: ignore[attr-defined]
     os.environ.update(worker.env)
     status: int = worker._bootstrap()
-    sys.stdout.flush()
     return status

@@ -46,7 +46,7 @@ SHARD_BYTES = 128 << 20
 PACKED_BYTES = 16 << 20
 """Files of fewer bytes (once decompressed) share a source shard, up to so many."""
 GROUP_BYTES, GROUP_FILES = 256 << 20, 256
-SHOWN_PROBLEMS = 10
+SHOWN_PROBLEMS = 3
 
 
 class PlannedInput(NamedTuple):
@@ -246,16 +246,15 @@ def raise_problems(problems: Sequence[str]) -> None:
     """Raise all problems of files as one error, if there is any.
 
     Raises:
-        InputError: naming every file that can't be read.
+        InputError: a sentence that names every file that can't be read, or the first ones of many.
     """
-    if len(problems) > 1:
-        shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
-        more = f"\n  and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
-        hint = "`unreadable: record` of their input makes them error records"
-        msg = f"{len(problems)} input files can't be read ({hint}):\n  {shown}{more}"
-        raise InputError(msg)
-    if problems:
-        raise InputError(problems[0])
+    if not problems:
+        return
+    shown = "; ".join(problems[:SHOWN_PROBLEMS])
+    more = f"; and {len(problems) - SHOWN_PROBLEMS:,} more" if len(problems) > SHOWN_PROBLEMS else ""
+    hint = "; `unreadable: record` of their input makes them error records"
+    msg = problems[0] if len(problems) == 1 else f"{len(problems):,} input files can't be read: {shown}{more}{hint}"
+    raise InputError(msg)
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,17 @@ def _dictionary_helps(type_: pa.DataType) -> bool:
     return bool(pa.types.is_string(type_) or pa.types.is_boolean(type_))
 
 
+def _sorted(batches: Iterable[pa.RecordBatch]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Return all rows by `doc_id`, and where each was; only one column at a time is there twice."""
+    columns: dict[str, list[pa.Array]] = {}
+    for batch in batches:
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            columns.setdefault(name, []).append(column)
+    order = pc.sort_indices(pa.concat_arrays(columns["doc_id"]))
+    done = {name: pa.concat_arrays(columns.pop(name)).take(order) for name in list(columns)}
+    return pa.table(done), order.to_numpy().astype(np.int64)
+
+
 @dataclass(frozen=True)
 class _Written:
     """What was written, kept in the work folder: a shard that is there already isn't written again.
@@ -181,15 +192,13 @@ class WritePart:
         return Done(json.dumps(note).encode() + b"\n", {f"{part.fate}: documents written": part.rows})
 
     def _write(self, part: Part) -> dict[str, Any]:
-        rest = self._rows(part)
-        order = pc.sort_indices(rest.column("doc_id"))
-        rest = rest.take(order)
+        rest, order = _sorted(self._batches(part) if part.rows else self._no_batches(part))
         sizes = rest.column("text_bytes").to_numpy()
         text_bytes = int(sizes.sum())
         schema = self._schema(part.fate)
         group = _row_group(part.rows, text_bytes)
         places = np.empty(part.rows, np.int64)
-        places[order.to_numpy()] = np.arange(part.rows)
+        places[order] = np.arange(part.rows)
         written = _write_parquet(
             filesystem.join(self.root, part.path),
             schema,
@@ -203,12 +212,11 @@ class WritePart:
         about = {"path": part.path, "fate": part.fate, "sources": sources, "text_bytes": text_bytes}
         return about | {"repeated_ids": repeated} | written
 
-    def _rows(self, part: Part) -> pa.Table:
-        """Return all rows of the part in the order of its batches, with all columns but the texts."""
-        if part.rows:
-            return pa.Table.from_batches(list(self._batches(part))).combine_chunks()
+    def _no_batches(self, part: Part) -> list[pa.RecordBatch]:
+        """Return one batch without rows, for a part of which nothing is known but its columns."""
         columns = [column for column in self._schema(part.fate) if column.name != "text"]
-        return pa.schema([*columns, pa.field("text_bytes", pa.int64())]).empty_table()
+        schema = pa.schema([*columns, pa.field("text_bytes", pa.int64())])
+        return [pa.RecordBatch.from_pylist([], schema)]
 
     def _tables(
         self, part: Part, schema: pa.Schema, rest: pa.Table, places: npt.NDArray[np.int64], window: int

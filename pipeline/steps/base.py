@@ -6,14 +6,14 @@ A step is one module of `tamis.pipeline.steps`, or of another distribution that 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
-from tamis.schemas.keep import Keep
+from tamis.schemas.keep import SHARES, Keep
 from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Op, Rule
 from tamis.schemas.step import StepConfig
@@ -27,7 +27,7 @@ __all__ = ["DOCUMENT_BYTES", "KEEP_KINDS", "FoundFile", "Memory", "Step"]
 
 DOCUMENT_BYTES = 2000
 """Text of a document, about, for estimates alone."""
-KEEP_KINDS = ("min", "max", "percentile", "fraction", "documents")
+KEEP_KINDS = ("min", "max", *SHARES)
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,17 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a step takes: `worker` of each worker's own, `shared` mapped once for all of a machine."""
+    """Bytes that a step takes.
+
+    Attributes:
+        worker: of each worker's own.
+        shared: mapped once for all of a machine.
+        how: what the step does where it wouldn't fit, a part of a sentence that a plan shows.
+    """
 
     worker: int = 0
     shared: int = 0
+    how: str = ""
 
 
 class Step(StepConfig):
@@ -123,6 +130,11 @@ class Step(StepConfig):
             for op, bound in bounds
             if bound is not None
         )
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """What the manifest says of the rules that the step applies by itself: reason to threshold."""
+        return {rule.reason: rule.threshold for rule in self.rules}
 
     @property
     def rule_names(self) -> tuple[str, ...]:
@@ -239,6 +251,18 @@ class Step(StepConfig):
             ConfigError: one sentence that names the option.
         """
         del models, available
+
+    def check_after(self, earlier: "Sequence[Step]", models: Mapping[str, str]) -> None:
+        """Find mistakes before any work that only show among the steps before.
+
+        Args:
+            earlier: the steps before, in order.
+            models: as of `annotator`.
+
+        Raises:
+            ConfigError: one sentence that names the option.
+        """
+        del earlier, models
 
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
         """Estimate what the step takes beyond its batches.

@@ -85,8 +85,8 @@ class CombineStep(Step):
             return f"{option}: not with `how: buckets`; reject by buckets with a step `rules` after it"
         if (self.by or self.of != "documents") and self.how != "buckets":
             return f"{'by' if self.by else 'of'} is of `how: buckets`; this is `how: {self.how}`"
-        if self.keep.of == "tokens":
-            return "keep.of: a combined column counts no tokens: measure in documents, characters or bytes"
+        if self.keep.unit == "tokens":
+            return "keep: a combined column counts no tokens: measure in documents, characters or bytes"
         return None
 
     @property

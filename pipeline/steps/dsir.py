@@ -13,7 +13,7 @@ from tamis.pipeline.steps.files import find_documents, find_model
 from tamis.pipeline.steps.papers import DSIR
 from tamis.pipeline.storage.folders import local_folder
 from tamis.schemas.errors import ModelError
-from tamis.schemas.keep import Keep
+from tamis.schemas.keep import SHARES, Keep
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import Decides, FilePath
 from tamis.scorers.annotators import OverText
@@ -73,7 +73,10 @@ class DsirStep(Step):
     )
     max_ngrams: int | None = Field(default=None, gt=0, description="n-grams to fit each side on; all if absent")
     top_k: Annotated[bool, Decides] = Field(default=False, description="take the largest weights instead of sampling")
-    keep: Annotated[Keep, Decides] = Keep()
+    keep: Annotated[Keep, Decides] = Field(
+        default=Keep(),
+        description="a `fraction`, or so many `documents`, `bytes` or `tokens` to draw, `by` groups too; else all",
+    )
 
     @model_validator(mode="after")
     def _target_or_model(self) -> Self:
@@ -81,7 +84,7 @@ class DsirStep(Step):
             msg = "give either `target` (files to resemble) or `model` (a folder from `tamis train dsir`)"
             raise ValueError(msg)
         if self.keep.percentile is not None or self.keep.min is not None or self.keep.max is not None:
-            msg = "dsir samples: keep a `fraction` or a number of `documents`"
+            msg = "dsir samples: keep a `fraction` or so many `documents`, `bytes` or `tokens`"
             raise ValueError(msg)
         if isinstance(self.target, dict) and not self.target:
             msg = "`target` names no files"
@@ -94,7 +97,7 @@ class DsirStep(Step):
         if isinstance(self.target, dict) and self.keep.by:
             msg = "several targets share out all documents: draw `by` groups for one target alone"
             raise ValueError(msg)
-        if isinstance(self.target, dict) and self.keep.of != "documents":
+        if isinstance(self.target, dict) and self.keep.unit != "documents":
             msg = "several targets share out documents: `of` must be documents"
             raise ValueError(msg)
         return self
@@ -127,7 +130,7 @@ class DsirStep(Step):
     @property
     def rule_names(self) -> tuple[str, ...]:
         """Too short to be drawn, and not drawn."""
-        return ("dsir_tokens_min", self.keep_rule("fraction"), self.keep_rule("documents"))
+        return ("dsir_tokens_min", *(self.keep_rule(kind) for kind in SHARES if kind != "percentile"))
 
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the weights under a model: given, or fitted by the run.
@@ -214,7 +217,7 @@ class DsirStep(Step):
             unit=unit_column(self),
             top_k=self.top_k,
             min_tokens=self.min_tokens,
-            keep_rule=self.keep_rule("fraction" if self.keep.fraction is not None else "documents"),
+            keep_rule=self.keep_rule(self.keep.share or "documents"),
             by=self.keep.by,
             near_random=NEAR_RANDOM if self._is_near_random else None,
         )

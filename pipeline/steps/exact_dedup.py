@@ -1,14 +1,15 @@
 """`exact_dedup`: one document of each text, address, or value of any column."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision
 from tamis.pipeline.corpus.keep_policy import KeepPolicy, check_policy, policy_problem
-from tamis.pipeline.steps.base import FoundFile, Memory, Step
+from tamis.pipeline.steps.base import FoundFile, Memory
+from tamis.pipeline.steps.seen import IndexedStep
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.step import NAME, Decides
 from tamis.schemas.tables import described, internal
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ExactDedupStep"]
 
 
-class ExactDedupStep(Step):
+class ExactDedupStep(IndexedStep):
     """Exact deduplication over the whole input by a 128-bit hash of the (normalised) text, or of another column."""
 
     verb: ClassVar[str] = "exact_dedup"
@@ -98,10 +99,17 @@ class ExactDedupStep(Step):
     def decide(self, corpus: Corpus) -> Decision:
         """Keep one document of each group."""
         from tamis.pipeline.corpus.deduplicate_exact import ExactDedup, deduplicate_exact
+        from tamis.pipeline.corpus.earlier import IndexOptions
         from tamis.scorers.dedup.keep import Keep
 
         keep = Keep(self.keep, self.priorities)
-        return deduplicate_exact(corpus, ExactDedup(self._hash_column, keep, self._policy_column, self.name))
+        index = IndexOptions.of(corpus.stage, corpus.output, self.index_settings(), write=self.write_index)
+        return deduplicate_exact(corpus, ExactDedup(self._hash_column, keep, self._policy_column, self.name, index))
+
+    def index_settings(self) -> dict[str, Any]:
+        """Return what makes hashes comparable."""
+        folding = (self.folding or "folded") if self.normalize == "words" else None
+        return {"key": self.key, "normalize": self.normalize, "folding": folding}
 
     def check(self, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> None:
         """Find a key that can't be compared, and a keep policy whose column is missing or can't be ordered.
@@ -114,11 +122,13 @@ class ExactDedupStep(Step):
 
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
         """One partition of the hash space, with its sorted copy."""
-        from tamis.pipeline.corpus.deduplicate_exact import ROWS_PER_PARTITION, rank_words
+        from tamis.pipeline.corpus.clusters import rank_words
+        from tamis.pipeline.corpus.deduplicate_exact import ROWS_PER_PARTITION
         from tamis.scorers.dedup.keep import Keep
 
-        del models
-        words = 4 + rank_words(Keep(self.keep, self.priorities))
+        # A row of an index has 40 bytes or so, nearly all of them hashes and ids that can't be compressed.
+        documents += sum(model.bytes for model in models.values()) // 40
+        words = 6 + rank_words(Keep(self.keep, self.priorities))
         return Memory(worker=min(documents, ROWS_PER_PARTITION) * words * 8 * 3)
 
 

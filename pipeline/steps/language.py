@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.base import FoundFile, Step
+from tamis.pipeline.steps.files import digest_path
 from tamis.pipeline.steps.papers import LID
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
@@ -17,6 +19,7 @@ from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
+from tamis.scorers.statistics.language_rules import FINEWEB2, LanguageTable, packaged_table, read_language_table
 
 if TYPE_CHECKING:
     from tamis.scorers.language.identify import LanguageIdentifier
@@ -33,7 +36,11 @@ class LanguageStep(Step):
     keep: Annotated[tuple[str, ...] | None, Decides] = Field(
         default=None, description="language codes to keep; all if absent"
     )
-    min_score: Annotated[float, Decides] = Field(default=0.0, ge=0, le=1, description="of the label; lower ones fall")
+    min_score: Annotated[float | str, Decides, FilePath] = Field(
+        default=0.0,
+        description="a number from 0 to 1; or a table by language as of `heuristics: {rules: PATH}`, whose "
+        "`language_score` counts, `fineweb2` for the packaged one; languages that it doesn't name pass",
+    )
     engine: Literal["fasttext", "eldc"] = Field(
         default="fasttext", description="eldc: 60 languages, better on short texts; needs the extra `eldc`"
     )
@@ -55,6 +62,20 @@ class LanguageStep(Step):
             msg = "the engine eldc has a model of its own: leave `model` out, or the engine"
             raise ValueError(msg)
         return self
+
+    _table: LanguageTable | None = PrivateAttr(default=None)
+
+    @field_validator("min_score", mode="before")
+    @classmethod
+    def _number_or_path(cls, value: Any) -> Any:
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return value
+        if not 0 <= number <= 1:
+            msg = f"a share from 0 to 1, or a table by language, got {value!r}"
+            raise ValueError(msg)
+        return number
 
     @field_validator("keep", mode="before")
     @classmethod
@@ -93,6 +114,45 @@ class LanguageStep(Step):
         """Those that `keep` names."""
         return self.keep
 
+    def find(self, option: str, reference: str) -> dict[str, FoundFile]:
+        """Find the model, or the table of scores."""
+        if option == "min_score" and reference == FINEWEB2:
+            path = str(packaged_table())
+            return {option: FoundFile(reference, path, *digest_path(path))}
+        return super().find(option, reference)
+
+    def resolved(self, models: Mapping[str, FoundFile]) -> Self:
+        """Return the step with its table of scores read."""
+        if not isinstance(self.min_score, str):
+            return self
+        step = self.model_copy()
+        try:
+            step._table = read_language_table(models["min_score"].path, self.min_score)
+        except ConfigError as error:
+            msg = f"step {self.label}: min_score: {error}"
+            raise ConfigError(msg) from None
+        return step
+
+    def _least(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
+        """Return the least score of each row's language."""
+        if self._table is None:
+            return np.full(batch.num_rows, self.min_score if isinstance(self.min_score, float) else 0.0)
+        least: dict[str | None, float] = {}
+        labels = batch.column(self.name).to_pylist()
+        for label in dict.fromkeys(labels):
+            key = self._table.find(label)
+            least[label] = 0.0 if key is None else self._table.figures[key].language_score or 0.0
+        return np.array([least[label] for label in labels], np.float64)
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """The least score of each language, where a table says it."""
+        if self._table is None:
+            return super().bounds
+        figures = self._table.figures
+        scores = {key: figures[key].language_score for key in figures if figures[key].language_score is not None}
+        return {f"{self.name}_score_min": scores}
+
     @property
     def rule_names(self) -> tuple[str, ...]:
         """Another language, and a language that isn't sure."""
@@ -109,7 +169,8 @@ class LanguageStep(Step):
         if self.keep is not None:
             wanted = pc.is_in(batch.column(self.name), value_set=pa.array(self.keep, pa.string()))
             state.fall(index, ~wanted.to_numpy(zero_copy_only=False), 0, score)
-        state.fall(index, score < self.min_score, 1, score, self.min_score)
+        least = self._least(batch)
+        state.fall(index, score < least, 1, score, least)
 
     def check(self, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> None:
         """Refuse a language that the model doesn't have, since every document would fall.

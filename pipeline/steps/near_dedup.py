@@ -1,15 +1,16 @@
 """`near_dedup`: one document of each cluster of near-duplicates."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision
 from tamis.pipeline.corpus.keep_policy import KeepPolicy, check_policy, policy_problem
-from tamis.pipeline.steps.base import FoundFile, Memory, Step
+from tamis.pipeline.steps.base import FoundFile, Memory
 from tamis.pipeline.steps.papers import MINHASH
+from tamis.pipeline.steps.seen import IndexedStep
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides
 from tamis.scorers.annotators import OverText
@@ -24,7 +25,7 @@ _OF_PRESET = ("shingles", "shingle_size", "folding", "bands", "rows", "permutati
 """Options that a preset settles."""
 
 
-class NearDedupStep(Step):
+class NearDedupStep(IndexedStep):
     """Near-deduplication over the whole input by MinHash signatures and bands (LSH), verified where asked."""
 
     verb: ClassVar[str] = "near_dedup"
@@ -171,8 +172,26 @@ class NearDedupStep(Step):
     def decide(self, corpus: Corpus) -> Decision:
         """Find the clusters, and keep one document of each."""
         from tamis.pipeline.corpus.deduplicate_near import NearDedup, deduplicate_near
+        from tamis.pipeline.corpus.earlier import IndexOptions
 
-        return deduplicate_near(corpus, NearDedup(self.options(), self.name, self._prefix, self._policy_column))
+        index = IndexOptions.of(corpus.stage, corpus.output, self.index_settings(), write=self.write_index)
+        near = NearDedup(self.options(), self.name, self._prefix, self._policy_column, index=index)
+        return deduplicate_near(corpus, near)
+
+    def index_settings(self) -> dict[str, Any]:
+        """Return what makes signatures comparable, and clusters the same."""
+        options = self.options()
+        told = {name: getattr(options.shingles, name) for name in ("unit", "size", "folding", "hash")}
+        verified = {} if options.verify == "none" else {"threshold": options.threshold}
+        return {
+            "shingles": told,
+            "bands": options.bands.bands,
+            "rows": options.bands.rows,
+            "seed": options.seed,
+            "verify": self._verify,
+            **verified,
+            "link": self.link,
+        }
 
     def check(self, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> None:
         """Find a keep policy whose column is missing or can't be ordered.
@@ -186,6 +205,17 @@ class NearDedupStep(Step):
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
         """The largest of matching a partition, verifying one, finding components, and choosing what stays."""
         from tamis.pipeline.corpus.deduplicate_near import working_memory
+        from tamis.pipeline.corpus.near_components import EDGES_IN_MEMORY
 
-        del models
-        return Memory(worker=working_memory(documents, self.options()))
+        options = self.options()
+        # A row of an index has its bands, a few words, and what pairs are verified by.
+        each = 8 * options.bands.bands + 60
+        if options.verify == "signatures":
+            each += 4 * options.bands.permutations
+        elif options.verify == "shingles":
+            each += 4096
+        documents += sum(model.bytes for model in models.values()) // each
+        how = "clusters are found in memory"
+        if documents > EDGES_IN_MEMORY:
+            how = f"clusters are found on disk where there are over {EDGES_IN_MEMORY:,} pairs"
+        return Memory(worker=working_memory(documents, options), how=how)

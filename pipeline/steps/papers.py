@@ -16,6 +16,7 @@ __all__ = [
     "NGRAM_OVERLAP",
     "PRESELECT",
     "RESILIPARSE",
+    "SUBSTRINGS",
     "TRAFILATURA",
 ]
 
@@ -97,6 +98,12 @@ RESILIPARSE = Paper(
     "Elastic ChatNoir: Search Engine for the ClueWeb and the Common Crawl",
     2018,
     "https://doi.org/10.1007/978-3-319-76941-7_83",
+)
+SUBSTRINGS = Paper(
+    ("Katherine Lee", "Daphne Ippolito", "Andrew Nystrom", "Chiyuan Zhang", "others"),
+    "Deduplicating Training Data Makes Language Models Better",
+    2022,
+    "https://arxiv.org/abs/2107.06499",
 )
 TRAFILATURA = Paper(
     ("Adrien Barbaresi",),

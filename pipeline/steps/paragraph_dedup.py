@@ -8,6 +8,8 @@ from pydantic import Field
 
 from tamis.pipeline.corpus.context import Corpus, Decision
 from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory, Step
+from tamis.pipeline.steps.papers import CCNET
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
@@ -27,6 +29,7 @@ class ParagraphDedupStep(Step):
 
     verb: ClassVar[str] = "paragraph_dedup"
     rewrites: ClassVar[bool] = True
+    papers: ClassVar[tuple[Paper, ...]] = (CCNET,)
     name: str | None = Field(default=None, pattern=NAME, description="begins the columns' names, in place of text")
     unit: Literal["lines", "paragraphs"] = Field(
         default="paragraphs", description="lines end at a line break, paragraphs at two or more"

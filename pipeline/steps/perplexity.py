@@ -1,6 +1,6 @@
 """`perplexity`: perplexity under an n-gram language model, for quality or against harmful text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
@@ -42,20 +42,30 @@ class PerplexityStep(Step):
     tokenizer: Annotated[str | None, FilePath] = Field(
         default=None, description="SentencePiece model, or none: words; may hold {language}"
     )
-    normalizer: str | None = None
-    policy: Literal["document", "lines", "nonblank_lines"] | None = None
-    mode: Literal["ccnet", "oscar", "kenlm"] | None = None
-    name: str = Field(default="quality", pattern=NAME)
+    normalizer: str | None = Field(
+        default=None, description="ccnet, ccnet-blanks, none and others; the model's own, or the mode's, if absent"
+    )
+    policy: Literal["document", "lines", "nonblank_lines"] | None = Field(
+        default=None, description="what a sentence is; the model's own, or the mode's, if absent"
+    )
+    mode: Literal["ccnet", "oscar", "kenlm"] | None = Field(
+        default=None, description="whose way of splitting and counting; the model's own, or ccnet, if absent"
+    )
+    name: str = Field(default="quality", pattern=NAME, description="begins the columns' names")
     languages: tuple[str, ...] | None = Field(default=None, description="languages that {language} may take")
-    keep: Annotated[Keep, Decides] = Keep()
+    keep: Annotated[Keep, Decides] = Field(default=Keep(), description="by the perplexity, or the ratio")
     threshold: Annotated[Literal["model"] | None, Decides] = Field(
         default=None, description="model: keep what the model's own calibrated threshold doesn't call harmful"
     )
     bucket: Literal["none", "corpus", "model", "ccnet"] = Field(
         default="none", description="head/middle/tail column: by corpus percentiles, the model's table, or cc_net's"
     )
-    bucket_percentiles: tuple[float, float] = (30, 60)
-    bucket_by: tuple[str, ...] = ("language", "source")
+    bucket_percentiles: tuple[float, float] = Field(
+        default=(30, 60), description="[lo, hi]: head is below the first, tail from the second on"
+    )
+    bucket_by: tuple[str, ...] = Field(
+        default=("language", "source"), description="of `bucket: corpus`: columns whose groups have cuts of their own"
+    )
 
     @property
     def cites(self) -> tuple[Paper, ...]:
@@ -115,7 +125,7 @@ class PerplexityStep(Step):
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the model, or one a language, and the buckets of a table if they are wanted."""
         from tamis.scorers.models.folder import read_model_folder
-        from tamis.scorers.perplexity.buckets import stored_percentiles
+        from tamis.scorers.perplexity.buckets import ANY, stored_percentiles
         from tamis.scorers.perplexity.perplexity import NgramPerplexity
 
         def one(path: str, suffix: str) -> NgramPerplexity:
@@ -145,8 +155,14 @@ class PerplexityStep(Step):
         if self.bucket == "ccnet":
             return _TableBuckets(made, self, "ccnet")
         if self.bucket == "model":
-            folder = read_model_folder(Path(models.get("model", next(iter(models.values())))))
-            return _TableBuckets(made, self, stored_percentiles(folder))
+            if "{language}" not in self.model:
+                return _TableBuckets(made, self, stored_percentiles(read_model_folder(Path(models["model"]))))
+            table: dict[str, Mapping[str, Sequence[float]]] = {}
+            for code in self.languages or ():
+                own = stored_percentiles(read_model_folder(Path(models[f"model.{code}"])))
+                if code in own or ANY in own:
+                    table[code] = own.get(code, own.get(ANY, {}))
+            return _TableBuckets(made, self, table)
         return made
 
     @property

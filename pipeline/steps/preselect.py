@@ -21,11 +21,13 @@ class PreselectStep(Step):
 
     verb: ClassVar[str] = "preselect"
     papers: ClassVar[tuple[Paper, ...]] = (PRESELECT, FASTTEXT)
-    model: Annotated[str, FilePath]
-    label_scored: str = Field(default="__label__1", alias="label")
+    model: Annotated[str, FilePath] = Field(description="a fastText classifier: a folder, .bin or .ftz, or hf://")
+    label_scored: str = Field(
+        default="__label__1", alias="label", description="the label whose probability is the score"
+    )
     newline: Literal["blank", "glue"] = Field(default="blank", description="glue: as the reference filters, words fuse")
-    name: str = Field(default="preselect", pattern=NAME)
-    keep: Annotated[Keep, Decides] = Keep()
+    name: str = Field(default="preselect", pattern=NAME, description="begins the columns' names")
+    keep: Annotated[Keep, Decides] = Field(default=Keep(), description="by the probability; the highest are the best")
 
     @property
     def label(self) -> str:

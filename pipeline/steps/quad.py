@@ -85,7 +85,7 @@ class QuadStep(Step):
     chunks: int | None = Field(
         default=4, ge=1, description="of a document that are looked at, from its start; null: all"
     )
-    batch_tokens: int = Field(default=4096, ge=1, description="in a batch of a document's chunks")
+    batch_tokens: int = Field(default=2048, ge=1, description="in a batch of a document's chunks")
     device: str = Field(default="auto", description="as PyTorch calls it; auto: the first GPU, else the CPU")
     name: str = Field(default="quad", pattern=NAME, description="begins the columns' names")
 
@@ -235,6 +235,11 @@ class QuadStep(Step):
         check_causal_model(models["proxy"], context=self.context)
         proxy_size(models["proxy"], InfluenceOptions(**self._influence()))
 
+    def _batch(self, context: int) -> int:
+        """Return the tokens of the largest batch: one of the reference or of the sample, as far as these fill it."""
+        chunks = self.batch_tokens if self.chunks is None else self.chunks * max(self.reference_documents, self.sample)
+        return max(context, min(self.batch_tokens, chunks * context))
+
     def costs(self, documents: int, models: Mapping[str, FoundFile], before: Sequence[Step]) -> tuple[str, ...]:
         """Say how much of the pool is scored about, how long that takes here, and what it holds in memory."""
         from tamis.scorers.influence.fit import InfluenceOptions
@@ -252,6 +257,7 @@ class QuadStep(Step):
         per_document = math.ceil(DOCUMENT_BYTES / 4 / (size.context - 1))
         chunks = scored * (per_document if self.chunks is None else min(per_document, self.chunks))
         share = scored / documents if documents else 0.0
+        batches = size.activations * self._batch(size.context)
         whole = f"{chunks * seconds:,.0f} s" if chunks * seconds < 120 else f"{chunks * seconds / 60:,.0f} minutes"
         unsure = "" if clusters else "; the number of clusters isn't known before the run"
         return (
@@ -259,7 +265,7 @@ class QuadStep(Step):
             f"{size.context:,} tokens{unsure}",
             f"{1 / seconds:,.1f} chunks/s on one {device} here: about {whole}, divided by the workers",
             f"{size.parameters / 1e6:,.1f} M parameters: {size.fitting / 1e6:,.0f} MB to fit the direction, in one "
-            f"worker, and {size.scoring / 1e6:,.0f} MB to score, in each; {size.activations / 1e6:,.0f} MB of batches",
+            f"worker, and {size.scoring / 1e6:,.0f} MB to score, in each; {batches / 1e6:,.0f} MB of batches",
         )
 
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
@@ -269,9 +275,8 @@ class QuadStep(Step):
 
         size = proxy_size(models["proxy"].path, InfluenceOptions(**self._influence()))
         costs = 0 if self._cost is None else 60 * documents
-        return Memory(
-            worker=max(size.fitting, size.scoring) + size.activations + costs + 400 * min(documents, 1_000_000)
-        )
+        batches = size.activations * self._batch(size.context)
+        return Memory(worker=max(size.fitting, size.scoring) + batches + costs + 400 * min(documents, 1_000_000))
 
 
 class _Bytes:

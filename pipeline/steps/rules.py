@@ -15,8 +15,10 @@ class RulesStep(Step):
     """Rules over columns that earlier steps computed; computes nothing itself."""
 
     verb: ClassVar[str] = "rules"
-    rules_: Annotated[tuple[Rule, ...], Decides] = Field(alias="rules", min_length=1)
-    name: str = Field(default="rules", pattern=NAME)
+    rules_: Annotated[tuple[Rule, ...], Decides] = Field(
+        alias="rules", min_length=1, description="in order: a document falls to the first that it breaks"
+    )
+    name: str = Field(default="rules", pattern=NAME, description="tells several such steps apart")
 
     @property
     def label(self) -> str:

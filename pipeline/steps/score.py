@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_path
-from tamis.schemas.base import nearest
+from tamis.schemas.base import digest, nearest
 from tamis.schemas.errors import ConfigError, ModelError
 from tamis.schemas.keep import Keep
 from tamis.schemas.step import NAME, Decides, FilePath
@@ -35,7 +35,7 @@ class ScoreStep(Step):
         default=None, description="the column that `keep` is about; the first number among its columns if absent"
     )
     name: str = Field(default="score", pattern=NAME, description="tells several such steps apart")
-    keep: Annotated[Keep, Decides] = Keep()
+    keep: Annotated[Keep, Decides] = Field(default=Keep(), description="by `column`; the highest are the best")
 
     @model_validator(mode="after")
     def _named(self) -> "ScoreStep":
@@ -106,12 +106,12 @@ class ScoreStep(Step):
             raise ConfigError(msg)
 
     def find(self, option: str, reference: str) -> dict[str, FoundFile]:
-        """Find the file that holds the class.
+        """Find the file that holds the class; the digest is of both, for a file may hold several.
 
         Raises:
             ModelError: if there is none.
         """
-        module, _, _ = reference.rpartition(":")
+        module, _, name = reference.rpartition(":")
         if module.endswith(".py"):
             path = Path(module)
         else:
@@ -125,7 +125,8 @@ class ScoreStep(Step):
         if not path.is_file():
             msg = f"step {self.label}: scorer: there is no module or file {module}, here or among what is installed"
             raise ModelError(msg)
-        return {option: FoundFile(reference, str(path.resolve()), *digest_path(str(path)))}
+        sha256, size = digest_path(str(path))
+        return {option: FoundFile(reference, str(path.resolve()), digest([name, sha256]), size)}
 
 
 @contextlib.contextmanager

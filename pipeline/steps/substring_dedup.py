@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision
 from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory, Step
+from tamis.pipeline.steps.papers import SUBSTRINGS
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
@@ -27,6 +29,7 @@ class SubstringDedupStep(Step):
 
     verb: ClassVar[str] = "substring_dedup"
     rewrites: ClassVar[bool] = True
+    papers: ClassVar[tuple[Paper, ...]] = (SUBSTRINGS,)
     name: str | None = Field(default=None, pattern=NAME, description="begins the columns' names, in place of text")
     min_bytes: int = Field(default=500, ge=16, le=1 << 20, description="shorter repeats stay, UTF-8")
     anchor_bytes: int | None = Field(

@@ -59,6 +59,8 @@ DOCUMENT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".xht
 """Suffixes of files that are one document each."""
 _PACKED = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4"})
 _NOWHERE = "link to nothing"
+RUN_MARKS = ("work/tamis-run", "manifest.json")
+"""Files by which a run's folder is known, that it may not be read as input by mistake."""
 _LOG = logging.getLogger("tamis")
 _FOLDERS: ContextVar[tuple[str, ...]] = ContextVar("folders", default=())
 """Where relative local paths are looked up, the first one that has them; the working folder alone if there is none."""
@@ -352,7 +354,16 @@ def _wanted(
         suffixes: see `expand`.
         notice: see `expand`.
     """
-    shown = [name for name in names if not any(part.startswith((".", "_")) for part in name.split("/"))]
+    every = list(names)
+    runs = _runs(every)
+    if "" in runs:
+        msg = f"{folder} is a run's folder: its documents are in {join(folder, 'selected')}"
+        raise InputError(msg)
+    if runs:
+        told = "a run's folder is" if len(runs) == 1 else f"{len(runs):,} folders of runs are"
+        notice(f"{redacted(folder)}: {told} left out, such as {join(redacted(folder), min(runs))}")
+        every = [name for name in every if not name.startswith(tuple(runs))]
+    shown = [name for name in every if not any(part.startswith((".", "_")) for part in name.split("/"))]
     if suffixes is None:
         return shown
     known = [name for name in shown if name.lower().endswith(suffixes)]
@@ -366,6 +377,17 @@ def _wanted(
         files = "1 file is" if count == 1 else f"{count:,} files are"
         notice(f"{redacted(folder)}: {files} left out, of kinds that aren't read from a folder of data: {kinds}")
     return wanted
+
+
+def _runs(names: Iterable[str]) -> set[str]:
+    """Return the folders, with a slash behind them, that runs were written to, among files below a folder; "": itself.
+
+    They have the mark of a work folder, or a manifest beside shards.
+    """
+    known = set(names)
+    found = {name.removesuffix(mark) for mark in RUN_MARKS for name in known if f"/{name}".endswith(f"/{mark}")}
+    shards = {name.rpartition("errors/part-")[0] for name in known if "errors/part-" in name}
+    return {root for root in found if f"{root}{RUN_MARKS[0]}" in known or root in shards}
 
 
 def _is_document(name: str) -> bool:
@@ -452,6 +474,8 @@ def _matches(
     if not glob.has_magic(path):
         return None
     matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207  (patterns may be absolute)
+    if "**" in path:
+        matches = _outside_runs(matches, path.partition("**")[0], notice)
     names = [name for name in matches if not Path(name).is_dir()]
     last = PurePosixPath(path).name
     for name in matches:
@@ -459,6 +483,25 @@ def _matches(
         if Path(name).is_dir() and "**" not in last and not Path(name).name.startswith((".", "_")):
             names += _in_folder(name, name, suffixes, notice)
     return names or None
+
+
+def _outside_runs(matches: list[str], above: str, notice: Callable[[str], None]) -> list[str]:
+    """Return what a `**` matched without the folders of runs that lie below where it begins, and what is in them."""
+    runs: dict[str, bool] = {}
+
+    def in_run(folder: str) -> bool:
+        if len(folder) < len(above):
+            return False
+        if folder not in runs:
+            work, manifest = (Path(folder) / mark for mark in RUN_MARKS)
+            made = work.exists() or (manifest.exists() and (Path(folder) / "errors").is_dir())
+            runs[folder] = made or in_run(os.path.dirname(folder))  # noqa: PTH120  (names as they are written)
+        return runs[folder]
+
+    kept = [name for name in matches if not in_run(name if Path(name).is_dir() else os.path.dirname(name))]  # noqa: PTH120
+    if len(kept) < len(matches):
+        notice(f"{above}**: the files of runs are left out; name a run's folder `selected` to read what it selected")
+    return kept
 
 
 def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]) -> list[FileInfo]:

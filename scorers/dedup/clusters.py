@@ -35,21 +35,26 @@ class Members(NamedTuple):
         weights: how many documents each stands for: 1 for one of this run, the size of its cluster for one that an
             earlier run kept, 0 for one that an earlier run removed; int64 (n,).
         states: `EARLIER_KEPT`, `NEW` or `EARLIER_GONE`, uint8 (n,).
+        earlier: for one that an earlier run removed the number of the document that it kept, which is a member too; its
+            own for others; None: nothing is known of what earlier runs kept.
     """
 
     documents: npt.NDArray[np.uint64]
     ranks: npt.NDArray[np.uint64]
     weights: npt.NDArray[np.int64]
     states: npt.NDArray[np.uint8]
+    earlier: npt.NDArray[np.uint64] | None = None
 
     @classmethod
     def new(cls, documents: npt.NDArray[np.uint64], ranks: npt.NDArray[np.uint64]) -> "Members":
         """Return documents of this run."""
-        return cls(documents, ranks, np.ones(len(documents), np.int64), np.full(len(documents), NEW, np.uint8))
+        n = len(documents)
+        return cls(documents, ranks, np.ones(n, np.int64), np.full(n, NEW, np.uint8), documents)
 
     def take(self, rows: npt.NDArray[np.int64]) -> "Members":
         """Return some of them."""
-        return Members(self.documents[rows], self.ranks[rows], self.weights[rows], self.states[rows])
+        earlier = None if self.earlier is None else self.earlier[rows]
+        return Members(self.documents[rows], self.ranks[rows], self.weights[rows], self.states[rows], earlier)
 
 
 class Clusters(NamedTuple):
@@ -72,7 +77,8 @@ def resolve_clusters(edges: Edges, members: Members, link: Link) -> Clusters:
     """Return the clusters of some components; the same for any order of edges and members and any numbering.
 
     A component that holds documents that earlier runs kept keeps the best of them. With `component` others that earlier
-    runs kept count to its cluster; with `kept` they stay for their own, and those removed earlier take no part.
+    runs kept count to its cluster; with `kept` they stay for their own, and those removed earlier take no part but
+    stay with what was kept for them.
 
     Args:
         edges: all edges of these components.
@@ -140,4 +146,10 @@ def _by_kept(
     chosen = stays[best]
     alone = gone | protected
     chosen[alone] = np.flatnonzero(alone)
+    if members.earlier is not None and gone.any():
+        known = np.minimum(np.searchsorted(members.documents, members.earlier[gone]), n - 1)
+        if (members.documents[known] != members.earlier[gone]).any():
+            msg = "a document that an earlier run removed came without the one that run kept"
+            raise DataError(msg)
+        chosen[gone] = known
     return chosen

@@ -1,14 +1,12 @@
 """What earlier runs have seen, as packed arrays: a new crawl is deduplicated against it.
 
-The index is one more shard: its documents have signatures and so band rows, but numbers with the highest bit set. A
-document that an earlier run kept stays, whatever comes; sizes count all documents of all runs. A run over A and one
-over B with A's index give the clusters of a run over A and B together, wherever no document of B joins two clusters of
-A.
+Runs keep theirs in files (`tamis.pipeline.corpus.earlier`); this is the same in memory. The index is one more shard:
+its documents have signatures and so band rows, but numbers with the highest bit set. A document that an earlier run
+kept stays, whatever comes; sizes count all documents of all runs. A run over A and one over B with A's index give the
+clusters of a run over A and B together, wherever no document of B joins two clusters of A.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +16,11 @@ from tamis.scorers.dedup.clusters import EARLIER_GONE, EARLIER_KEPT, Clusters, M
 from tamis.scorers.dedup.minhash import Signatures
 from tamis.scorers.dedup.pairs import Edges
 from tamis.scorers.dedup.shingles import ShingleSets
-from tamis.scorers.models.folder import read_model_folder, write_model_folder
 
 __all__ = ["INDEX_BIT", "NearDuplicateIndex"]
 
 INDEX_BIT = 1 << 63
 """Set in the numbers of the index's documents: number = INDEX_BIT | row."""
-
-_KIND = "near_duplicate_index"
-_ARRAYS = ("ids", "kept", "sizes", "minima", "counts", "digests", "set_bounds", "set_hashes")
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,8 @@ class NearDuplicateIndex:
         ranks = np.zeros((len(rows), width), np.uint64)
         ranks[:, width - 2 :] = self.ids[rows]
         states = np.where(self.kept[rows] == rows, EARLIER_KEPT, EARLIER_GONE).astype(np.uint8)
-        return Members(np.uint64(INDEX_BIT) + rows.astype(np.uint64), ranks, self.sizes[rows], states)
+        numbers, kept = (np.uint64(INDEX_BIT) + at.astype(np.uint64) for at in (rows, self.kept[rows]))
+        return Members(numbers, ranks, self.sizes[rows], states, kept)
 
     @classmethod
     def empty(cls, permutations: int, kind: "np.dtype[np.unsignedinteger] | None" = None) -> "NearDuplicateIndex":
@@ -128,40 +123,3 @@ class NearDuplicateIndex:
             Signatures(*(np.concatenate([a, b[order]]) for a, b in zip(self.signatures, signatures, strict=True))),
             ShingleSets.concatenate([self.sets, empty if sets is None else sets.take(order)]),
         )
-
-    def write(self, folder: Path, *, settings: dict[str, Any], provenance: dict[str, Any]) -> str:
-        """Write the index as a model folder of memory-mappable arrays; return its digest.
-
-        Args:
-            folder: where to; made if absent.
-            settings: the options that it was made with; a run with others must not use it.
-            provenance: what it was made from.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        columns = (self.ids, self.kept, self.sizes, *self.signatures, *self.sets)
-        for name, column in zip(_ARRAYS, columns, strict=True):
-            np.save(folder / f"{name}.npy", column)
-        files = [f"{name}.npy" for name in _ARRAYS]
-        return write_model_folder(folder, kind=_KIND, files=files, settings=settings, provenance=provenance).digest
-
-    @classmethod
-    def read(cls, folder: Path, *, settings: dict[str, Any]) -> "NearDuplicateIndex":
-        """Read an index, memory-mapped.
-
-        Raises:
-            ModelError: if it isn't one, or a file has changed.
-            DataError: if it was made with other settings.
-        """
-        found = read_model_folder(folder, kind=_KIND)
-        made = found.settings
-        different = sorted(name for name in {*settings, *made} if settings.get(name) != made.get(name))
-        if different:
-            msg = (
-                f"the index {folder} was made with another {' and '.join(different)} than this run; make it anew or "
-                "use its options"
-            )
-            raise DataError(msg)
-        ids, kept, sizes, minima, counts, digests, bounds, hashes = (
-            np.load(found.file(f"{name}.npy"), mmap_mode="r") for name in _ARRAYS
-        )
-        return cls(ids, kept, sizes, Signatures(minima, counts, digests), ShingleSets(bounds, hashes))

@@ -151,16 +151,28 @@ class NearDuplicates:
         """Whether all pairs of a bucket are needed."""
         return self.verify != "none" or self.link == "kept"
 
-    def candidates(self, rows: BandRows, *, limit: int | None = None) -> Candidates:
-        """Return the pairs of a partition's band rows, those between two documents of the index left out.
+    def candidates(
+        self, rows: BandRows, *, limit: int | None = None, groups: npt.NDArray[np.int64] | None = None
+    ) -> Candidates:
+        """Return the pairs of a partition's band rows, those between two documents of one index left out.
 
         Args:
             rows: the partition's.
             limit: see `tamis.scorers.dedup.pairs.candidate_pairs`.
+            groups: for each shard's number that of the index that it belongs to, 0 for one of the run; None: an index's
+                numbers have `INDEX_BIT`.
         """
         found = candidate_pairs(rows, every=self.every, neighbours=self.neighbours, limit=limit)
-        bit = np.uint64(INDEX_BIT)
-        equal, pairs = (part[(part & bit == 0).any(axis=1)] for part in (found.equal, found.pairs))
+
+        def known(pairs: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+            if groups is None:
+                inside: npt.NDArray[np.bool_] = (pairs & np.uint64(INDEX_BIT) != 0).all(axis=1)
+                return inside
+            of = groups[(pairs >> np.uint64(32)).astype(np.int64)]
+            same: npt.NDArray[np.bool_] = (of[:, 0] == of[:, 1]) & (of[:, 0] > 0)
+            return same
+
+        equal, pairs = (part[~known(part)] for part in (found.equal, found.pairs))
         return Candidates(equal, pairs, found.left_out)
 
     def evidence(self, texts: "Texts | TextBuffer", rows: npt.NDArray[np.int64]) -> ShingleSets:

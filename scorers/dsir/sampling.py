@@ -29,6 +29,7 @@ from tamis.scorers.selection.selection import (
     Decision,
     Selection,
     Threshold,
+    TopAmount,
     TopDocuments,
     TopFraction,
     TopWeight,
@@ -201,7 +202,7 @@ class DsirSampling:
 
     def __init__(
         self,
-        rule: TopDocuments | TopFraction | TopWeight,
+        rule: TopDocuments | TopFraction | TopWeight | TopAmount,
         *,
         seed: int,
         proportions: Sequence[float] | None = None,
@@ -218,7 +219,7 @@ class DsirSampling:
         self._passes = passes
         self._proportions = list(proportions) if proportions is not None else [1.0]
         shares(0, self._proportions)
-        if isinstance(rule, TopWeight) and len(self._proportions) > 1:
+        if isinstance(rule, TopWeight | TopAmount) and len(self._proportions) > 1:
             msg = "several targets share out documents: give `documents` or a `fraction` of documents"
             raise ConfigError(msg)
         if grouped and len(self._proportions) > 1:
@@ -229,7 +230,7 @@ class DsirSampling:
         self._candidates: int | None = None
         self._target = 0
         self._sizes: list[int] = []
-        first = rule if isinstance(rule, TopWeight) else _FirstShare(rule, self._proportions)
+        first = rule if isinstance(rule, TopWeight | TopAmount) else _FirstShare(rule, self._proportions)
         self._selection: Selection | None = Selection(first, passes=passes, grouped=grouped)
 
     @property
@@ -264,7 +265,7 @@ class DsirSampling:
             if not self._candidates:
                 msg = f"no document has {self._draw.min_tokens} tokens or more: lower min_tokens, or look at the input"
                 raise DataError(msg)
-            if not isinstance(self._rule, TopWeight) and not self._grouped:
+            if not isinstance(self._rule, TopWeight | TopAmount) and not self._grouped:
                 self._sizes = shares(_asked(self._rule, self._candidates), self._proportions)
         if self._selection.next_pass() is not None:
             return

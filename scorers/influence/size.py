@@ -22,7 +22,7 @@ class ProxySize:
         context: tokens of a chunk, at most.
         fitting: bytes while the direction is fitted.
         scoring: bytes while documents are scored.
-        activations: bytes of a batch's activations and logits, about.
+        activations: bytes of a token's activations and logits in a batch, about.
         flops: floating-point operations to score a chunk of `context` tokens: two forward passes.
     """
 
@@ -56,8 +56,7 @@ def proxy_size(path: str | Path, options: InfluenceOptions) -> ProxySize:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         config = model.config.get_text_config()
         width, layers = int(config.hidden_size), int(config.num_hidden_layers)
-        tokens = max(context, options.batch_tokens)
-        activations = tokens * (8 * int(config.vocab_size) + 64 * width * layers)
+        activations = 12 * int(config.vocab_size) + 64 * width * layers
         # Attention adds two products of context x context a layer to the two operations a parameter and token.
         forward = 2.0 * parameters * context + 4.0 * layers * width * context**2
         _sizes[key] = ProxySize(parameters, context, need["curvature"], need["scoring"], activations, 2 * forward)

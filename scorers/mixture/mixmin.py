@@ -14,7 +14,7 @@ since the probability of an unknown word says nothing of the group.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,13 +77,9 @@ def score_tokens(model: SentenceModel, spans: Spans) -> TokenScores:
     ids, offsets, _ = model.word_ids(spans)
     out = np.empty(len(ids) + len(offsets) - 1)
     unknown = np.empty(len(out), np.bool_)
-    cells, layout = _tables(model)
+    cells, layout = model.tables
     token_scores(ids, offsets, cells, cells.view(np.float32), layout, out, unknown)
     return TokenScores(out, unknown, offsets + np.arange(len(offsets)))
-
-
-def _tables(model: Any) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-    return model._cells, model._layout
 
 
 def token_probabilities(scores: Sequence[TokenScores]) -> Vector:

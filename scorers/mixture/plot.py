@@ -10,7 +10,7 @@ from tamis.schemas.errors import ConfigError, DataError
 from tamis.scorers.mixture.critical_ratio import CriticalRatio, Curve
 from tamis.scorers.mixture.merging import CheckTable
 
-__all__ = ["plot_check", "plot_critical_ratio", "plot_rounds"]
+__all__ = ["new_figure", "plot_check", "plot_critical_ratio", "plot_rounds", "save_figure"]
 
 
 def plot_rounds(groups: Sequence[str], history: Sequence[dict[str, Any]], path: Path, *, title: str = "") -> None:
@@ -35,7 +35,7 @@ def plot_rounds(groups: Sequence[str], history: Sequence[dict[str, Any]], path: 
         for i, record in enumerate(rounds)
         if len(record.get("loss_end") or ()) == len(groups)
     ]
-    figure, axes = _figure(path, 2 if losses else 1)
+    figure, axes = new_figure(path, 2 if losses else 1)
     shares = np.array([record["p"] for record in rounds])
     numbers = np.arange(1, len(rounds) + 1)
     for j, name in enumerate(groups):
@@ -46,7 +46,7 @@ def plot_rounds(groups: Sequence[str], history: Sequence[dict[str, Any]], path: 
     axes[0].legend(fontsize="small")
     if losses:
         axes[1].set(xlabel="round", ylabel="validation loss, nats a token")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_critical_ratio(curves: Sequence[Curve], found: CriticalRatio, path: Path, *, tokens: float) -> None:
@@ -61,7 +61,7 @@ def plot_critical_ratio(curves: Sequence[Curve], found: CriticalRatio, path: Pat
     Raises:
         ConfigError: if the name ends in neither .png nor .svg.
     """
-    figure, axes = _figure(path, 1)
+    figure, axes = new_figure(path, 1)
     for i, (curve, law) in enumerate(zip(sorted(curves, key=lambda c: c.ratio), found.laws, strict=True)):
         last = float(np.max(curve.tokens))
         colour = f"C{i % 10}"
@@ -72,7 +72,7 @@ def plot_critical_ratio(curves: Sequence[Curve], found: CriticalRatio, path: Pat
         axes[0].plot(beyond, law.predict(beyond), "--", color=colour)
     axes[0].set(xscale="log", xlabel="tokens", ylabel="change of the general loss, nats", title=found.verdict)
     axes[0].legend(fontsize="small")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_check(table: CheckTable, evaluations: Sequence[str], path: Path) -> None:
@@ -86,29 +86,40 @@ def plot_check(table: CheckTable, evaluations: Sequence[str], path: Path) -> Non
     Raises:
         ConfigError: if the name ends in neither .png nor .svg.
     """
-    figure, axes = _figure(path, 1)
+    figure, axes = new_figure(path, 1)
     for k, name in enumerate(evaluations):
         label = f"{name} (r = {table.pearson[k]:.2f})"
         axes[0].plot([r.trained[k] for r in table.rows], [r.proxy[k] for r in table.rows], "o", label=label)
     axes[0].set(xlabel="trained, nats a token", ylabel="average of units, nats a token")
     axes[0].legend(fontsize="small")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _figure(path: Path, panels: int) -> tuple[Any, Any]:
+def new_figure(path: Path, panels: int, *, height: float = 3.6) -> tuple[Any, Any]:
+    """Return a figure and the axes of its panels, side by side, for a file.
+
+    Args:
+        path: the file; its ending says the format.
+        panels: their number.
+        height: in inches.
+
+    Raises:
+        ConfigError: if the name ends in neither .png nor .svg.
+    """
     if path.suffix not in (".png", ".svg"):
         msg = f"{path}: a plot is written as .png or .svg"
         raise ConfigError(msg)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6 * panels, 3.6), layout="constrained")
+    figure = Figure(figsize=(6 * panels, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, np.atleast_1d(figure.subplots(1, panels))
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure: the same bytes for the same data."""
     from matplotlib import rc_context
 
-    with rc_context({"svg.hashsalt": "tamis"}):  # the same bytes for the same data
+    with rc_context({"svg.hashsalt": "tamis"}):
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})

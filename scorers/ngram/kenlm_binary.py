@@ -143,6 +143,11 @@ class ProbingModel:
         """The length of the longest n-grams."""
         return self.header.order
 
+    @property
+    def tables(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+        """The mapped cells, and where in them the tables lie, as `tamis.scorers.ngram.query_kernels` reads them."""
+        return self._cells, self._layout
+
     def word_id(self, word: str) -> int:
         """Return the number of a word, 0 if the model doesn't know it."""
         return _find(self._cells, self._layout, word.encode())

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, DataError
-from tamis.schemas.keep import Keep
+from tamis.schemas.keep import SHARES, Keep
 from tamis.scorers.selection.order_kernels import at_most
 from tamis.scorers.selection.order_statistics import (
     Answer,
@@ -45,6 +45,7 @@ __all__ = [
     "Selection",
     "Threshold",
     "Ties",
+    "TopAmount",
     "TopDocuments",
     "TopFraction",
     "TopRule",
@@ -103,6 +104,17 @@ class TopWeight:
 
 
 @dataclass(frozen=True)
+class TopAmount:
+    """The best rows up to and including the first at which the running weight is at least `amount`."""
+
+    amount: int
+
+    def goal(self, count: int, weight: int) -> Goal:  # noqa: ARG002
+        """Return the weight to exceed."""
+        return ByWeight(self.amount - 1) if self.amount > 0 else ByRank(-1)
+
+
+@dataclass(frozen=True)
 class PercentileRange:
     """The rows whose value lies between two percentiles of their group, both included.
 
@@ -151,9 +163,13 @@ def rule_of(keep: Keep) -> Rule:
         return PercentileRange(*keep.percentile)
     if keep.documents is not None:
         return TopDocuments(keep.documents)
+    if keep.bytes is not None:
+        return TopAmount(keep.bytes)
+    if keep.tokens is not None:
+        return TopAmount(keep.tokens)
     if keep.fraction is not None:
         return TopFraction(keep.fraction) if keep.of == "documents" else TopWeight(keep.fraction)
-    msg = "`keep` has neither percentile, fraction nor documents"
+    msg = f"`keep` has none of {', '.join(SHARES)}"
     raise ConfigError(msg)
 
 
@@ -304,15 +320,20 @@ class Selection:
         return self._search.totals
 
     def notes(self) -> list[str]:
-        """Return a sentence for each group that has fewer rows than the rule asks for (all of them are kept)."""
-        if not isinstance(self.rule, TopDocuments):
-            return []
-        asked = self.rule.documents
+        """Return a sentence for each group that has less than the rule asks for (all of it is kept)."""
         totals = self.totals or {(): (0, 0)}
+        if isinstance(self.rule, TopDocuments):
+            asked, what = self.rule.documents, "documents were"
+            there = {label: count for label, (count, _) in totals.items()}
+        elif isinstance(self.rule, TopAmount):
+            asked, what = self.rule.amount, "was"
+            there = {label: weight for label, (_, weight) in totals.items()}
+        else:
+            return []
         return [
-            f"{asked} documents were asked for{_of_group(label)}, but there are only {count}: all of them are kept"
-            for label, (count, _) in totals.items()
-            if count < asked
+            f"{asked} {what} asked for{_of_group(label)}, but there are only {found}: all of them are kept"
+            for label, found in there.items()
+            if found < asked
         ]
 
     def decision(self) -> Decision:

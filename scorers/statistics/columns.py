@@ -15,7 +15,8 @@ Columns called `text_repeat_*` count what occurred before in the text, where `te
 what occurs more than once: two readings of Gopher's table A1 (see `tamis.scorers.statistics.presets`).
 
 All shares of a text without words, lines or letters are 0. Columns named `text_datatrove_*` are defined by
-datatrove's code instead; there a *token* is a word of its word splitter, of which punctuation marks are some.
+datatrove's code instead; there a *token* is a word of its word splitter, of which punctuation marks are some: of the
+English one, or with rules by language of the document's language.
 """
 
 from collections.abc import Iterable
@@ -184,7 +185,8 @@ _ROWS: tuple[tuple[Family, str, pa.DataType, str], ...] = (
         "datatrove_words",
         "datatrove_stop_words",
         _INT,
-        "how many of the, be, to, of, and, that, have, with are tokens, in small letters",
+        "how many of the, be, to, of, and, that, have, with are tokens, in small letters; with rules by language, how "
+        "many of its language's stop words are",
     ),
     ("datatrove_words", "datatrove_hash_token_ratio", _FLOAT, 'number of "#" to number of tokens'),
     ("datatrove_words", "datatrove_ellipsis_token_ratio", _FLOAT, 'number of "..." and "…" to number of tokens'),

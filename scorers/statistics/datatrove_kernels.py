@@ -29,7 +29,14 @@ from tamis.scorers.statistics.repetition_kernels import (
 )
 from tamis.scorers.statistics.text_kernels import count_ones, stop_word_bit
 
-__all__ = ["DATATROVE_LINE_ROWS", "DATATROVE_WORD_ROWS", "GivenWords", "datatrove_lines", "datatrove_words"]
+__all__ = [
+    "DATATROVE_LINE_ROWS",
+    "DATATROVE_WORD_ROWS",
+    "GivenWords",
+    "datatrove_lines",
+    "datatrove_words",
+    "words_found",
+]
 
 DATATROVE_LINE_ROWS = 14
 DATATROVE_WORD_ROWS = 14
@@ -444,6 +451,52 @@ def _given(
 
 
 @kernel
+def words_found(
+    data: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int64],
+    table: npt.NDArray[np.uint32],
+    rules: EnglishRules,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the words of all texts: their bytes, where each ends after a zero, and how many are before each text."""
+    longest = 0
+    for text in range(len(offsets) - 1):
+        longest = max(longest, offsets[text + 1] - offsets[text])
+    words = new_words(longest + 1)
+    hashes = np.empty(longest + 1, np.uint64)
+    seen, slots, rows = rules.filter, rules.slots, rules.rows
+    chunk = new_chunk(longest)
+    buffer = np.empty(longest + 1, np.uint8)
+    found = np.empty(len(data) + 1, np.uint8)
+    ends = np.zeros(len(data) + 2, np.int64)
+    before = np.zeros(len(offsets), np.int64)
+    size = total = 0
+    for text in range(len(offsets) - 1):
+        count = split_words(
+            data,
+            offsets[text],
+            offsets[text + 1],
+            table,
+            seen,
+            slots,
+            rows,
+            chunk,
+            buffer,
+            words,
+            hashes,
+            False,  # noqa: FBT003
+        )
+        for i in range(count):
+            ends[total + i + 1] = size + words[ENDS, i]
+        if count:
+            length = words[ENDS, count - 1]
+            found[size : size + length] = buffer[:length]
+            size += length
+        total += count
+        before[text + 1] = total
+    return found[:size], ends[: total + 1], before
+
+
+@kernel
 def datatrove_words(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
@@ -451,6 +504,8 @@ def datatrove_words(
     rules: EnglishRules,
     given: GivenWords,
     use_given: bool,
+    stop_words: npt.NDArray[np.uint64],
+    english_stop_words: bool,
     ngrams: bool,
     out: npt.NDArray[np.float64],
 ) -> None:
@@ -463,6 +518,8 @@ def datatrove_words(
         rules: of English words.
         given: the words, if another splitter is to be followed.
         use_given: whether it is.
+        stop_words: FNV-1a of the bytes of each stop word, ascending and each once.
+        english_stop_words: whether Gopher's English ones are counted instead.
         ngrams: whether to compute the last nine rows, which are numbers of characters.
         out: number of words, of those with other characters than punctuation, mean characters of the latter,
             share of words with a letter, number of different stop words, most frequent 2- to 4-grams,
@@ -483,6 +540,7 @@ def datatrove_words(
     for i in range(1, _POWERS):
         powers[i] = powers[i - 1] * _BASE
     repeats = new_repeats(longest + 1)
+    met = np.full(len(stop_words), -1, np.int64)  # the text in which each was met last
     for text in range(len(offsets) - 1):
         if use_given:
             count = _given(given, text, table, buffer, words, hashes)
@@ -501,7 +559,7 @@ def datatrove_words(
                 hashes,
                 False,  # noqa: FBT003
             )
-        real = real_chars = alphabetic = stops = total = start = 0
+        real = real_chars = alphabetic = stops = others = total = start = 0
         for i in range(count):
             chars[i] = total
             total += words[CHARS, i]
@@ -509,13 +567,19 @@ def datatrove_words(
                 real += 1
                 real_chars += words[CHARS, i]
             alphabetic += words[SOME, i] & ALPHA != 0
-            stops |= stop_word_bit(buffer, start, words[ENDS, i], 0)
+            if english_stop_words:
+                stops |= stop_word_bit(buffer, start, words[ENDS, i], 0)
+            else:
+                place = np.searchsorted(stop_words, hashes[i])
+                if place < len(stop_words) and stop_words[place] == hashes[i] and met[place] != text:
+                    met[place] = text
+                    others += 1
             start = words[ENDS, i]
         chars[count] = total
         out[0, text] = count
         out[1, text] = real
         out[2, text] = real_chars / max(real, 1)
         out[3, text] = alphabetic / max(count, 1)
-        out[4, text] = count_ones(stops)
+        out[4, text] = count_ones(stops) + others
         if ngrams:
             _ngrams(buffer, words, hashes, chars, count, repeats, marks, sums, powers, out, text)

@@ -5,7 +5,7 @@ with. What the rules can't say by classes of characters stands here as data.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from tamis.scorers.statistics.english_words_kernels import (
 )
 from tamis.scorers.text.characters import character_classes
 
-__all__ = ["english_rules", "exceptions"]
+__all__ = ["common_exceptions", "common_rules", "english_rules", "exceptions"]
 
 
 def _listed(words: str) -> list[str]:
@@ -140,12 +140,42 @@ Pa mbar mb MB kb KB gb GB tb TB T G M K % км км² км³ м м² м³ дм �
 followed."""
 
 
+_COMMON = _listed(
+    """
+' '' \\") \\t \\n <space> C++ ä. ö. ü. —
+"""
+)
+"""The exceptions of all languages beside emoticons, single letters with a dot and degrees."""
+
+
+def common_exceptions() -> dict[str, tuple[str, ...]]:
+    """Return the exceptions that the rules of all languages have."""
+    letters = (f"{letter}." for letter in "abcdefghijklmnopqrstuvwxyz")
+    found = {text: (text,) for text in (*_COMMON, *_EMOTICONS, *letters)}
+    return found | {f"°{unit}.": ("°", unit, ".") for unit in "cfkCFK"}
+
+
 @functools.cache
 def english_rules() -> EnglishRules:
-    """Return the exceptions and units as arrays for the kernels, built once a process."""
-    known = dict.fromkeys(_UNITS, ()) | exceptions()
+    """Return the exceptions and units of English as arrays for the kernels, built once a process."""
+    return _as_arrays(exceptions())
+
+
+@functools.cache
+def common_rules(habits: int = 0) -> EnglishRules:
+    """Return those of no language in particular, as spaCy's multi-language tokenizer has them.
+
+    Args:
+        habits: what the language does otherwise, `HYPHENATED` and `ELIDING` together.
+    """
+    return _as_arrays(common_exceptions(), habits)
+
+
+def _as_arrays(found: Mapping[str, tuple[str, ...]], habits: int = 0) -> EnglishRules:
+    known = dict.fromkeys(_UNITS, ()) | dict(found)
     rows = np.zeros((len(known), ROW_SIZE), np.int32)
-    seen = np.zeros(FILTER_SIZE, np.uint8)
+    seen = np.zeros(FILTER_SIZE + 1, np.uint8)
+    seen[FILTER_SIZE] = habits
     slots = np.full(4096, -1, np.int32)
     table = character_classes()
     chunk = new_chunk(MAX_EXCEPTION)

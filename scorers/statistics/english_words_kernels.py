@@ -35,9 +35,11 @@ __all__ = [
     "CHARS",
     "CLASSES",
     "CUTS",
+    "ELIDING",
     "ENDS",
     "EVERY",
     "FILTER_SIZE",
+    "HYPHENATED",
     "LENGTH",
     "MAX_EXCEPTION",
     "POINTS",
@@ -61,6 +63,8 @@ __all__ = [
 MAX_EXCEPTION = 12
 """Characters of the longest exception."""
 FILTER_SIZE = 8192
+HYPHENATED, ELIDING = 1, 2
+"""Habits of languages: words with a hyphen between letters are one; the apostrophe between letters ends a word."""
 _HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _MAX_UNIT = 5
 
@@ -75,8 +79,8 @@ class EnglishRules(NamedTuple):
     """The exceptions and units in the form of arrays, which inner loops are handed one by one.
 
     Attributes:
-        filter: 1 where an exception or unit has such a first and last character and length, uint8
-            (FILTER_SIZE,).
+        filter: 1 where an exception or unit has such a first and last character and length, then what a language
+            does otherwise than English (`HYPHENATED`, `ELIDING`), uint8 (FILTER_SIZE + 1,).
         slots: open addressing from the hash of an exception or unit to its row, -1 if free, int32 (a power of
             two,).
         rows: one row each, int32 (rows, ROW_SIZE): its characters, how many words it is (0 if it is a unit
@@ -268,7 +272,7 @@ def _suffix(
 
 
 @helper
-def _infix(chunk: npt.NDArray[np.int64], at: int, start: int, end: int) -> int:
+def _infix(chunk: npt.NDArray[np.int64], at: int, start: int, end: int, habits: int) -> int:
     """Return the length of the infix at `at` in a part of the chunk, 0 if there is none."""
     point, kind = chunk[POINTS, at], chunk[CLASSES, at]
     if kind & EN_PLAIN:
@@ -298,7 +302,7 @@ def _infix(chunk: npt.NDArray[np.int64], at: int, start: int, end: int) -> int:
         return 0
     if point in (_HYPHEN, _EN_DASH, _EM_DASH, _TILDE):
         if chunk[CLASSES, at + 1] & EN_ALPHA:
-            return 1
+            return 0 if habits & HYPHENATED else 1
         if point in (_HYPHEN, _EM_DASH):
             run = 1
             while at + run < end and run < 4 and chunk[POINTS, at + run] == point:
@@ -425,14 +429,23 @@ def _is_url(chunk: npt.NDArray[np.int64], start: int, end: int) -> bool:
 
 
 @helper
-def _split_core(chunk: npt.NDArray[np.int64], start: int, end: int, cuts: int) -> int:
+def _elided(chunk: npt.NDArray[np.int64], at: int, end: int, habits: int) -> bool:
+    """Tell whether a word ends with the apostrophe at `at`, as the article of `l'eau` does."""
+    if not habits & ELIDING or at == 0 or at + 1 >= end:
+        return False
+    mark = chunk[POINTS, at] == _QUOTE or chunk[POINTS, at] == _RIGHT_QUOTE
+    return bool(mark and chunk[CLASSES, at - 1] & EN_ALPHA and chunk[CLASSES, at + 1] & EN_ALPHA)
+
+
+@helper
+def _split_core(chunk: npt.NDArray[np.int64], start: int, end: int, cuts: int, habits: int) -> int:
     """Split what affixes have left at its infixes; append ends of words to the cuts, return their number.
 
     No infix stands at the start: it would have come off as a prefix.
     """
     first = -1
     for at in range(start + 1, end):
-        if _infix(chunk, at, start, end) > 0:
+        if _infix(chunk, at, start, end, habits) > 0 or _elided(chunk, at, end, habits):
             first = at
             break
     if first < 0 or _is_url(chunk, start, end):
@@ -441,9 +454,13 @@ def _split_core(chunk: npt.NDArray[np.int64], start: int, end: int, cuts: int) -
     word = start
     at = first
     while at < end:
-        length = _infix(chunk, at, start, end)
+        length = _infix(chunk, at, start, end, habits)
         if length == 0:
             at += 1
+            if _elided(chunk, at - 1, end, habits):
+                chunk[CUTS, cuts] = at
+                cuts += 1
+                word = at
             continue
         if at != word:
             chunk[CUTS, cuts] = at
@@ -508,7 +525,7 @@ def split_chunk(
                 chunk[CUTS, cuts] = start + rows[row, WORD_ENDS + i]
                 cuts += 1
         else:
-            cuts = _split_core(chunk, start, end, cuts)
+            cuts = _split_core(chunk, start, end, cuts, integer(seen[FILTER_SIZE]))
     for i in range(suffixes - 1, -1, -1):
         chunk[CUTS, cuts] = chunk[_SPARE, i]
         cuts += 1

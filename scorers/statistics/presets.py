@@ -22,7 +22,7 @@ FineWeb was made with: lines needn't end in punctuation.
 
 from tamis.schemas.rule import Op, Rule
 
-__all__ = ["ENGLISH", "PRESETS"]
+__all__ = ["ABOUT", "ENGLISH", "PRESETS"]
 
 
 def _rules(prefix: str, *rows: tuple[str, Op, float, str]) -> tuple[Rule, ...]:
@@ -135,6 +135,21 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
     ),
 }
 """Preset name to its rules, in the order in which they are checked."""
+
+ABOUT: dict[str, str] = {
+    "gopher_quality": "Rae et al. 2021 (arXiv:2112.11446), section A1.1",
+    "gopher_repetition": "Rae et al. 2021, table A1, by its wording: of what is there twice all occurrences count",
+    "gopher_repetition_later": "Rae et al. 2021, table A1, as datatrove reads it: occurrences after the first count; "
+    "it rejects less of texts with formulas or refrains",
+    "c4": "Raffel et al. 2020 (arXiv:1910.10683), section 2.2",
+    "fineweb": "Penedo et al. 2024 (arXiv:2406.17557), section 3.6",
+    "datatrove_gopher_quality": "the decisions of datatrove's GopherQualityFilter, version 0.10",
+    "datatrove_gopher_repetition": "the decisions of datatrove's GopherRepetitionFilter, version 0.10",
+    "datatrove_c4": "the decisions of datatrove's C4QualityFilter, version 0.10",
+    "datatrove_c4_fineweb": "the same, lines needn't end in punctuation: as FineWeb was made",
+    "datatrove_fineweb": "the decisions of datatrove's FineWebQualityFilter, version 0.10",
+}
+"""Where the presets come from, and how they read it."""
 
 ENGLISH: dict[str, str] = {
     "gopher_quality": "its stop words are English ones, and its bounds of word length too",

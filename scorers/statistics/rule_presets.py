@@ -16,6 +16,7 @@ def resolve_rules(
     presets: Iterable[str] = (),
     thresholds: Mapping[str, float | None] | None = None,
     rules: Iterable[Rule] = (),
+    known: Mapping[str, tuple[Rule, ...]] = PRESETS,
 ) -> tuple[Rule, ...]:
     """Return the rules of the presets, in their order, then the user's own.
 
@@ -24,10 +25,11 @@ def resolve_rules(
     breaks.
 
     Args:
-        presets: names in `PRESETS`; a name given twice counts once.
+        presets: names in `known`; a name given twice counts once.
         thresholds: `preset.reason`, or `reason` alone where only one of the presets has it, to the
             threshold in place of the preset's; None switches the rule off.
         rules: the user's own.
+        known: the presets there are.
 
     Raises:
         ConfigError: for an unknown preset or reason (with the nearest known one), an ambiguous reason, a
@@ -35,10 +37,10 @@ def resolve_rules(
     """
     resolved: dict[str, Rule] = {}
     for preset in dict.fromkeys(presets):
-        if preset not in PRESETS:
-            msg = f"heuristics.presets: unknown preset {preset!r}{nearest(preset, list(PRESETS))}"
+        if preset not in known:
+            msg = f"heuristics.presets: unknown preset {preset!r}{nearest(preset, [*PRESETS, 'fineweb2'])}"
             raise ConfigError(msg)
-        for rule in PRESETS[preset]:
+        for rule in known[preset]:
             reason = f"{preset}.{rule.reason}"
             resolved[reason] = rule.model_copy(update={"reason": reason})
     overridden: dict[str, float | None] = {}

@@ -1,4 +1,4 @@
-"""Words and sentences by spaCy's blank English pipeline, as datatrove asks it for them: exact, and slow."""
+"""Words and sentences by spaCy's blank pipelines, as datatrove asks it for them: exact, and slow."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,26 +9,49 @@ import numpy.typing as npt
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.statistics.datatrove_kernels import GivenWords
 
-__all__ = ["SpacyWords"]
+__all__ = ["SpacyWords", "given_words"]
 
 _BREAKING = "IS_ALPHA"
 """A text with this word can break spaCy; datatrove then takes it out."""
 
 
+def given_words(words: Iterable[Sequence[str]]) -> GivenWords:
+    """Return the words of each text, less white space at their ends and those of white space alone."""
+    joined: list[str] = []
+    counts = [0]
+    lengths: list[int] = []
+    for found in words:
+        kept = [word for one in found if (word := one.strip())]
+        joined.append("".join(kept))
+        lengths.extend(len(word.encode()) for word in kept)
+        counts.append(len(lengths))
+    ends = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=ends[1:])
+    data = np.frombuffer(bytearray("".join(joined).encode()), np.uint8)
+    return GivenWords(data, ends, np.array(counts, np.int64))
+
+
 class SpacyWords:
-    """spaCy's rule-based English tokenizer and sentencizer.
+    """spaCy's rule-based tokenizer of a language, and its sentencizer.
+
+    Args:
+        language: spaCy's code of it; `xx` is no language in particular.
 
     Raises:
-        ConfigError: if spaCy isn't installed.
+        ConfigError: if spaCy isn't installed, or hasn't the language or what that needs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, language: str = "en") -> None:
         try:
             import spacy
         except ImportError as error:
             msg = "heuristics.splitter: spacy isn't installed; install tamis[spacy] or use splitter: fast"
             raise ConfigError(msg) from error
-        self._language: Any = spacy.blank("en")
+        try:
+            self._language: Any = spacy.blank(language)
+        except ImportError as error:  # Vietnamese words come from another package
+            msg = f"heuristics.splitter: spacy can't split words of {language!r}: {' '.join(str(error).split())}"
+            raise ConfigError(msg) from error
         self._sentencizer: Any = self._language.add_pipe("sentencizer")
 
     def _docs(self, texts: Iterable[str]) -> Iterable[Any]:
@@ -44,18 +67,7 @@ class SpacyWords:
 
     def words(self, texts: Sequence[str]) -> GivenWords:
         """Return the words of each text, without those of white space alone."""
-        joined: list[str] = []
-        counts = np.zeros(len(texts) + 1, np.int64)
-        lengths: list[int] = []
-        for i, doc in enumerate(self._docs(texts)):
-            words = [word for token in doc if (word := token.text.strip())]
-            joined.append("".join(words))
-            lengths.extend(len(word.encode()) for word in words)
-            counts[i + 1] = counts[i] + len(words)
-        ends = np.zeros(len(lengths) + 1, np.int64)
-        np.cumsum(lengths, out=ends[1:])
-        data = np.frombuffer(bytearray("".join(joined).encode()), np.uint8)
-        return GivenWords(data, ends, counts)
+        return given_words([token.text for token in doc] for doc in self._docs(texts))
 
     def sentences(self, texts: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
         """Return the number of sentences in the lines of each text, (n,)."""

@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 
 from tamis.schemas.errors import ConfigError, InputError
 from tamis.scorers.statistics.columns import BAD_WORDS_COLUMN, DEFAULT_TEXT_COLUMNS, TEXT_COLUMNS, text_schema
+from tamis.scorers.statistics.language_words import LanguageWords
 from tamis.scorers.text.characters import character_classes
 from tamis.scorers.text.texts import TextBuffer, Texts, as_arrow, as_buffer
 
-__all__ = ["Ellipses", "Splitter", "TextStatistics", "bad_words_pattern", "c4_clean"]
+__all__ = ["Ellipses", "Splitter", "TextStatistics", "bad_words_pattern", "c4_clean", "fnv1a"]
 
 Splitter: TypeAlias = Literal["fast", "spacy"]
 """How the datatrove statistics split words: by our kernels, or by spaCy itself (the `spacy` extra)."""
@@ -37,6 +38,14 @@ def _names(*families: str) -> tuple[str, ...]:
     return tuple(name for name, column in TEXT_COLUMNS.items() if column.family in families)
 
 
+def fnv1a(word: str) -> int:
+    """Return the hash that the kernels know a word by: FNV-1a, 64 bits, of its UTF-8."""
+    key = 0xCBF29CE484222325
+    for byte in word.encode():
+        key = (key ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return key
+
+
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return a read-only view, so that kernels are compiled for one kind of array only."""
     view = array.view()
@@ -54,6 +63,8 @@ class TextStatistics:
             speed.
         bad_words: a text file with a word or phrase a line, for the column `text_bad_words`.
         ellipsis: what the columns that follow the papers take for one.
+        words: another language's words, for the datatrove columns that depend on words; English ones if None.
+        stop_words: what `text_datatrove_stop_words` counts; Gopher's English ones if None.
 
     Raises:
         ConfigError: for an unknown column, splitter or ellipsis, `text_bad_words` without a file, or spaCy not
@@ -67,6 +78,8 @@ class TextStatistics:
         splitter: Splitter = "fast",
         bad_words: str | Path | None = None,
         ellipsis: Ellipses = "joined",
+        words: LanguageWords | None = None,
+        stop_words: Sequence[str] | None = None,
     ):
         if columns is None:
             columns = (*DEFAULT_TEXT_COLUMNS, *((BAD_WORDS_COLUMN,) if bad_words is not None else ()))
@@ -96,6 +109,9 @@ class TextStatistics:
 
             self._spacy = SpacyWords()
         self._families = families
+        self._words = words
+        self._english_stop_words = stop_words is None
+        self._stop_words = _frozen(np.array(sorted({fnv1a(word) for word in stop_words or ()}), np.uint64))
 
     @property
     def schema(self) -> pa.Schema:
@@ -147,11 +163,27 @@ class TextStatistics:
         found: dict[str, _Numbers] = dict(zip(_names("datatrove_lines"), lines, strict=False))
         if not self._families & {"datatrove_words", "datatrove_ngrams"}:
             return found
-        given = GivenWords(*_NO_WORDS) if self._spacy is None else self._spacy.words(array.to_pylist())
+        given, rules = GivenWords(*_NO_WORDS), english_rules()
+        splitter = self._spacy
+        if self._words is not None:
+            splitter = self._words.splitter
+            rules = self._words.rules
+        if splitter is not None:
+            given = splitter.words(array.to_pylist())
         words = np.empty((DATATROVE_WORD_ROWS, len(buffer)))
         ngrams = "datatrove_ngrams" in self._families
-        use_given = self._spacy is not None
-        datatrove_words(buffer.data, buffer.offsets, table, english_rules(), given, use_given, ngrams, words)
+        datatrove_words(
+            buffer.data,
+            buffer.offsets,
+            table,
+            rules,
+            given,
+            splitter is not None,
+            self._stop_words,
+            self._english_stop_words,
+            ngrams,
+            words,
+        )
         ratios = lines[11:] / np.maximum(words[0], 1)  # of "#", ellipses, line feeds
         found |= zip(_names("datatrove_words"), (*words[:5], *ratios), strict=True)
         if ngrams:

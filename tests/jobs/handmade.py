@@ -135,7 +135,7 @@ def _document(doc_id: str, source: str, text: str) -> dict[str, Any]:
         "meta": '{"n": 1}',
         "language": "en",
         "language_score": 0.875,
-        "dup_cluster": doc_id.encode().ljust(16, b"\0"),
+        "dup_cluster": doc_id.encode()[:16].ljust(16, b"\0"),
     }
 
 
@@ -220,5 +220,5 @@ def _mixture(documents: Any) -> dict[str, Any]:
         if fate is None:
             sizes[source] = sizes.get(source, 0) + len(text.encode())
     total = sum(sizes.values())
-    shares = {source: round(size / total, 9) for source, size in sorted(sizes.items())}
+    shares = {source: round(size / max(1, total), 9) for source, size in sorted(sizes.items())}
     return {"method": "as selected", "unit": "text bytes", "bytes": sizes, "proportions": shares}

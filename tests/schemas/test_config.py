@@ -52,8 +52,8 @@ def test_mistakes_are_named_with_what_was_meant(plain, said):
     assert "\n" not in str(caught.value)
 
 
-NEEDS_OPTIONS = {"rules", "perplexity", "dsir", "preselect", "score", "url_filter", "decontaminate", "label", "combine"}
-NEEDS_OPTIONS |= {"cluster", "quad"}
+NEEDS_OPTIONS = {"cluster", "combine", "decontaminate", "dsir", "label", "perplexity", "preselect", "quad", "repeat"}
+NEEDS_OPTIONS |= {"rules", "score", "url_filter"}
 
 
 @pytest.mark.parametrize("verb", built_in())

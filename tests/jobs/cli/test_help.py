@@ -23,7 +23,7 @@ def commands(group: Any = None, *path: str) -> list[tuple[str, ...]]:
 
 
 ALL = commands()
-LEAVES = [path for path in ALL if (path and path[0] not in ("manifest", "train")) or len(path) == 2]
+LEAVES = [path for path in ALL if (path and path[0] not in ("manifest", "mix", "quad", "train")) or len(path) == 2]
 
 
 def tamis(capsys: Any, *arguments: str) -> tuple[int, str, str]:

@@ -226,6 +226,8 @@ def test_what_a_run_alone_can_score_is_said(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", "text")
     with pytest.raises(ConfigError, match=r"step dsir: it fits its model on.*tamis train dsir"):
         score_documents(config_of(path, {"dsir": {"target": str(path)}}))
+    with pytest.raises(ConfigError, match=r"step cluster: what it finds follows from all documents.*`tamis run`"):
+        score_documents(config_of(path, "embed", {"cluster": {"clusters": 1}}))
 
 
 def test_lists_and_bytes_in_csv(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 import tamis
+from tamis.jobs.cli.manifest_output import show
 from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.check import check_steps
 from tamis.jobs.run.execute import execute
@@ -15,7 +16,7 @@ from tamis.jobs.sql.views import connect
 from tamis.pipeline.corpus import cluster_vectors
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.registry import parse_config, parse_step
-from tamis.schemas.errors import ConfigError, DataError, RunError
+from tamis.schemas.errors import ConfigError, DataError, ModelError, RunError
 from tamis.scorers.embeddings.hashed import HashedEmbeddings
 from tamis.scorers.embeddings.kmeans import fit_clusters
 from tamis.scorers.embeddings.kmeans_start import start_spread
@@ -177,6 +178,15 @@ def test_two_steps_and_their_views(config_of, tmp_path, run):
     assert verify(folder).ok
 
 
+def test_the_manifest_shows_tables(config_of, tmp_path, run, capsys):
+    run(config_of(EMBED, {"cluster": {"clusters": 3, "rounds": 1}}))
+    show(str(tmp_path / "run"))
+    told = capsys.readouterr().out.partition("tables that decisions left\n")[2].splitlines()
+    assert told[0].split() == ["step", "table", "rows", "size", "digest"]
+    assert told[2].split()[:3] == ["cluster", "clusters", "3"]
+    assert all(len(line) <= 80 for line in told)
+
+
 def test_a_table_that_is_gone_is_written_again(config_of, tmp_path, run):
     plain = config_of(EMBED, {"cluster": {"clusters": 3}})
     first = run(plain)
@@ -239,6 +249,11 @@ def test_nan_is_an_error_record_and_zero_in_no_cluster(tmp_path):
     ]
     assert opened.sql("SELECT text FROM selected WHERE cluster IS NULL")["text"].to_pylist() == ["zero"]
     assert manifest.steps[-1].metrics["in_no_cluster"] == 1
+
+
+def test_tamis_score_says_that_only_a_run_can_tell():
+    with pytest.raises(ModelError, match="step cluster: the clusters are found over a whole corpus: a run does it"):
+        tamis.score(["a text"], {"embed": {}, "cluster": {"clusters": 1}})
 
 
 def test_mistakes_before_the_run():

@@ -164,7 +164,7 @@ def test_lost_languages_are_told_by_rule():
         ("de", -1, -1): 6, ("de", 2, 0): 20, ("de", 2, 1): 80,
         ("fr", -1, -1): 4, ("fr", 2, 0): 20, ("fr", 2, 1): 80,
         ("zh", 2, 0): 50, ("zh", 3, 0): 1, ("zh", 1, 0): 1000,
-        ("ru", 2, 1): 19,
+        ("ru", 2, 1): 9,
         ("it", 2, -2): 500, ("it", -1, -1): 1,
         ("fi", 3, 0): 40,
     }  # fmt: skip
@@ -194,3 +194,22 @@ def test_plan_says_which_presets_are_meant_for_english(plain, tmp_path):
     assert "gopher_repetition is meant" not in told
     assert "meant for English" in planned({"language": {"keep": ["en", "de"]}}, {"heuristics": presets})
     assert "meant for English" not in planned({"language": {"keep": ["en"]}}, {"heuristics": presets})
+
+
+def test_documents_of_a_language_with_a_model_are_no_errors(examples, tmp_path, run):
+    """Each language's documents have its model's perplexity, the others none, whatever is between them."""
+    texts = {
+        "en": "This is an English document about the weather and the sea, with many common words in it.",
+        "fr": "Ceci est un document en français sur la météo et la mer, avec beaucoup de mots courants.",
+        "und": "12345 67890 !!!",
+    }
+    lines = [{"id": f"{code}{n}", "text": f"{text} {n}{n}{n}"} for n in range(5) for code, text in texts.items()]
+    (tmp_path / "langs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "en").symlink_to(examples / "models" / "quality")
+    model = {"model": str(tmp_path / "{language}"), "languages": ["en"]}
+    inputs = [{"path": str(tmp_path / "langs.jsonl"), "source": "a"}]
+    manifest = run({"name": "t", "inputs": inputs, "steps": ["language", {"perplexity": model}]})
+    assert (manifest.selected, manifest.errors) == (15, 0)
+    found = rows(tmp_path / "run")
+    assert {row["language"] for row in found} == set(texts)
+    assert all((row["quality_perplexity"] is None) == (row["language"] != "en") for row in found)

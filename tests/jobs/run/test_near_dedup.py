@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tamis.jobs.cli.run_and_plan import show_plan
 from tamis.jobs.run.check import check_steps
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.corpus import deduplicate_near, near_clusters, near_edges
 from tamis.pipeline.graph.engine import Engine
+from tamis.pipeline.passes import read
 from tamis.pipeline.steps.registry import parse_config, parse_step
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.dedup.near_duplicates import Shard
@@ -26,6 +28,15 @@ RUNNERS = {
     "portable": {"runner": "PortableRunner", "options": EMBEDDED},
 }
 STEP = {"shingle_size": 3, "bands": 10, "rows": 3, "verify": "shingles", "threshold": 0.5}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_shards():
+    """Cut what is read into shards and batches of a few documents; other processes cut as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(read, "CUT_ROWS", 13)
+        patch.setattr(read, "BATCH_ROWS", 5)
+        yield
 
 
 def documents(seed, size):
@@ -326,6 +337,17 @@ def test_options_stand_for_what_they_say():
 def test_a_resolved_config_is_the_same_step(options):
     step = parse_step({"near_dedup": options}, "steps[0]")
     assert parse_step({"near_dedup": step.model_dump(mode="json")}, "steps[0]") == step
+
+
+def test_a_plan_says_where_clusters_are_found(pool, capsys):
+    plain = config_over(pool, {"near_dedup": STEP})
+    show_plan(parse_config(plain), plain, as_json=False)
+    shown = capsys.readouterr().out
+    assert "step near_dedup: about" in shown
+    assert "clusters are found in memory" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    step = parse_step({"near_dedup": STEP}, "steps[0]")
+    assert "on disk where there are over 16,000,000 pairs" in step.memory(10**9, {}).how
 
 
 def test_memory_grows_with_the_corpus_up_to_a_partition():

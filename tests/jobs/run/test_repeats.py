@@ -9,7 +9,15 @@ from tamis.jobs.run.check import check_steps
 from tamis.pipeline.corpus import remove_paragraphs, remove_substrings
 from tamis.pipeline.steps.registry import parse_step
 from tamis.schemas.errors import ConfigError
-from tests.jobs.run.test_near_dedup import RUNNERS, config_over, digests, ran, rows_of, write
+from tests.jobs.run.test_near_dedup import (
+    RUNNERS,
+    config_over,
+    digests,
+    ran,
+    rows_of,
+    small_shards,  # noqa: F401  (a fixture)
+    write,
+)
 from tests.scorers.dedup.test_paragraphs import twin as paragraph_twin
 from tests.scorers.dedup.test_substrings import twin as substring_twin
 
@@ -267,5 +275,5 @@ def test_two_steps_need_names():
 @pytest.mark.parametrize("verb", ["paragraph_dedup", "substring_dedup"])
 def test_memory_grows_with_the_corpus_up_to_a_partition(verb):
     step = parse_step(verb, "steps[0]")
-    need = [step.memory(documents, {}).worker for documents in (10**2, 10**4, 10**8, 10**10)]
+    need = [step.memory(documents, {}).worker for documents in (10**2, 10**3, 10**8, 10**10)]
     assert need[0] < need[1] < need[2] == need[3] < 2 << 30

@@ -225,6 +225,14 @@ def test_odd_values_beside_long_integers(tmp_path: Path) -> None:
     assert json.loads(row["meta"]) == {"n": [None], "m": 123456789012345678901234567890}
 
 
+def test_a_number_that_nobody_reads_costs_itself(tmp_path: Path) -> None:
+    huge = b"9" * 5000
+    tables = read(write(tmp_path, b'{"text": "a", "n": [%s], "m": 1}\n{"text": "b", "id": -%s}\n' % (huge, huge)))
+    assert tables.texts == ["a", "b"]
+    assert [json.loads(row["meta"]) for row in tables.documents] == [{"n": [None], "m": 1}, {"id": None}]
+    assert tables.batches[0].notes["odd_value"] == 2
+
+
 @pytest.mark.parametrize("encoding", ["cp1251", "utf-8", "gb18030"])
 def test_ids_of_every_encoding(tmp_path: Path, encoding: str) -> None:
     records = [{"text": "Привет", "id": i} for i in (1.5, 2**70, 7, "ж")]

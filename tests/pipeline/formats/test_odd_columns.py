@@ -132,6 +132,9 @@ def test_urls_of_every_type(tmp_path: Path) -> None:
         "http://a/",
         None,
     ]
+    batch = read(parquet(tmp_path, {"url": [b"http://a/caf\xe9", b"http://a/"]}))
+    assert batch.documents.column("url").to_pylist() == ["http://a/caf\ufffd", "http://a/"]
+    assert batch.notes == {"odd_value": 1}
     path = parquet(tmp_path, {"url": [5, None]})
     batch = read(path)
     assert batch.documents.column("url").to_pylist() == [None, None]

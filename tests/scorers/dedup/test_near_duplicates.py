@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tamis.schemas.errors import ConfigError, DataError, ModelError
+from tamis.schemas.errors import ConfigError, DataError
 from tamis.scorers.dedup.bands import BandRows, Bands
 from tamis.scorers.dedup.clusters import EARLIER_GONE, EARLIER_KEPT, NEW, Members, resolve_clusters
 from tamis.scorers.dedup.keep import Keep
@@ -301,24 +301,9 @@ def test_what_earlier_runs_kept_stays_for_itself_with_kept_links():
     assert clusters.sizes.tolist() == [5, 4, 4, 0]
 
 
-def test_index_files(tmp_path):
+def test_signatures_of_another_length_are_refused():
     options = NearDuplicates(Shingles("words", 2), Bands(4, 2), "shingles", 0.5)
     _, index = built(options, ["a b c d", "a b c d", "x y z"], ["1" * 32, "2" * 32, "3" * 32])
-    index.write(tmp_path / "index", settings={"size": 2}, provenance={})
-    again = NearDuplicateIndex.read(tmp_path / "index", settings={"size": 2})
-    for mine, theirs in zip(
-        (index.ids, index.kept, index.sizes, *index.signatures, *index.sets),
-        (again.ids, again.kept, again.sizes, *again.signatures, *again.sets),
-        strict=True,
-    ):
-        assert np.array_equal(mine, theirs)
-    found = options.find([Shard(["a b c d"], ["4" * 32])], index=again)
-    assert found.sizes[0].tolist() == [3]
-    with pytest.raises(DataError, match="another size"):
-        NearDuplicateIndex.read(tmp_path / "index", settings={"size": 3})
-    (tmp_path / "index" / "kept.npy").unlink()
-    with pytest.raises(ModelError, match=r"kept\.npy"):
-        NearDuplicateIndex.read(tmp_path / "index", settings={"size": 2})
     with pytest.raises(DataError, match="8 entries"):
         index.extended(
             options.find([]).clusters, document_numbers(0, 1), id_words(["5" * 32]),

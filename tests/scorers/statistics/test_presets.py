@@ -8,7 +8,7 @@ import pytest
 
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.statistics.columns import TEXT_COLUMNS, text_schema
-from tamis.scorers.statistics.presets import PRESETS
+from tamis.scorers.statistics.presets import ABOUT, ENGLISH, PRESETS
 from tamis.scorers.statistics.rule_presets import Rule, resolve_rules
 
 MINE = Rule(column="text_words", op="min", threshold=10, reason="mine")
@@ -20,6 +20,11 @@ def test_presets_are_the_published_numbers(golden):
         name: [[rule.column, rule.op, rule.threshold, rule.reason] for rule in rules] for name, rules in PRESETS.items()
     }
     assert got == wanted
+
+
+def test_presets_say_where_they_come_from_and_for_which_language():
+    assert list(ABOUT) == list(PRESETS)
+    assert {name for name in PRESETS if name not in ENGLISH} == {"gopher_repetition", "gopher_repetition_later"}
 
 
 def test_presets_are_about_columns_that_exist_and_reasons_differ():

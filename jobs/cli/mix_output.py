@@ -1,0 +1,190 @@
+"""Carries out `tamis mix`: makes mixtures with progress, and prints quotas, repetition and where to look next."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+from tamis.jobs.cli.console import RunProgress, error_console, out_console, say
+from tamis.jobs.cli.layout import Column, print_rows
+from tamis.jobs.cli.text import counted, figure, file_size, harmless
+from tamis.jobs.mix.config import load_mixture
+from tamis.jobs.mix.materialise import Mixed, materialise, prepare
+from tamis.pipeline.graph.engine import Engine
+from tamis.pipeline.storage import filesystem
+from tamis.pipeline.storage.temporary import temporary_folder
+from tamis.schemas.mixture import MixtureConfig
+from tamis.schemas.mixture_manifest import MixtureManifest
+
+__all__ = ["make", "make_mixture", "print_mixture", "print_sections", "show_planned"]
+
+SHOWN = 40
+"""Groups that are shown; JSON has all."""
+
+
+def make(
+    run: str,
+    config: str | None,
+    overrides: Sequence[str],
+    output: str | None,
+    *,
+    workers: int = 1,
+    runner: str = "FnApiRunner",
+    fresh: bool = False,
+    as_json: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Make a mixture, and say what it holds.
+
+    Args:
+        run: a finished run's folder.
+        config: file of the mixture's keys; None: the run's own.
+        overrides: "key=value".
+        output: the mixture's folder; None: `mixture` in the run's.
+        workers: local worker processes.
+        runner: name of a Beam runner.
+        fresh: forget what earlier calls left.
+        as_json: print the record.
+        quiet: show no progress and no summary, only warnings.
+
+    Raises:
+        TamisError: whatever stopped it, in a sentence.
+    """
+    parsed, plain = load_mixture(config, overrides, run=run)
+    folder = output or filesystem.join(run, "mixture")
+    mixed = make_mixture(run, parsed, plain, folder, workers=workers, runner=runner, fresh=fresh, quiet=quiet)
+    if as_json:
+        _json(mixed.manifest.model_dump(mode="json"))
+    elif quiet:
+        for warning in mixed.manifest.warnings:
+            say(harmless(f"warning: {warning}"), error_console())
+    else:
+        if mixed.nothing_to_do:
+            say("nothing to do: the mixture is finished, and its run, config and program are as they were")
+        print_mixture(mixed.manifest, folder)
+
+
+def make_mixture(
+    run: str,
+    config: MixtureConfig,
+    plain: Mapping[str, Any],
+    folder: str,
+    *,
+    workers: int = 1,
+    runner: str = "FnApiRunner",
+    fresh: bool = False,
+    quiet: bool = False,
+) -> Mixed:
+    """Make a mixture with progress; Ctrl-C keeps what is finished."""
+    scratch = filesystem.join(folder, "work", "passes")
+    with Engine(scratch, workers=workers, runner=runner, progress=RunProgress(quiet=quiet)) as engine:
+        try:
+            return materialise(run, config, plain, folder, engine, fresh=fresh)
+        except KeyboardInterrupt:
+            say("stopped; what is finished is kept, and the same command goes on from there", error_console())
+            raise typer.Exit(130) from None
+
+
+def show_planned(
+    run: str, config: str | None, overrides: Sequence[str], *, workers: int, as_json: bool, quiet: bool
+) -> None:
+    """Say what a mixture would hold; writes nothing that stays.
+
+    Raises:
+        TamisError: whatever stands against it, in a sentence.
+    """
+    parsed, _ = load_mixture(config, overrides, run=run)
+    with temporary_folder() as scratch:
+        work = str(scratch)
+        progress = RunProgress(quiet=quiet)
+        with Engine(filesystem.join(work, "passes"), workers=workers, progress=progress) as engine:
+            prepared = prepare(run, parsed, engine, work)
+    plan = prepared.plan
+    if as_json:
+        _json({"mixture": plan.record, "repetition": plan.repetition, "warnings": list(plan.warnings)})
+        return
+    say(harmless(f"{run}: {counted(len(prepared.index.group), 'document')} in {counted(len(plan.streams), 'group')}"))
+    print_sections(plan.record, plan.repetition, plan.warnings)
+
+
+def print_mixture(manifest: MixtureManifest, folder: str) -> None:
+    """Print what a materialised mixture holds."""
+    size = sum(shard.bytes for shard in manifest.shards)
+    shards = counted(len(manifest.shards), "shard")
+    say(harmless(f"{folder}: {counted(manifest.documents, 'document')} in {shards}, {file_size(size)}"))
+    say(harmless(f"of {manifest.run.path}, {counted(manifest.run.documents, 'selected document')}"))
+    print_sections(manifest.mixture, manifest.repetition, manifest.warnings)
+    if manifest.tokenizer is not None:
+        told = manifest.tokenizer
+        say(harmless(f"tokens: {told['name']} ({told['digest'][:16]}), with the end of each document"))
+    say("Look inside:")
+    query = "SELECT * FROM mixture"
+    out_console().print(f'  tamis sql {harmless(shlex.quote(folder))} "{query}"', soft_wrap=True)
+
+
+def print_sections(record: Mapping[str, Any], repetition: Mapping[str, Any], warnings: Sequence[str]) -> None:
+    """Print quotas, repetition and warnings."""
+    console = out_console()
+    unit = record["unit"]
+    total, budget = record["total"], record["budget"]
+    asked = f" of {budget:,} asked for" if budget != total else ""
+    say(harmless(f"shares: {_found(record)}; {total:,} {unit}{asked}"))
+    say()
+    columns = [
+        Column("group"),
+        *(Column(name, right=True) for name in ("has", "asked %", "quota", "share %", "realised %", "epochs")),
+    ]
+    rows = [
+        [
+            group["name"],
+            f"{group['size']:,}",
+            f"{100 * group['asked']:.2f}",
+            f"{group['quota']:,}",
+            f"{100 * group['share']:.2f}",
+            f"{100 * group['realised']:.2f}",
+            f"{group['epochs']:.2f}",
+        ]
+        for group in record["groups"][:SHOWN]
+    ]
+    print_rows(console, columns, rows)
+    if len(record["groups"]) > SHOWN:
+        say(f"and {len(record['groups']) - SHOWN:,} groups more; --json has all")
+    if len(record["stages"]) > 1:
+        say(f"schedule: {counted(len(record['stages']), 'stage')}, in training order")
+    say()
+    histogram = [row for row in repetition["histogram"] if row["tokens"]]
+    rows = [
+        [
+            _times(row["seen"]),
+            figure(int(row["tokens"])),
+            figure(int(row["unique_tokens"])),
+            f"{100 * row['share']:.1f}",
+        ]
+        for row in histogram
+    ]
+    columns = [Column("times seen"), *(Column(name, right=True) for name in (repetition["unit"], "unique", "share %"))]
+    print_rows(console, columns, rows)
+    say(
+        f"{repetition['seen']:,.0f} {repetition['unit']} seen, {repetition['unique']:,.0f} unique, "
+        f"worth {repetition['effective']:,.0f} fresh ones"
+    )
+    for warning in warnings:
+        say(harmless(f"warning: {warning}"))
+
+
+def _found(record: Mapping[str, Any]) -> str:
+    method = record["method"]
+    told = {"given": "given", "union": "by size", "equal": "equal", "unimax": "UniMax's"}
+    return told.get(method, f"found by {method}")
+
+
+def _times(bounds: Sequence[int | None]) -> str:
+    low, high = bounds
+    return f"{low}+" if high is None else f"{low}" if low == high else f"{low}-{high}"
+
+
+def _json(told: Any) -> None:
+    sys.stdout.write(json.dumps(told, indent=1) + "\n")

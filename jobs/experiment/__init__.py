@@ -1,0 +1,1 @@
+"""Experiments: does a selection teach? Proxy models on equal tokens, paired over seeds."""

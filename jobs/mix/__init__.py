@@ -1,0 +1,1 @@
+"""Mixtures of finished runs: estimated or set, materialised, compared, exported."""
