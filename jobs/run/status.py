@@ -32,6 +32,8 @@ class RunStatus:
         tasks: of the pass.
         seconds: since the run began; of a stopped one, until it last told anything.
         work_bytes: of the work folder; None where that isn't told cheaply.
+        rate: tasks of the pass at hand that are done in a second; None before one is.
+        left: seconds until that pass is over, at this rate; None where nobody works, or no task is done yet.
     """
 
     state: Literal["finished", "running", "stopped"]
@@ -43,6 +45,8 @@ class RunStatus:
     tasks: int = 0
     seconds: float = 0.0
     work_bytes: int | None = None
+    rate: float | None = None
+    left: float | None = None
 
 
 def run_status(output: str) -> RunStatus:
@@ -65,6 +69,7 @@ def run_status(output: str) -> RunStatus:
         with filesystem.open_binary(path) as stream:
             told = json.loads(stream.read())
     ended = time.time() if owner is not None else told.get("updated", 0.0)
+    rate, left = _pace(told) if owner is not None else (None, None)
     return RunStatus(
         "running" if owner is not None else "stopped",
         owner,
@@ -75,7 +80,20 @@ def run_status(output: str) -> RunStatus:
         told.get("tasks", 0),
         max(0.0, ended - told.get("began", ended)),
         size,
+        rate,
+        left,
     )
+
+
+def _pace(told: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Return tasks a second of the pass at hand, and the seconds that it has left, less those since it was told."""
+    done = told.get("done", 0)
+    took = told.get("updated", 0.0) - told.get("pass_began", 0.0)
+    if not done or took <= 0 or "pass_began" not in told:
+        return None, None
+    rate = done / took
+    left = (told["tasks"] - done) / rate - (time.time() - told["updated"])
+    return rate, max(0.0, left)
 
 
 def clean_run(output: str) -> int:
