@@ -171,6 +171,35 @@ def _beam_options(options: list[str]) -> list[str]:
 
 
 @app.command(
+    short_help="Write a first config, commented.",
+    epilog=examples(
+        "tamis init",
+        "tamis init data/ --language en --select quality -o corpus.yaml",
+        "tamis init data/*.jsonl --language all --target wanted.jsonl",
+    ),
+)
+def init(
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders or globs; asked for if absent.")
+    ] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="The config, which must not be there yet.")
+    ] = "corpus.yaml",
+    language: Annotated[str | None, typer.Option(metavar="CODES", help="To keep, such as en,de; or all.")] = None,
+    select: Annotated[
+        str | None, typer.Option(metavar="AIM", help="copies, quality or target: what is selected for.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Of the aim target: files that show what is wanted.")
+    ] = None,
+) -> None:
+    """Write a first config: finds inputs with their formats and fields, and asks what flags don't say."""
+    from tamis.jobs.cli.init import init_config
+
+    init_config(inputs or (), output, language, select, target)
+
+
+@app.command(
     short_help="Say what a run would do; run nothing.",
     epilog=examples(
         "tamis plan corpus.yaml", "tamis plan corpus.yaml --graph", "tamis plan --schema > tamis.schema.json"
