@@ -138,7 +138,8 @@ def _scalar(value: str) -> str:
 
 def _head(config_file: str) -> Iterator[str]:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(config_file).stem).strip("-._") or "run"
-    yield f"# What a run reads, does and writes. `tamis plan {one_line(Path(config_file).name, 60)}` says what it would do."
+    file = one_line(Path(config_file).name, 60)
+    yield f"# What a run reads, does and writes. `tamis plan {file}` says what it would do."
     yield f"name: {_scalar(name)}"
     yield "# Of every random decision: the same seed, inputs and config give the same bytes again."
     yield "seed: 0"
