@@ -153,3 +153,4 @@ class Places:
         quiet = Places(self.folders)
         placed = quiet.step(step).references
         return {placed[option]: name for option, name in step.references.items() if option in placed}
+
