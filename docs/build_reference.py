@@ -83,11 +83,19 @@ def bounds(field: FieldInfo) -> str:
     return ", ".join(f"{words} {'2^63' if value == 2**63 else format(value, 'g')}" for words, value in found)
 
 
+def by_itself(field: FieldInfo) -> str:
+    """Return the meaning of a field that its type tells: a table of its own, or the name that chooses this form."""
+    if any(True for _ in models_in(field.annotation)):
+        return "see there"
+    alone = typing.get_origin(field.annotation) is typing.Literal and len(typing.get_args(field.annotation)) == 1
+    return "chooses this form" if alone else ""
+
+
 def options(model: type[pydantic.BaseModel]) -> str:
     """Return the table of a model's keys."""
     rows = []
     for name, field in model.model_fields.items():
-        meaning = "; ".join(part for part in (field.description or "", bounds(field)) if part)
+        meaning = "; ".join(part for part in (field.description or by_itself(field), bounds(field)) if part)
         rows.append((f"`{field.alias or name}`", type_name(field.annotation), default(field), meaning))
     return table(("key", "type", "default", "meaning"), rows) if rows else "No options.\n"
 

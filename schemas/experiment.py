@@ -87,7 +87,7 @@ _PROXIES: dict[str, type[Model]] = {"ngram": NgramProxy, "transformer": Transfor
 class ExperimentConfig(Model):
     """Does a selection teach? Proxies trained on each arm at equal tokens, compared with a baseline over seeds."""
 
-    name: str = "experiment"
+    name: str = Field(default="experiment", description="of the experiment, in what it leaves")
     arms: dict[str, ArmConfig] = Field(min_length=2, description="name to what it trains on")
     baseline: str = Field(description="the arm that the others are compared with")
     evaluation: dict[str, EvaluationConfig] = Field(min_length=1, description="name to documents")

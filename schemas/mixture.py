@@ -119,7 +119,9 @@ class CorrelationEstimate(Model):
     losses: str = Field(description="losses.parquet of `tamis train preselect`")
     by: Literal["source", "domain"] = Field(default="source", description="column of the losses that names groups")
     scores: dict[str, float] = Field(min_length=2, description="benchmark score of each model, higher is better")
-    estimator: Literal["spearman", "sign_cdf", "sign_sign"] = "spearman"
+    estimator: Literal["spearman", "sign_cdf", "sign_sign"] = Field(
+        default="spearman", description="how losses are correlated with scores"
+    )
 
 
 class StateEstimate(Model):
@@ -142,7 +144,9 @@ class ProxyConfig(Model):
     learning_rate: Positive = Field(default=1e-3, description="largest")
     final_learning_rate: float = Field(default=0.0, ge=0, description="at the end")
     warmup_steps: int = Field(default=20, ge=0)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant"] = Field(
+        default="cosine", description="of the learning rate after the warm-up"
+    )
     weight_decay: float = Field(default=0.01, ge=0)
     validation_rows: int = Field(default=32, ge=1, description="fixed rows of each group or set that are measured")
     group_mb: Positive = Field(default=8.0, description="text of each group that rows are made of, in 10^6 bytes")

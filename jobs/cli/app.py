@@ -173,14 +173,54 @@ def _beam_options(options: list[str]) -> list[str]:
 
 
 @app.command(
+    short_help="Write a first config, commented.",
+    epilog=examples(
+        "tamis init",
+        "tamis init data/ --language en --select quality -o corpus.yaml",
+        "tamis init data/*.jsonl --language all --target wanted.jsonl",
+    ),
+)
+def init(
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders or globs; asked for if absent.")
+    ] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="The config, which must not be there yet.")
+    ] = "corpus.yaml",
+    language: Annotated[str | None, typer.Option(metavar="CODES", help="To keep, such as en,de; or all.")] = None,
+    select: Annotated[
+        str | None, typer.Option(metavar="AIM", help="copies, quality or target: what is selected for.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Of the aim target: files that show what is wanted.")
+    ] = None,
+) -> None:
+    """Write a first config: finds inputs with their formats and fields, and asks what flags don't say."""
+    from tamis.jobs.cli.init import init_config
+
+    init_config(inputs or (), output, language, select, target)
+
+
+@app.command(
     short_help="Say what a run would do; run nothing.",
     epilog=examples(
-        "tamis plan corpus.yaml", "tamis plan corpus.yaml --graph", "tamis plan --schema > tamis.schema.json"
+        "tamis plan corpus.yaml",
+        "tamis plan corpus.yaml --sample",
+        "tamis plan corpus.yaml --graph",
+        "tamis plan --schema > tamis.schema.json",
     ),
 )
 def plan(
     config: Annotated[str | None, typer.Argument(metavar="CONFIG", help="The config, a YAML file.")] = None,
+    output: Output = None,
     set_: Set = None,
+    sample: Annotated[bool, typer.Option("--sample", help="Run a sample of the inputs, and estimate from it.")] = False,
+    sample_mb: Annotated[
+        float | None, typer.Option(min=0.1, metavar="MB", help="How large a sample; 4 if absent.")
+    ] = None,
+    cache: Annotated[
+        str | None, typer.Option("--cache", metavar="DIR", help="Where finished stages would be taken from.")
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the config's JSON Schema.")] = False,
     graph: Annotated[bool, typer.Option("--graph", help="Print the run's passes and what each waits for.")] = False,
     format_: Annotated[
@@ -188,7 +228,10 @@ def plan(
     ] = "tree",
     as_json: AsJson = False,
 ) -> None:
-    """Say what a run would do: files, steps, models with digests, memory. Runs nothing."""
+    """Say what a run would do: files, steps, models with digests and licences, memory, what is kept of earlier runs.
+
+    With --sample it runs a few MB in a temporary folder, and estimates what each step keeps, time, disk and output.
+    """
     if schema:
         from tamis.jobs.config_schema import config_schema
 
@@ -197,6 +240,7 @@ def plan(
     if config is None:
         msg = "tamis plan needs a config file, or --schema"
         raise ConfigError(msg)
+    from tamis.jobs.cli.plan_sample import SAMPLE_MB
     from tamis.jobs.cli.run_and_plan import show_graph, show_plan
     from tamis.jobs.config_file import load_config
 
@@ -204,7 +248,15 @@ def plan(
     if graph:
         show_graph(loaded, plain, format_, config)
         return
-    show_plan(loaded, plain, config_file=config, as_json=as_json)
+    show_plan(
+        loaded,
+        plain,
+        config_file=config,
+        output=output,
+        cache=cache,
+        sample_mb=sample_mb or (SAMPLE_MB if sample else None),
+        as_json=as_json,
+    )
 
 
 @app.command(short_help="Say how a run stands.", epilog=examples("tamis status runs/demo"))

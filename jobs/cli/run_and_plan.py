@@ -167,37 +167,59 @@ def print_summary(manifest: Manifest, folder: str) -> None:
 
 
 def show_plan(
-    config: Config, plain: Mapping[str, Any], *, config_file: str | None = None, as_json: bool = False
+    config: Config,
+    plain: Mapping[str, Any],
+    *,
+    config_file: str | None = None,
+    output: str | None = None,
+    cache: str | None = None,
+    sample_mb: float | None = None,
+    as_json: bool = False,
 ) -> None:
-    """Print what a run would do; reads no text.
+    """Print what a run would do; reads no text but that of a sample where one is asked for.
 
     Args:
         config: the config.
         plain: the config as it was given.
         config_file: where it was read, whose folder its relative paths belong to.
+        output: the run's folder; the config's own if None.
+        cache: a folder of finished stages that several runs share.
+        sample_mb: run a sample of so many 10^6 bytes of input, and estimate from it.
         as_json: print JSON.
 
     Raises:
         TamisError: if the config doesn't fit its inputs, models or itself.
     """
+    from tamis.jobs.cli.plan_sample import print_sampled, taken_sample
     from tamis.jobs.run.check import check_steps
+    from tamis.jobs.run.kept_stages import kept_stages
+    from tamis.jobs.run.licences import read_files
     from tamis.jobs.run.memory import estimate, step_costs
-    from tamis.jobs.run.plan import check_inputs, make_plan
+    from tamis.jobs.run.paths import places_of
+    from tamis.jobs.run.plan import check_inputs, plan_from
+    from tamis.jobs.run.unused_steps import idle_steps
 
-    made = make_plan(config, plain, config_file)
+    places = places_of(config_file)
+    made = plan_from(config, plain, places)
     _say_notes(made.notes)
     check_inputs(made, INPUTS_LOOKED_AT)
     schema = check_steps(
         made.steps, {step.label: made.model_paths(step.label) for step in made.steps}, made.input_columns
     )
+    sample = taken_sample(made, sample_mb) if sample_mb is not None else None
     need = estimate(made)
+    if sample is not None:
+        need = estimate(made, documents=sample.read, text=float(sample.text_bytes))
+    files = read_files(made)
+    kept = kept_stages(made, output or places.output(config.output.path), cache)
     steps = [
         {
             "step": step.label,
             "decides": "over the corpus" if step.over_corpus else "row by row",
             "models": {
-                option: {"reference": model.reference, "sha256": model.sha256}
-                for option, model in made.models.get(step.label, {}).items()
+                file.option: {"reference": file.reference, "sha256": file.sha256, "licence": file.licence}
+                for file in files
+                if file.step == step.label
             },
             "memory": need.steps[step.label].worker,
             "how": need.steps[step.label].how,
@@ -213,14 +235,23 @@ def show_plan(
         "columns": schema.names,
         "memory": {"worker": need.worker, "shared": need.shared, "disk": need.disk},
         "documents": need.documents,
-        "notes": [note for i, step in enumerate(made.steps) for note in step.notes(made.steps[:i])],
+        "notes": [
+            *(note for i, step in enumerate(made.steps) for note in step.notes(made.steps[:i])),
+            *idle_steps(made),
+        ],
         "costs": step_costs(made, need.documents),
+        "kept": {"finished": kept.finished, "shards": kept.shards},
     }
+    if sample is not None:
+        told["sample"] = asdict(sample)
     told = redacted_all(told)
     if as_json:
         _json(told, indent=1)
-    else:
-        _print_plan(told)
+        return
+    _print_plan(told)
+    if sample is not None:
+        say()
+        print_sampled(sample, need.worker)
 
 
 def show_graph(config: Config, plain: Mapping[str, Any], form: str, config_file: str | None = None) -> None:
@@ -260,7 +291,7 @@ def _print_plan(told: Mapping[str, Any]) -> None:
     say()
     rows = []
     for step in told["steps"]:
-        models = [f"{option}: {m['reference']} ({m['sha256'][:12]})" for option, m in step["models"].items()]
+        models = [f"{option}: {m['reference']} ({_about_model(m)})" for option, m in step["models"].items()]
         rows.append([step["step"], step["decides"], ", ".join(models)])
     print_rows(console, [Column("step"), Column("decides"), Column("models", wrap=True)], rows)
     say()
@@ -273,12 +304,26 @@ def _print_plan(told: Mapping[str, Any]) -> None:
             how = f": {step['how']}" if step["how"] else ""
             say(harmless(f"  step {step['step']}: about {step['memory'] / 1e6:,.0f} MB{how}"))
     say(f"work folder: about {disk:,.0f} MB")
+    _print_kept(told["kept"])
     for note in told["notes"]:
         say(harmless(f"note: {note}"))
     for label, sentences in told["costs"].items():
         say()
         for sentence in sentences:
             say(harmless(f"{label}: {sentence}"))
+
+
+def _about_model(model: Mapping[str, Any]) -> str:
+    return f"{model['sha256'][:12]}, {model['licence'] or 'licence not stated'}"
+
+
+def _print_kept(kept: Mapping[str, Any]) -> None:
+    """Print what earlier runs left that would be taken from there."""
+    if kept["finished"]:
+        say("the run is finished, and nothing of it changed: there would be nothing to do")
+    elif kept["shards"]:
+        shards = ", ".join(f"{label} {number:,}" for label, number in kept["shards"].items())
+        say(harmless(f"kept of earlier runs, in shards, for inputs that are as they were: {shards}"))
 
 
 def _json(told: Mapping[str, Any], *, indent: int | None) -> None:

@@ -22,6 +22,9 @@ def show_status(run: str) -> None:
     if status.state != "finished" and status.label:
         pairs.append(("pass:", f"{status.number} of {status.passes}, {status.label}"))
         pairs.append(("tasks:", f"{status.done:,} of {status.tasks:,} of that pass are done"))
+    if status.rate is not None and status.left is not None:
+        pairs.append(("rate:", _rate(status.rate)))
+        pairs.append(("left:", f"about {duration(status.left)} of this pass"))
     pairs.append(("time:", duration(status.seconds)))
     if status.work_bytes is not None:
         pairs.append(("work folder:", file_size(status.work_bytes)))
@@ -35,6 +38,10 @@ def show_status(run: str) -> None:
         return
     if status.state == "stopped":
         say("The command that started it goes on from there.")
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.1f} tasks a second" if rate >= 1 else f"a task in {duration(1 / rate)}"
 
 
 def clean(run: str) -> None:

@@ -26,7 +26,7 @@ def runs_and_query(run: str, rest: Sequence[str]) -> tuple[list[str], str | None
     match list(rest):
         case []:
             return [run], None
-        case [one] if filesystem.exists(filesystem.join(one, MANIFEST)):
+        case [one] if _holds_run(one):
             return [run, one], None
         case [one] if "/" in one and not re.search(r"\s", one.strip()):
             msg = f"{one} is neither SQL nor a folder with a {MANIFEST}"
@@ -38,6 +38,13 @@ def runs_and_query(run: str, rest: Sequence[str]) -> tuple[list[str], str | None
         case _:
             msg = "give a run, perhaps another one, and one argument with SQL in quotes"
             raise ConfigError(msg)
+
+
+def _holds_run(path: str) -> bool:
+    try:
+        return filesystem.exists(filesystem.join(path, MANIFEST))
+    except OSError:  # SQL of many lines is longer than a name may be
+        return False
 
 
 def run_query(

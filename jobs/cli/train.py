@@ -66,7 +66,7 @@ def dsir_command(
     epilog=examples(
         "tamis train lm wikipedia.jsonl.zst -o models/quality",
         "tamis train lm web.jsonl --harmful --url-list ut1/adult -o models/harmful",
-        "tamis train lm web.jsonl --harmful --label bad --contrast --pieces 2000 -o models/harmful",
+        "tamis train lm web.jsonl --harmful --label bad --contrast -o models/harmful",
     ),
 )
 def lm_command(
@@ -125,7 +125,7 @@ def lm_command(
     ] = None,
     contrast: Annotated[
         bool,
-        typer.Option("--contrast", help="With --harmful: the ratio to clean text; best with --pieces 2000."),
+        typer.Option("--contrast", help="With --harmful: the ratio to clean text; best of 2,000 pieces."),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --harmful: draws the split of groups.")] = 0,
     as_json: AsJson = False,

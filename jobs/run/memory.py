@@ -39,16 +39,16 @@ class Need:
     steps: Mapping[str, Memory] = field(default_factory=dict)
 
 
-def estimate(plan: Plan) -> Need:
-    """Return what a plan needs; a worker's batches and the texts of a row group or two are bounded by construction."""
-    text = 0.0
-    for file in plan.files:
-        try:
-            _, codec = format_of(file.path, plan.inputs[file.input].options)
-        except InputError:  # said when the file is looked at
-            codec = None
-        text += (file.size or 0) * EXPANSION[codec]
-    documents = int(text / DOCUMENT_BYTES)
+def estimate(plan: Plan, *, documents: int | None = None, text: float | None = None) -> Need:
+    """Return what a plan needs; a worker's batches and the texts of a row group or two are bounded by construction.
+
+    Args:
+        plan: the plan.
+        documents: about how many there are; by the size of their text if None.
+        text: bytes of their text; by the files' sizes and compression if None.
+    """
+    text = _text_bytes(plan) if text is None else text
+    documents = int(text / DOCUMENT_BYTES) if documents is None else documents
     needs = {step.label: step.memory(documents, plan.models.get(step.label, {})) for step in plan.steps}
     shard = min(plan.config.output.shard_mb * 1e6, text, 128 << 20)
     most = max(needs, key=lambda label: needs[label].worker)
@@ -60,6 +60,17 @@ def estimate(plan: Plan) -> Need:
         largest=(most, needs[most].worker) if needs[most].worker else None,
         steps=needs,
     )
+
+
+def _text_bytes(plan: Plan) -> float:
+    text = 0.0
+    for file in plan.files:
+        try:
+            _, codec = format_of(file.path, plan.inputs[file.input].options)
+        except InputError:  # said when the file is looked at
+            codec = None
+        text += (file.size or 0) * EXPANSION[codec]
+    return text
 
 
 def step_costs(plan: Plan, documents: int) -> dict[str, tuple[str, ...]]:

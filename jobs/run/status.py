@@ -37,6 +37,8 @@ class RunStatus:
         work_bytes: of the work folder; None where that isn't told cheaply.
         job: on a service, the last that was submitted.
         error: the first that a worker of that job left word of.
+        rate: tasks of the pass at hand that are done in a second; None before one is.
+        left: seconds until that pass is over, at this rate; None where nobody works, or no task is done yet.
     """
 
     state: Literal["finished", "running", "stopped", "submitted"]
@@ -50,6 +52,8 @@ class RunStatus:
     work_bytes: int | None = None
     job: RemoteJob | None = None
     error: str | None = None
+    rate: float | None = None
+    left: float | None = None
 
 
 def run_status(output: str) -> RunStatus:
@@ -76,6 +80,7 @@ def run_status(output: str) -> RunStatus:
     began = ended if job is None else calendar.timegm(time.strptime(job.submitted, "%Y-%m-%d %H:%M:%S"))
     error = Failures(job.failure).first() if job is not None else None
     alone: Literal["stopped", "submitted"] = "stopped" if job is None else "submitted"
+    rate, left = _pace(told) if owner is not None else (None, None)
     return RunStatus(
         "running" if owner is not None else alone,
         owner,
@@ -86,9 +91,22 @@ def run_status(output: str) -> RunStatus:
         told.get("tasks", 0),
         max(0.0, ended - told.get("began", began)),
         size,
-        job,
-        None if error is None else str(error),
+        job=job,
+        error=None if error is None else str(error),
+        rate=rate,
+        left=left,
     )
+
+
+def _pace(told: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Return tasks a second of the pass at hand, and the seconds that it has left, less those since it was told."""
+    done = told.get("done", 0)
+    took = told.get("updated", 0.0) - told.get("pass_began", 0.0)
+    if not done or took <= 0 or "pass_began" not in told:
+        return None, None
+    rate = done / took
+    left = (told["tasks"] - done) / rate - (time.time() - told["updated"])
+    return rate, max(0.0, left)
 
 
 def clean_run(output: str) -> int:

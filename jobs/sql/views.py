@@ -296,6 +296,12 @@ def _both_fates(at: _Place, selected: pa.Schema, rejected: pa.Schema) -> pa.Sche
     fields.insert(place, FATE)
     both = pa.schema(fields)
     _view(at, "documents", " UNION ALL ".join(parts), both)
+    for column in both:
+        # What a document has any number of, such as evaluation items found in it, is a table of its own.
+        if pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type):
+            name = identifier(column.name)
+            rows = f"SELECT doc_id, source, fate, unnest({name}, recursive := true)"
+            _view(at, name, f"{rows} FROM {identifier(at.schema)}.documents", ())
     return both
 
 

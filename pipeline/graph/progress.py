@@ -49,7 +49,7 @@ class ProgressFile:
     def start(self, label: str, total: int) -> None:
         """A pass of `total` tasks begins."""
         self._number += 1
-        self._state |= {"pass": self._number, "label": label, "tasks": total, "done": 0}
+        self._state |= {"pass": self._number, "label": label, "tasks": total, "done": 0, "pass_began": time.time()}
         self._write(at_once=True)
         if self._inner is not None:
             self._inner.start(label, total)

@@ -174,6 +174,11 @@ class Step(StepConfig):
         """The columns that `apply` reads."""
         return tuple(dict.fromkeys(rule.column for rule in self.rules))
 
+    @property
+    def can_reject(self) -> bool:
+        """Whether a document can fall at the step, as its options are given."""
+        return self.over_corpus or bool(self.rules) or type(self).apply is not Step.apply
+
     # --- deciding over the whole corpus ---
 
     @property

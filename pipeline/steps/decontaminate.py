@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -39,8 +39,25 @@ _OF_METHOD = {
     "ngrams": ("size", "short_size", "share"),
     "decon": ("answer", "passage"),
 }
+HITS = pa.list_(
+    pa.struct(
+        [
+            pa.field("item", pa.string()),
+            pa.field("coverage", pa.float64()),
+            pa.field("whole", pa.bool_()),
+            pa.field("start", pa.int64()),
+            pa.field("end", pa.int64()),
+            pa.field("match", pa.large_string()),
+            pa.field("item_match", pa.large_string()),
+        ]
+    )
+)
+"""The type of the column with all hits."""
+
 _BUILT, _MAPPED = 40, 12
 """Memory for a byte of the items while an index is built, and of the index: measured on 50,000 items of 60 words."""
+_PLANTED = 500
+"""Items that `tamis plan` plants, at most."""
 _LARGE = 4 << 20
 """Characters of items from which on an index is kept in the user's cache, for all processes to map."""
 
@@ -93,6 +110,9 @@ class DecontaminateStep(Step):
         default="drop", description="drop: the document falls; remove: the matches are taken out of its text; "
         "annotate: neither",
     )  # fmt: skip
+    table: bool = Field(
+        default=False, description="a column `<name>_hits` with every hit of a document, which SQL shows as a table"
+    )
     name: str = Field(default="contamination", pattern=NAME, description="begins the columns' names")
 
     @model_validator(mode="after")
@@ -185,6 +205,28 @@ class DecontaminateStep(Step):
         """
         return _Contamination(self, models)
 
+    def costs(self, documents: int, models: Mapping[str, FoundFile], before: Sequence[Step]) -> tuple[str, ...]:
+        """Say how many items are too short to be looked for, and what is found of the others where they are planted."""
+        from tamis.scorers.contamination.planted import PLANTED, planted_recall
+
+        del documents, before
+        items = [item for name in sorted(self.items) for item in _read(self, name, models[f"items.{name}"].path)]
+        short = _too_short(self, items)
+        names = {item.name for item in short}
+        long = [item.text for item in items if item.name not in names]
+        told = []
+        if short:
+            few = ", ".join(item.name for item in short[:3]) + (" and others" if len(short) > 3 else "")
+            what = "lower `short_weight` to look for more of them" if self.method == "aligned" else "they hold no word"
+            told.append(f"{len(short)} of {len(items)} items are too short to be looked for ({few}): {what}")
+        if long:
+            _, _, find = _finder(self, items)
+            step = -(-len(long) // _PLANTED)
+            recall = planted_recall(long[::step], find)
+            shares = ", ".join(f"{share:.0%} {PLANTED[kind]}" for kind, share in recall.items())
+            told.append(f"of {len(long[::step])} items planted in other text are found: {shares}")
+        return tuple(told)
+
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
         """Estimate the index: a large one is mapped by all workers, others each builds for itself."""
         del documents
@@ -239,6 +281,18 @@ def _read(step: DecontaminateStep, name: str, reference: str) -> list[_Item]:
     return found
 
 
+def _too_short(step: DecontaminateStep, items: list[_Item]) -> list[_Item]:
+    """Return the items that can't be found by themselves: of too few words, or of too little weight."""
+    from tamis.scorers.contamination.find import Aligned
+
+    if step.method != "aligned":
+        return [item for item in items if not item.text.split()]
+    index = _index([item.text for item in items])
+    way = Aligned(step.threshold, step.partial, step.short_weight, step.long_weight)
+    left_out = {-1, *way.left_out(index).tolist()}
+    return [item for item, row in zip(items, index.rows.tolist(), strict=True) if row in left_out]
+
+
 class _Contamination:
     """Which item stands in a document, how much of it, and where; and the text without it."""
 
@@ -260,6 +314,10 @@ class _Contamination:
             described(f"{name}_match", pa.large_string(), "the match as it stands in the document"),
             described(f"{name}_item_match", pa.large_string(), "the match as it stands in the item"),
         ]
+        self._table = step.table
+        if step.table:
+            told = "every item found: which, how much, where in the document (bytes), and both texts of the match"
+            fields.append(described(f"{name}_hits", HITS, told))
         if self._removes is not None:
             fields.append(described(f"{name}_removed_chars", pa.int64(), "code points taken out of the text"))
             fields.append(described(f"{name}_left", pa.int64(), "code points left, without white space at the ends"))
@@ -290,6 +348,8 @@ class _Contamination:
             shown.column("document_match").combine_chunks().take(places),
             shown.column("item_match").combine_chunks().take(places),
         ]
+        if self._table:
+            columns.append(_all_hits(side_by_side(texts, self._index, hits), hits, self._names, rows))
         if self._removes is not None:
             chosen = hits.take(np.flatnonzero(hits.whole)) if self._removes == "whole" else hits
             cuts = hit_spans(chosen)
@@ -297,6 +357,32 @@ class _Contamination:
             size = pc.cast(pc.utf8_length(pc.utf8_trim_whitespace(left)), pa.int64())
             columns += [pa.array(cuts.removed(texts)), size, left]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+def _all_hits(shown: pa.Table, hits: "Hits", names: list[str], rows: int) -> pa.Array:
+    """Return every hit of each document, by place and item: a list of HITS's values a row, null without a hit.
+
+    Args:
+        shown: the hits with both texts, see `side_by_side`.
+        hits: by document, place and item.
+        names: of items.
+        rows: documents.
+    """
+    counts = np.bincount(hits.documents, minlength=rows)
+    values = pa.StructArray.from_arrays(
+        [
+            pa.array([names[item] for item in hits.items.tolist()], pa.string()),
+            pa.array(hits.coverage),
+            pa.array(hits.whole),
+            pa.array(hits.starts),
+            pa.array(hits.ends),
+            shown.column("document_match").combine_chunks(),
+            shown.column("item_match").combine_chunks(),
+        ],
+        fields=list(HITS.value_type),
+    )
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values, type=HITS, mask=pa.array(counts == 0))
 
 
 def _distinct(hits: "Hits", rows: int) -> Any:

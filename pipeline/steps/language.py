@@ -163,6 +163,11 @@ class LanguageStep(Step):
         """Its own columns."""
         return (self.name, f"{self.name}_score")
 
+    @property
+    def can_reject(self) -> bool:
+        """Whether labels or a least score are given."""
+        return self.keep is not None or self.min_score != 0
+
     def apply(self, index: int, batch: pa.RecordBatch, state: RowState) -> None:
         """Let other languages and unsure ones fall."""
         score = batch.column(f"{self.name}_score").to_numpy(zero_copy_only=False).astype(np.float64)

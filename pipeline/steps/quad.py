@@ -255,15 +255,20 @@ class QuadStep(Step):
         turns = max(clusters or 0, math.ceil(2 * wanted / block))  # as if every other turn is accepted
         scored = min(documents, turns * self.probe)
         per_document = math.ceil(DOCUMENT_BYTES / 4 / (size.context - 1))
-        chunks = scored * (per_document if self.chunks is None else min(per_document, self.chunks))
+        if self.chunks is not None:
+            per_document = min(per_document, self.chunks)
+        chunks = scored * per_document
+        # With a backward pass: three passes where scoring has two; EK-FAC looks at the sample twice.
+        looks = {"none": 0, "kfac": 1, "ekfac": 2}[self.curvature]
+        fitting = 1.5 * per_document * (self.reference_documents + looks * min(self.sample, documents)) * seconds
         share = scored / documents if documents else 0.0
         batches = size.activations * self._batch(size.context)
-        whole = f"{chunks * seconds:,.0f} s" if chunks * seconds < 120 else f"{chunks * seconds / 60:,.0f} minutes"
         unsure = "" if clusters else "; the number of clusters isn't known before the run"
         return (
             f"scores about {scored:,} of {documents:,} documents ({share:.1%}), {chunks:,} chunks of up to "
             f"{size.context:,} tokens{unsure}",
-            f"{1 / seconds:,.1f} chunks/s on one {device} here: about {whole}, divided by the workers",
+            f"{1 / seconds:,.1f} chunks/s on one {device} here: about {_time(chunks * seconds)} over all workers, "
+            f"and up to {_time(fitting)} before that in one worker, to fit the direction",
             f"{size.parameters / 1e6:,.1f} M parameters: {size.fitting / 1e6:,.0f} MB to fit the direction, in one "
             f"worker, and {size.scoring / 1e6:,.0f} MB to score, in each; {batches / 1e6:,.0f} MB of batches",
         )
@@ -277,6 +282,10 @@ class QuadStep(Step):
         costs = 0 if self._cost is None else 60 * documents
         batches = size.activations * self._batch(size.context)
         return Memory(worker=max(size.fitting, size.scoring) + batches + costs + 400 * min(documents, 1_000_000))
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} minutes"
 
 
 class _Bytes:

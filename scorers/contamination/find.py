@@ -24,7 +24,13 @@ import pyarrow as pa
 
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.contamination.index import ContaminationIndex
-from tamis.scorers.contamination.scan_kernels import find_grams, scan_documents
+from tamis.scorers.contamination.scan_kernels import (
+    FILTER_BITS,
+    fill_beginnings,
+    find_grams,
+    find_grams_of_sizes,
+    scan_documents,
+)
 from tamis.scorers.dedup.cuts import Cuts
 from tamis.scorers.dedup.words import folding_table
 from tamis.scorers.text.texts import TextBuffer, Texts, as_buffer
@@ -160,11 +166,16 @@ def gram_hits(
         if count <= len(out):
             break
         out = np.empty((count, 5), np.int64)
-    rows = out[:count]
+    return out[:count], _postings(out[:count], index)
+
+
+def _postings(rows: npt.NDArray[np.int64], index: ContaminationIndex) -> npt.NDArray[np.int64]:
+    """Return for each row (whose second column is an n-gram) and posting the row and the posting, int64 (m, 2)."""
+    count = len(rows)
     sizes = index.posting_bounds[rows[:, 1] + 1] - index.posting_bounds[rows[:, 1]]
     owner = np.repeat(np.arange(count), sizes)
     begins = np.repeat(index.posting_bounds[rows[:, 1]] - np.cumsum(sizes) + sizes, sizes)
-    return rows, np.stack([owner, begins + np.arange(len(owner))], axis=1)
+    return np.stack([owner, begins + np.arange(len(owner))], axis=1)
 
 
 def hit_spans(hits: Hits) -> Cuts:
@@ -209,6 +220,39 @@ def side_by_side(texts: "Texts | TextBuffer", index: ContaminationIndex, hits: H
     )
 
 
+class _SizesSearch:
+    """Looks for the n-grams of several indexes, of a size each, in one go over the texts."""
+
+    def __init__(self, indexes: list[ContaminationIndex]):
+        self._sizes = np.array([index.size for index in indexes], np.int64)
+        self._folding = indexes[0].folding if indexes else "folded"
+        looks = [index.lookup for index in indexes]
+        self._grams = np.concatenate([np.zeros(0, np.uint64), *(index.grams for index in indexes)])
+        self._gram_bounds = np.cumsum([0, *(len(index.grams) for index in indexes)])
+        self._directories = np.concatenate([np.zeros(0, np.int64), *(look.directory for look in looks)])
+        self._directory_bounds = np.cumsum([0, *(len(look.directory) for look in looks)])
+        self._shifts = np.array([look.shift for look in looks], np.uint64)
+        bits = max(6, int(np.ceil(np.log2(max(1, len(self._grams)) * FILTER_BITS))))
+        self._beginnings = np.zeros((1 << bits) // 64, np.uint64)
+        for index in indexes:
+            fill_beginnings(index.words, index.posting_words, index.size, self._beginnings)
+
+    def rows(self, texts: "Texts | TextBuffer") -> list[npt.NDArray[np.int64]]:
+        """Return for each index what `gram_hits` returns first: all of its n-grams in the texts."""
+        data, offsets = as_buffer(texts)
+        out = np.empty((4096, 6), np.int64)
+        while True:
+            count = find_grams_of_sizes(
+                data, offsets, folding_table(self._folding), self._sizes, self._beginnings, self._grams,
+                self._gram_bounds, self._directories, self._directory_bounds, self._shifts, out,
+            )  # fmt: skip
+            if count <= len(out):
+                break
+            out = np.empty((count, 6), np.int64)
+        found = out[:count]
+        return [found[found[:, 5] == k, :5] for k in range(len(self._sizes))]
+
+
 class NGrams:
     """The classical way; see the module.
 
@@ -242,6 +286,7 @@ class NGrams:
             rows = np.flatnonzero(sizes == one)
             self._groups.append((ContaminationIndex.build(array.items.take(rows), size=one), rows))
         self._common = [np.zeros(len(index.grams), np.bool_) for index, _ in self._groups]
+        self._search = _SizesSearch([index for index, _ in self._groups])
         self.index = array
 
     def counted(self, counts: list[npt.NDArray[np.int64]]) -> None:
@@ -255,25 +300,29 @@ class NGrams:
 
     def count(self, texts: "Texts | TextBuffer") -> list[npt.NDArray[np.int64]]:
         """Return for each size of n-gram how many of the texts have each n-gram."""
-        return [index.documents_with(texts) for index, _ in self._groups]
+        counts = []
+        for (index, _), rows in zip(self._groups, self._search.rows(texts), strict=True):
+            pairs = np.unique(rows[:, :2], axis=0)
+            counts.append(np.bincount(pairs[:, 1], minlength=len(index.grams)).astype(np.int64))
+        return counts
 
     def find(self, texts: "Texts | TextBuffer") -> Hits:
         """Find the items in each text; hits name items of `index`."""
         parts = [
-            self._find(texts, index, rows, common)
-            for (index, rows), common in zip(self._groups, self._common, strict=True)
+            self._find(found, index, names, common)
+            for (index, names), common, found in zip(self._groups, self._common, self._search.rows(texts), strict=True)
         ]
         hits = Hits(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         return hits.take(np.lexsort((hits.items, hits.starts, hits.documents)))
 
     def _find(
         self,
-        texts: "Texts | TextBuffer",
+        rows: npt.NDArray[np.int64],
         index: ContaminationIndex,
         names: npt.NDArray[np.int64],
         common: npt.NDArray[np.bool_],
     ) -> Hits:
-        rows, postings = gram_hits(texts, index)
+        postings = _postings(rows, index)
         postings = postings[~common[rows[postings[:, 0], 1]]]
         documents, items = rows[postings[:, 0], 0], index.posting_items[postings[:, 1]]
         words = index.posting_words[postings[:, 1]]

@@ -9,16 +9,21 @@ from tamis.scorers.kernels.jit import kernel
 from tamis.scorers.kernels.splitmix import mix64
 
 __all__ = [
+    "BEGINNING",
     "FILTER_BITS",
     "count_grams",
+    "fill_beginnings",
     "fill_filter",
     "find_gram",
     "find_grams",
+    "find_grams_of_sizes",
     "gram_hashes",
     "scan_documents",
 ]
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
+BEGINNING = 3
+"""Words of an n-gram that are looked at first, or all of a shorter one."""
 FILTER_BITS = 16
 """Bits of the filter for each n-gram of the index: one in 16 words that aren't in the index needs a look."""
 
@@ -152,6 +157,81 @@ def find_grams(
                     if found < len(out):
                         out[found, 0], out[found, 1], out[found, 2] = text, gram, p
                         out[found, 3], out[found, 4] = starts[p] - begin, ends[p + size - 1] - begin
+                    found += 1
+    return found
+
+
+@kernel
+def fill_beginnings(
+    words: npt.NDArray[np.uint64], places: npt.NDArray[np.int64], size: int, bits: npt.NDArray[np.uint64]
+) -> None:
+    """Set the bit of the beginning of each n-gram of `size` words at `places`; the number of bits is a power of two."""
+    mask = np.uint64(64 * len(bits) - 1)
+    length = min(size, BEGINNING)
+    for at in places:
+        h = np.uint64(0)
+        for j in range(length):
+            h = h * _FACTOR + words[at + j]
+        place = mix64(h + np.uint64(length)) & mask
+        bits[place >> np.uint64(6)] |= np.uint64(1) << (place & np.uint64(63))
+
+
+@kernel
+def find_grams_of_sizes(
+    data: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int64],
+    table: npt.NDArray[np.uint32],
+    sizes: npt.NDArray[np.int64],
+    beginnings: npt.NDArray[np.uint64],
+    grams: npt.NDArray[np.uint64],
+    gram_bounds: npt.NDArray[np.int64],
+    directories: npt.NDArray[np.int64],
+    directory_bounds: npt.NDArray[np.int64],
+    shifts: npt.NDArray[np.uint64],
+    out: npt.NDArray[np.int64],
+) -> int:
+    """Find n-grams of several sizes in one look at the texts.
+
+    Size k has the n-grams `grams[gram_bounds[k]:gram_bounds[k + 1]]` and their directory, see `find_gram`. Only where
+    the words before n-grams of any size begin, which `beginnings` says, they are looked for.
+
+    Writes (document, n-gram of its size, number of its first word, first byte, byte after the last, which size) of all
+    that are found; returns how many there are, which may be more than fit.
+    """
+    longest = _longest(offsets)
+    words = np.empty(longest + 1, np.uint64)
+    starts = np.empty(longest + 1, np.int64)
+    ends = np.empty(longest + 1, np.int64)
+    mask = np.uint64(64 * len(beginnings) - 1)
+    used = np.zeros(BEGINNING + 1, np.bool_)
+    for size in sizes:
+        used[min(size, BEGINNING)] = True
+    found = 0
+    for text in range(len(offsets) - 1):
+        begin = integer(offsets[text])
+        _, count = fill_words_with_places(data, begin, integer(offsets[text + 1]), table, words, starts, ends, 0)
+        for p in range(count):
+            begins = np.uint64(0)
+            h = np.uint64(0)
+            for j in range(min(BEGINNING, count - p)):
+                h = h * _FACTOR + words[p + j]
+                if used[j + 1]:
+                    place = mix64(h + np.uint64(j + 1)) & mask
+                    begins |= beginnings[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1)
+            if begins == 0:
+                continue
+            for k in range(len(sizes)):
+                size = integer(sizes[k])
+                if p + size > count:
+                    continue
+                mine = grams[gram_bounds[k] : gram_bounds[k + 1]]
+                directory = directories[directory_bounds[k] : directory_bounds[k + 1]]
+                gram = find_gram(_gram(words, p, size), mine, directory, shifts[k])
+                if gram >= 0:
+                    if found < len(out):
+                        out[found, 0], out[found, 1], out[found, 2] = text, gram, p
+                        out[found, 3], out[found, 4] = starts[p] - begin, ends[p + size - 1] - begin
+                        out[found, 5] = k
                     found += 1
     return found
 

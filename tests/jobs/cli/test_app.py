@@ -72,6 +72,8 @@ def test_sql(finished):
     done = tamis("sql", folder, "SELECT step, count(*) AS n FROM rejected GROUP BY ALL ORDER BY ALL", "--json")
     assert done.returncode == 0, done.stderr
     assert {json.loads(line)["step"] for line in done.stdout.splitlines()} == {"exact_dedup", "heuristics"}
+    long = "SELECT 1;\n" * 60 + "SELECT count(*) AS n FROM documents WHERE url LIKE '%/%' OR true"
+    assert '{"n": 300}' in tamis("sql", folder, long, "--json").stdout
     typed = tamis("sql", folder, stdin="SELECT count(*) FROM documents;\n")
     assert "300" in typed.stdout
 

@@ -301,19 +301,27 @@ def test_a_mixture_that_was_estimated(tmp_path, facts_of):
     assert any(isinstance(b, Table) and b.caption == "how often documents are seen" for b in blocks)
 
 
-def test_clusters_that_a_step_left(tmp_path, facts_of):
+def test_clusters_with_titles_influence_and_picks(tmp_path, facts_of):
     make_run(tmp_path / "run")
     facts = facts_of(str(tmp_path / "run"))
     assert clusters.build(facts) is None
-    rows = "(0, 'sea, ship', 0.5), (1, 'code', -0.1)"
-    facts.rows(f"CREATE TABLE record.c AS SELECT * FROM (VALUES {rows}) t(cluster, title, influence)")
-    facts.rows("CREATE VIEW clusters AS FROM record.c")
-    facts.rows("CREATE VIEW quad_rounds AS SELECT 1 AS round, cluster, influence FROM record.c")
+    made = "(0, 'sea, ship', 10, 4, 5e-1, 6e-1, 2, 5), (1, 'code', 20, 4, -1e-1, NULL, 1, 0)"
+    made += ", (2, NULL, 3, 0, NULL, NULL, 0, 0)"
+    heads = "cluster, title, documents, scored, mean_influence, cluster_score, turns, selected"
+    facts.rows(f"CREATE VIEW quad_clusters AS SELECT 'quad' AS step, * FROM (VALUES {made}) t({heads})")
+    rounds = "(0, 0, 4e-1, 2), (1, 0, 6e-1, 3), (1, 1, -1e-1, 0)"
+    facts.rows(
+        "CREATE VIEW quad_rounds AS SELECT 'quad' AS step, * FROM "
+        f"(VALUES {rounds}) t(round, cluster, mean_influence, selected)"
+    )
+    facts.rows("CREATE VIEW clusters AS SELECT 'cluster' AS step, cluster, title, documents FROM quad_clusters")
     del facts.views
-    section = clusters.build(facts)
-    assert section.blocks[0].title == "influence by round"
-    (table,) = [b for b in section.blocks if isinstance(b, Table) and b.caption == "clusters"]
-    assert [row[1] for row in table.rows] == ["sea, ship", "code"]
+    picks, table, played, titles = clusters.build(facts).blocks
+    assert picks.variants[0].rows == [["0 sea, ship", 0.5, 50.0, 10], ["1 code", -0.1, 0.0, 20]]
+    assert [row[1] for row in table.rows] == ["sea, ship", "code", None]
+    assert played.variants[0].rows == [[0, 0.4, 0], [1, 0.6, 0], [1, -0.1, 1]]
+    assert played.variants[1].rows == [[0, 2, 0], [1, 5, 0], [1, 0, 1]]
+    assert [row[2] for row in titles.rows] == [20, 10, 3]
 
 
 def test_two_runs(reported):

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tamis.jobs.sql.views import connect
 from tamis.schemas.errors import ConfigError, ModelError
 from tamis.scorers.contamination.find import Aligned, NGrams
 from tamis.scorers.contamination.index import ContaminationIndex
@@ -269,3 +270,46 @@ def test_files_that_hold_no_items(sets, tmp_path):
     step, found = models(tmp_path / "brief.jsonl", method="decon")
     with pytest.raises(ModelError, match="no evaluation item has 20 words"):
         step.annotator(found)
+
+
+def test_all_hits_are_a_table_of_their_own(run, tmp_path, sets):
+    """Every hit with both texts, in the shards and as a view of SQL: none is lost beside the first of a document."""
+    manifest = run(config(tmp_path, sets, table=True))
+    rows = every_row(manifest, tmp_path / "run")
+    with connect(str(tmp_path / "run")) as connection:
+        found = connection.execute("SELECT * FROM contamination_hits ORDER BY doc_id, start, item")
+        names = [column[0] for column in found.description]
+        hits = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    assert names[:3] == ["doc_id", "source", "fate"]
+    assert {h["fate"] for h in hits} == {"rejected"}
+    for row in rows:
+        mine = [hit for hit in hits if hit["doc_id"] == row["doc_id"]]
+        assert len(mine) == row["contamination_items"]
+        listed = row["contamination_hits"] or []
+        assert sorted(hit["item"] for hit in listed) == sorted(hit["item"] for hit in mine)
+        for hit in listed:
+            # Rejected documents are there as they came, so that places are those of their text.
+            assert row["text"].encode()[hit["start"] : hit["end"]].decode() == hit["match"]
+            assert hit["whole"] == (hit["coverage"] >= 0.65)
+        if mine:
+            assert row["contamination_item"] in {hit["item"] for hit in mine}
+    assert max(row["contamination_items"] for row in rows) > 1
+    assert "contamination_hits" not in every_row(run(config(tmp_path, sets), "without"), tmp_path / "without")[0]
+
+
+def test_hits_do_not_depend_on_batches(sets):
+    step = parsed("decontaminate", items=sets, text={"first": "question"}, table=True)
+    rows = columns_of(step, text=list(DOCUMENTS.values()))
+    assert [len(row["contamination_hits"] or []) for row in rows] == [row["contamination_items"] for row in rows]
+
+
+def test_plan_says_which_items_are_too_short_and_what_is_found_of_the_others(tmp_path):
+    lines = [{"id": f"q{i}", "text": text} for i, text in enumerate([*ITEMS, "two words", "yes", "no", "maybe so"])]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for method, shares in (("aligned", "100% with a word"), ("ngrams", "100% word for word, 67% with a word")):
+        step = parsed("decontaminate", items={"mine": str(tmp_path / "items.jsonl")}, id="id", method=method)
+        told = step.costs(100, step.find_all(), ())
+        assert shares in told[-1]
+        assert f"of {8 if method == 'aligned' else 12} items planted" in told[-1]
+        if method == "aligned":
+            assert told[0].startswith("4 of 12 items are too short to be looked for (mine/q8, mine/q9, mine/q10")

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 import tamis
+from tamis.jobs.cli.run_folder import show_status
 from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.folder import owned
@@ -77,7 +79,7 @@ def test_the_command_line_exits_with_it(tmp_path):
     assert run_status(str(tmp_path / "run")).state == "finished"
 
 
-def test_a_run_can_be_looked_at_and_its_work_folder_deleted(tmp_path):
+def test_a_run_can_be_looked_at_and_its_work_folder_deleted(tmp_path, capsys):
     output = str(tmp_path / "run")
     with pytest.raises(tamis.RunError, match="holds no run of tamis"):
         run_status(output)
@@ -91,9 +93,20 @@ def test_a_run_can_be_looked_at_and_its_work_folder_deleted(tmp_path):
     status = run_status(output)
     assert (status.state, status.number, status.passes, status.done) == ("stopped", 3, 9, 5)
     assert (status.label, status.tasks, status.seconds) == ("language", 8, 60.0)
+    assert (status.rate, status.left) == (None, None)
     with owned(output):
         status = run_status(output)
-        assert status.state == "running"
+        assert (status.state, status.left) == ("running", None)
+        now = time.time()
+        told |= {"tasks": 80, "done": 20, "pass_began": now - 10, "updated": now}
+        (tmp_path / "run" / "work" / "progress.json").write_text(json.dumps(told))
+        status = run_status(output)
+        assert status.rate == pytest.approx(2.0)
+        assert 0 < status.left <= 30.0
+        show_status(output)
+        out = capsys.readouterr().out
+        assert "2.0 tasks a second" in out
+        assert " of this pass" in out
         assert f"process {os.getpid()} on " in status.owner
         code = f"from tamis.jobs.run.status import clean_run; clean_run({output!r})"
         environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}

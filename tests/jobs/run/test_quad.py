@@ -442,6 +442,7 @@ def test_plan_says_what_scoring_costs(config_of):
     assert told[0].startswith("scores about 16 of 40,000 documents (0.0%), ")
     assert "chunks of up to 48 tokens" in told[0]
     assert "chunks/s on one core here" in told[1]
+    assert "to fit the direction" in told[1]
     assert "to fit the direction" in told[2]
     assert need.largest is not None
     (told,) = step_costs(make_plan(parse_config(config_of()), plain), 40_000).values()

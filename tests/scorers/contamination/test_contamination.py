@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError, DataError, ModelError
 from tamis.scorers.contamination.decon import DeconScore, Item
-from tamis.scorers.contamination.find import Aligned, NGrams, hit_spans, side_by_side
+from tamis.scorers.contamination.find import Aligned, NGrams, gram_hits, hit_spans, side_by_side
 from tamis.scorers.contamination.index import ContaminationIndex
 from tests.scorers.dedup.shingle_twin import words
 
@@ -278,3 +278,16 @@ def test_recall_on_planted_contamination(dev_data):
     assert parts["half"] >= 80
     assert parts["decoy"] <= 2
     assert parts["clean"] == 0
+
+
+def test_one_look_finds_the_n_grams_of_every_size_that_a_look_for_each_size_finds():
+    draw = random.Random(17)
+    few = [f"w{i}" for i in range(12)]
+    items = [" ".join(draw.choices(few, k=k)) for k in (1, 2, 3, 4, 5, 7, 8, 9, 13, 14, 30, 30)]
+    texts = [" ".join(draw.choices(few, k=draw.randint(0, 60))) for _ in range(60)] + ["", items[-1], items[2]]
+    grams = NGrams(items)
+    assert len(grams._groups) >= 7
+    for (index, _), rows in zip(grams._groups, grams._search.rows(texts), strict=True):
+        wanted, _ = gram_hits(texts, index)
+        assert rows.tolist() == wanted.tolist()
+    assert [c.tolist() for c in grams.count(texts)] == [i.documents_with(texts).tolist() for i, _ in grams._groups]
