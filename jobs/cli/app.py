@@ -132,6 +132,7 @@ def run(
     ] = None,
     workers: Workers = 1,
     runner: Runner = "FnApiRunner",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow a job on Dataflow, or let it go.")] = True,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -153,6 +154,7 @@ def run(
         replace=replace,
         cache=cache,
         limit=limit,
+        wait=wait,
         as_json=as_json,
         quiet=quiet,
     )

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.manifest import Manifest
 from tamis.schemas.secrets import redacted_all
+
+if TYPE_CHECKING:
+    from tamis.pipeline.graph.remote_job import RemoteJob
 
 __all__ = ["print_summary", "run_config", "show_graph", "show_plan"]
 
@@ -44,9 +47,10 @@ def run_config(
     replace: bool = False,
     cache: str | None = None,
     limit: int | None = None,
+    wait: bool = True,
     as_json: bool = False,
     quiet: bool = False,
-) -> Manifest:
+) -> Manifest | None:
     """Plan and run a config, with progress on stderr and a summary on stdout.
 
     Args:
@@ -61,8 +65,12 @@ def run_config(
         replace: a finished run of another config in the folder may be replaced; `fresh` means that too.
         cache: a folder of finished stages that several runs share.
         limit: the run is a trial over so many documents, and has a folder of its own unless `output` names one.
+        wait: follow a job on a service to its end; otherwise it is let go once it is submitted.
         as_json: print the manifest instead of a summary.
         quiet: show no progress and no summary, only warnings.
+
+    Returns:
+        The manifest; None of a job that was let go.
 
     Raises:
         TamisError: whatever stopped it, in a sentence.
@@ -70,10 +78,12 @@ def run_config(
     from tamis.jobs.run.execute import execute
     from tamis.jobs.run.paths import places_of
     from tamis.jobs.run.plan import plan_from
+    from tamis.jobs.run.reach import refuse_out_of_reach
     from tamis.jobs.run.replace import refuse_replacing, replaced_run
     from tamis.jobs.run.status import PROGRESS
     from tamis.pipeline.graph.engine import Engine
     from tamis.pipeline.graph.progress import Progress, ProgressFile
+    from tamis.pipeline.graph.remote_job import LetGo
 
     places = places_of(config_file)
     folder = output or places.output(config.output.path) + (f"-limit-{limit}" if limit is not None else "")
@@ -84,9 +94,10 @@ def run_config(
     shown: Progress = RunProgress(quiet=quiet)
     if filesystem.is_local(folder):
         shown = ProgressFile(Path(filesystem.local_path(folder)) / "work" / PROGRESS, shown)
-    engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=shown)
+    engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=shown, wait=wait)
     plan = plan_from(config, plain, places)
     _say_notes(plan.notes, quiet=quiet)
+    refuse_out_of_reach(plan, folder, runner, options, cache)  # before anything is asked of a store
     found = replaced_run(plan, folder) if replace or fresh else refuse_replacing(plan, folder, _instead(folder))
     if found is not None and not quiet:
         say(harmless(f"replaces {found} in {folder}: {found.why}"), error_console())
@@ -95,6 +106,9 @@ def run_config(
     except KeyboardInterrupt:
         say("stopped; what is finished is kept, and the same command goes on from there", error_console())
         raise typer.Exit(130) from None
+    except LetGo as let_go:
+        _tell_job(let_go.job, folder, as_json=as_json)
+        return None
     manifest = finished.manifest
     if as_json:
         _json(manifest.model_dump(mode="json"), indent=None)
@@ -110,6 +124,18 @@ def run_config(
             say(harmless(f"tamis: {problem}"), error_console())
         raise typer.Exit(1)
     return manifest
+
+
+def _tell_job(job: "RemoteJob", folder: str, *, as_json: bool) -> None:
+    if as_json:
+        _json(asdict(job) | {"console": job.console if job.id else None}, indent=None)
+    elif not job.id:
+        say(harmless(f"translated {job.name}, {job.graph_bytes / 1e6:.1f} MB, and submitted nothing"))
+    else:
+        say(harmless(f"submitted {job.name}; it finishes {folder} by itself"))
+        pairs = [("console:", job.console), ("state:", job.describe), ("cancel:", job.cancel)]
+        for name, told in pairs:  # in one piece each, to be copied
+            out_console().print(f"  {name:<9}{harmless(told)}", soft_wrap=True)
 
 
 def _say_notes(notes: Sequence[str], *, quiet: bool = False) -> None:

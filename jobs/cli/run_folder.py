@@ -29,6 +29,13 @@ def show_status(run: str) -> None:
     if status.work_bytes is not None:
         pairs.append(("work folder:", file_size(status.work_bytes)))
     print_pairs(out_console(), pairs)
+    if status.job is not None and status.state != "finished":
+        told = [("job:", status.job.name), ("console:", status.job.console), ("state:", status.job.describe)]
+        for name, line in [*told, ("cancel:", status.job.cancel)]:  # in one piece each, to be copied
+            out_console().print(f"{name:<12} {harmless(line)}", soft_wrap=True)
+        if status.error is not None:
+            say(harmless(f"error of a worker: {status.error}"))
+        return
     if status.state == "stopped":
         say("The command that started it goes on from there.")
 

@@ -1,10 +1,12 @@
 """Runs a plan: one graph from inputs to shards and manifest, reusing what is there."""
 
+import re
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from tamis.jobs.manifest.file import MANIFEST, read_manifest, shard_path
+from tamis.jobs.provenance import version
 from tamis.jobs.run.build import FINISH, build_graph, file_list
 from tamis.jobs.run.cache import USERS, alone, cache_folder, shared
 from tamis.jobs.run.check import check_steps
@@ -12,6 +14,7 @@ from tamis.jobs.run.folder import LOCK, MARKER, claim, owned, sweep
 from tamis.jobs.run.memory import estimate, refuse_what_does_not_fit
 from tamis.jobs.run.outcome import problems
 from tamis.jobs.run.plan import Plan
+from tamis.jobs.run.reach import refuse_out_of_reach
 from tamis.jobs.run.stages import place_stages
 from tamis.pipeline.corpus.earlier import has_index
 from tamis.pipeline.graph.engine import Engine
@@ -22,7 +25,7 @@ from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError, DamagedError, RunError
 from tamis.schemas.manifest import Manifest
 
-__all__ = ["Finished", "execute", "finished_run", "graph_of"]
+__all__ = ["Finished", "execute", "finished_run", "graph_of", "labels_of"]
 
 REPAIRS = 3
 """So many damaged files found on the way are made again; more say that the disk isn't to be trusted."""
@@ -56,6 +59,19 @@ def graph_of(plan: Plan, output: str, schema: pa.Schema | None = None, *, cache:
     columns = schema or check_steps(plan.steps, models, plan.input_columns)
     stages = cache or filesystem.join(output, "work")
     return build_graph(plan, place_stages(plan, stages), columns, output, stages)
+
+
+def labels_of(plan: Plan) -> dict[str, str]:
+    """Return what a service labels the run's job with, in the characters that labels may have.
+
+    The run (its name and what identifies it: config, inputs, program), the config's digest, and our version.
+    """
+    run = re.sub("[^a-z0-9]+", "-", plan.config.name.lower()).strip("-")[:40] or "run"
+    return {
+        "tamis-config": plan.digest[:16],
+        "tamis-run": f"{run}-{plan.identity[:16]}",
+        "tamis-version": re.sub("[^a-z0-9]+", "_", version().lower())[:63],
+    }
 
 
 def finished_run(plan: Plan, output: str) -> Manifest | None:
@@ -94,7 +110,10 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
         ConfigError: if both `fresh` and a cache are asked for, or the folders hold somebody else's files.
         BalanceError: if the records read aren't selected + rejected + errors.
         TamisError: whatever else stopped the run, in a sentence.
+        LetGo: when its job was submitted and nobody waits for it; the job finishes the run but for its mixture, which
+            the same call makes when it is over.
     """
+    refuse_out_of_reach(plan, output, engine.runner, engine.options, cache)
     known = None if fresh else finished_run(plan, output)
     if known is not None:
         return _mixed(Finished(known, nothing_to_do=True), plan, output, engine)
@@ -147,7 +166,7 @@ def _mixed(finished: Finished, plan: Plan, output: str, engine: Engine, *, fresh
 
 def _carried_out(graph: Graph, engine: Engine, plan: Plan) -> Manifest:
     """Carry out the graph; once more where a file of the work folder turned out damaged, which is deleted first."""
-    labels = {"tamis-config": plan.digest[:16]}
+    labels = labels_of(plan)
     repairs = 0
     while True:
         try:

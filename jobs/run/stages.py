@@ -6,7 +6,7 @@ from typing import Any
 from tamis.jobs.run.plan import Plan, steps_of
 from tamis.pipeline.code import module_code, step_code
 from tamis.pipeline.passes.read import ReadFolders
-from tamis.pipeline.passes.stage import Stage
+from tamis.pipeline.passes.stage import Fetched, ModelPath, Stage
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.place import Place
 from tamis.schemas.base import digest
@@ -76,7 +76,7 @@ def place_stages(plan: Plan, work: str) -> Placed:
             Stage(
                 index,
                 step,
-                dict(plan.model_paths(step.label)),
+                _models(plan, step.label),
                 Place(_folder(work, index, f"{step.label}-columns", scoring), columns_follow) if computes else None,
                 Place(_folder(work, index, f"{step.label}-state", state), over_corpus),
                 _folder(work, index, f"{step.label}-decision", state),
@@ -84,6 +84,16 @@ def place_stages(plan: Plan, work: str) -> Placed:
             )
         )
     return Placed(stages, read, code)
+
+
+def _models(plan: Plan, label: str) -> dict[str, ModelPath]:
+    """Return option to model; one that was fetched is fetched again by workers that lack it."""
+    return {
+        option: Fetched(found.reference, found.path)
+        if "://" in found.reference and filesystem.is_local(found.path) and not filesystem.is_local(found.reference)
+        else found.path
+        for option, found in plan.models.get(label, {}).items()
+    }
 
 
 def _folder(work: str, index: int, name: str, value: str) -> str:

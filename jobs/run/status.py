@@ -1,5 +1,6 @@
 """How a run stands, as another terminal can see it; and what of its folder may go."""
 
+import calendar
 import json
 import time
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any, Literal
 from tamis.jobs.manifest.file import MANIFEST, read_manifest
 from tamis.jobs.run.cache import CACHE_MARKER, USERS, alone
 from tamis.jobs.run.folder import MARKER, owned, owner_of
+from tamis.pipeline.graph.failures import Failures
+from tamis.pipeline.graph.remote_job import RemoteJob, find_job
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import RunError
 
@@ -23,7 +26,7 @@ class RunStatus:
     """How a run stands.
 
     Attributes:
-        state: `finished`, `running`, or `stopped` on its way.
+        state: `finished`, `running`, `stopped` on its way, or `submitted` to a service, where nobody here follows it.
         owner: who works in the folder, if somebody does.
         label: the pass at hand, or the last one that was.
         number: of the pass, from 1.
@@ -32,11 +35,13 @@ class RunStatus:
         tasks: of the pass.
         seconds: since the run began; of a stopped one, until it last told anything.
         work_bytes: of the work folder; None where that isn't told cheaply.
+        job: on a service, the last that was submitted.
+        error: the first that a worker of that job left word of.
         rate: tasks of the pass at hand that are done in a second; None before one is.
         left: seconds until that pass is over, at this rate; None where nobody works, or no task is done yet.
     """
 
-    state: Literal["finished", "running", "stopped"]
+    state: Literal["finished", "running", "stopped", "submitted"]
     owner: str | None = None
     label: str = ""
     number: int = 0
@@ -45,6 +50,8 @@ class RunStatus:
     tasks: int = 0
     seconds: float = 0.0
     work_bytes: int | None = None
+    job: RemoteJob | None = None
+    error: str | None = None
     rate: float | None = None
     left: float | None = None
 
@@ -68,20 +75,26 @@ def run_status(output: str) -> RunStatus:
     if filesystem.exists(path):
         with filesystem.open_binary(path) as stream:
             told = json.loads(stream.read())
-    ended = time.time() if owner is not None else told.get("updated", 0.0)
+    job = find_job(filesystem.join(work, "passes"))
+    ended = time.time() if owner is not None or job is not None else told.get("updated", 0.0)
+    began = ended if job is None else calendar.timegm(time.strptime(job.submitted, "%Y-%m-%d %H:%M:%S"))
+    error = Failures(job.failure).first() if job is not None else None
+    alone: Literal["stopped", "submitted"] = "stopped" if job is None else "submitted"
     rate, left = _pace(told) if owner is not None else (None, None)
     return RunStatus(
-        "running" if owner is not None else "stopped",
+        "running" if owner is not None else alone,
         owner,
         told.get("label", ""),
         told.get("pass", 0),
         told.get("passes", 0),
         told.get("done", 0),
         told.get("tasks", 0),
-        max(0.0, ended - told.get("began", ended)),
+        max(0.0, ended - told.get("began", began)),
         size,
-        rate,
-        left,
+        job=job,
+        error=None if error is None else str(error),
+        rate=rate,
+        left=left,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tamis.pipeline.graph.dataflow import DATAFLOW, active, check_graph, ended_by_itself, submitted_job, waits
 from tamis.pipeline.graph.exchange import through_files
 from tamis.pipeline.graph.failures import Failures, cause
 from tamis.pipeline.graph.local import LocalRun
@@ -18,10 +19,11 @@ from tamis.pipeline.graph.passes import Exchange, Graph, Pass, Spent, Values, un
 from tamis.pipeline.graph.pool import LocalPool
 from tamis.pipeline.graph.progress import Progress
 from tamis.pipeline.graph.quiet import silence_beam, silence_workers
+from tamis.pipeline.graph.remote_job import LetGo, RemoteJob, find_job, forget_job, note_job
 from tamis.pipeline.graph.servers import watched_servers
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.temporary import make_temporary
-from tamis.schemas.errors import ConfigError, TamisError
+from tamis.schemas.errors import ConfigError, RunError, TamisError
 
 __all__ = ["Engine"]
 
@@ -46,6 +48,7 @@ class Engine:
         runner: name of a Beam runner; the local one unless said.
         options: further Beam options, as on its command line.
         progress: told how far a run is.
+        wait: whether a job on a service is followed to its end; otherwise it is let go once it is submitted.
         counters: what the engine counted in the last graph, by `step: event`, where the runner tells.
     """
 
@@ -54,6 +57,7 @@ class Engine:
     runner: str = LOCAL
     options: Sequence[str] = ()
     progress: Progress | None = None
+    wait: bool = True
     counters: dict[str, int] = field(default_factory=dict, init=False)
     _pool: LocalPool | None = field(default=None, init=False)
 
@@ -66,6 +70,9 @@ class Engine:
             raise ConfigError(msg)
         if self.workers < 1:
             msg = f"--workers must be at least 1, got {self.workers}"
+            raise ConfigError(msg)
+        if not self.wait and self.runner != DATAFLOW:
+            msg = f"--no-wait lets go of a job on a service, and {self.runner} is none: it works for {DATAFLOW}"
             raise ConfigError(msg)
         check_options(self.runner, self.options)
         self.scratch = filesystem.absolute(self.scratch)
@@ -108,6 +115,7 @@ class Engine:
         Raises:
             TamisError: what a worker raised, as the sentence that it raised.
             RunError: any other failure, with its cause in a sentence.
+            LetGo: when a job was submitted that nobody waits for.
         """
         # A process id isn't unique: in containers each driver is process 1. Services refuse a second job of one name.
         job = f"tamis-{_slug(name)}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
@@ -163,22 +171,46 @@ class Engine:
             for i, name in enumerate(wanted):
                 _ = values[name] | f"value {i}" >> beam.Map(WriteValue(paths[name]))
 
+        self._refuse_second()
+        over = self.runner != DATAFLOW  # a service's workers go on writing when their driver ends
         try:
-            result = self._piped(job, build, labels)
+            result = self._piped(job, build, labels, failures.path)
             self.counters = _counters(result)
             found = {}
             for name, path in paths.items():
                 with filesystem.open_binary(path) as stream:
                     found[name] = unpack_value(stream.read())
-            return found
         except Exception as error:
+            if isinstance(error, LetGo):
+                raise
+            over = self.runner != DATAFLOW or ended_by_itself(error)
             raise failures.first() or self._told(error) from error
+        else:
+            over = True
+            return found
         finally:
-            failures.clear()
-            for path in paths.values():
-                filesystem.remove(path)
+            if over:
+                forget_job(self.scratch)
+                failures.clear()
+                for path in paths.values():
+                    filesystem.remove(path)
 
-    def _piped(self, job: str, build: Callable[[Any], Any], labels: Mapping[str, str] | None = None) -> Any:
+    def _refuse_second(self) -> None:
+        """Refuse to start a job while one that nobody waited for still works in the folder."""
+        earlier = find_job(self.scratch) if self.runner == DATAFLOW and waits(self.options) else None
+        if earlier is None:
+            return
+        try:
+            works = active(earlier, self.options)
+        except Exception as error:
+            raise self._told(error) from error
+        if works:
+            msg = f"the job {earlier.name} still works in this folder ({earlier.console}); `{earlier.cancel}` ends it"
+            raise RunError(msg)
+
+    def _piped(
+        self, job: str, build: Callable[[Any], Any], labels: Mapping[str, str] | None = None, failure: str = ""
+    ) -> Any:
         silence_beam()
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
@@ -187,7 +219,7 @@ class Engine:
         arguments = [f"--runner={self.runner}", f"--job_name={job}", *self.options]
         if self.local:
             arguments += ["--direct_num_workers=1", "--direct_running_mode=in_memory"]
-        if self.runner == "DataflowRunner":
+        if self.runner == DATAFLOW:
             arguments += [f"--labels={key}={value}" for key, value in (labels or {}).items()]
         try:
             pipeline = beam.Pipeline(options=PipelineOptions(arguments))
@@ -200,9 +232,22 @@ class Engine:
         pipeline.local_tempdir = str(make_temporary())
         build(pipeline)
         with watched_servers(self.runner):
+            if self.runner == DATAFLOW:
+                check_graph(pipeline.to_runner_api().ByteSize())
             result = pipeline.run()
+            if self.runner == DATAFLOW:
+                self._follow(submitted_job(result, self.options, job, failure))
             result.wait_until_finish()
         return result
+
+    def _follow(self, job: RemoteJob) -> None:
+        """Leave word of a job that was submitted, and let go of it where nobody waits."""
+        if job.id:
+            note_job(self.scratch, job)
+            if self.progress is not None and self.wait:
+                self.progress.note(f"submitted {job.name}: {job.console}")
+        if not job.id or not self.wait:
+            raise LetGo(job)
 
     def _workers(self) -> LocalPool | None:
         if self.workers == 1:

@@ -22,6 +22,7 @@ LOST_WORKER = re.compile(
 LATE_WORKER = re.compile(r"didn't get control connection|timed out waiting for .*control", re.IGNORECASE)
 GONE = re.compile(r"FutureTimeoutError|StatusCode\.(?:UNAVAILABLE|CANCELLED)|Connection refused|Socket closed")
 PANIC = re.compile(r"\b(?:panic|fatal error)(?: in [^:\n]*)?: ([^\n]*?)(?:, stage: [^\n]*)?$", re.MULTILINE)
+SERVICE = re.compile(r"Dataflow pipeline failed\. State: (\w+), Error:\n(.*)", re.DOTALL)
 RAISED = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception|Interrupt|Warning|Exit)(?:: .*)?)$", re.MULTILINE)
 
 
@@ -80,6 +81,10 @@ def cause(runner: str, error: Exception) -> RunError:
     panic, raised = PANIC.search(text), RAISED.findall(text)
     if LOST_WORKER.search(text):
         told = f"lost a worker process, which was killed or ran out of memory; {GO_ON}"
+    elif (ended := SERVICE.search(text)) is not None:
+        why = [line.strip() for line in ended[2].splitlines() if line.strip() not in ("", "None")]
+        last = (RAISED.findall(ended[2]) or why or ["look at the job's page"])[-1]
+        told = f"ended the job as {ended[1].lower()}: {last}"
     elif LATE_WORKER.search(text):
         told = "waited in vain for a worker to connect: look at the worker pool, and whether it can start `python`"
     elif panic is not None:

@@ -28,6 +28,8 @@ def silence_beam() -> None:
     for name in ITS_LOGGERS:
         # A filter beside the level, since Beam sets the levels of its job servers' loggers itself.
         logging.getLogger(name).addFilter(_worth_telling)
+    if not debugging():
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs tracebacks of what it raises besides
     logging.getLogger("apache_beam").setLevel(logging.WARNING if debugging() else logging.CRITICAL)
 
 

@@ -4,6 +4,7 @@ import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from tamis.pipeline.graph.passes import Values
@@ -15,7 +16,9 @@ from tamis.schemas.base import digest
 __all__ = [
     "READ",
     "Cut",
+    "Fetched",
     "FileNote",
+    "ModelPath",
     "ReadNote",
     "Stage",
     "StoredShards",
@@ -131,8 +134,30 @@ class StoredShards:
         return stored_shards(values[READ])
 
 
-ModelPath: TypeAlias = "str | Place"
-"""A model's local path, or where the run keeps one that it fits itself."""
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model that was fetched from elsewhere, and that a worker on another machine fetches for itself.
+
+    Attributes:
+        reference: what `tamis.scorers.models.hub.resolve` takes.
+        path: where this machine has it.
+    """
+
+    reference: str
+    path: str
+
+    def here(self) -> str:
+        """Return its local path on the machine that asks."""
+        if Path(self.path).exists():
+            return self.path
+        from tamis.scorers.models.hub import resolve
+
+        return str(resolve(self.reference))
+
+
+ModelPath: TypeAlias = "str | Fetched | Place"
+"""A model's local path, or how to get there, or where the run keeps one that it fits itself."""
 
 
 @dataclass(frozen=True)
@@ -164,9 +189,7 @@ class Stage:
 
     def model_paths(self, corpus: str) -> dict[str, str]:
         """Return option to path for a run over the corpus of that digest."""
-        return {
-            option: path.of_corpus(corpus) if isinstance(path, Place) else path for option, path in self.models.items()
-        }
+        return {option: _path(model, corpus) for option, model in self.models.items()}
 
     def rejections(self, fell: Mapping[int, int]) -> dict[str, int]:
         """Return the counters of rows that fell, by the index of the rule."""
@@ -180,6 +203,12 @@ class Stage:
     def fitted_place(self, name: str) -> Place:
         """Return a place for what the step is fitted by, which its decision doesn't change."""
         return Place(filesystem.join(self.scored, name), corpus=True)
+
+
+def _path(model: ModelPath, corpus: str) -> str:
+    if isinstance(model, Place):
+        return model.of_corpus(corpus)
+    return model.here() if isinstance(model, Fetched) else model
 
 
 def by_place(names: Sequence[str], columns: Mapping[str, Place]) -> dict[Place, list[str]]:

@@ -16,11 +16,11 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NoReturn, cast
 
 from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.schemas.errors import InputError
@@ -157,7 +157,8 @@ def exists(path: str) -> bool:
     if is_local(path):
         return Path(local_path(path)).exists()
     fs, inner = _remote(path)
-    return bool(fs.exists(inner))
+    with _asked(path):
+        return bool(fs.exists(inner))
 
 
 def make_dirs(path: str) -> None:
@@ -165,8 +166,11 @@ def make_dirs(path: str) -> None:
     if is_local(path):
         Path(local_path(path)).mkdir(parents=True, exist_ok=True)
         return
+    if _scheme(path) in _OBJECT_STORES:  # they have none, and asking might make a bucket
+        return
     fs, inner = _remote(path)
-    fs.makedirs(inner, exist_ok=True)
+    with _asked(path):
+        fs.makedirs(inner, exist_ok=True)
 
 
 def remove(path: str) -> None:
@@ -175,7 +179,7 @@ def remove(path: str) -> None:
         Path(local_path(path)).unlink(missing_ok=True)
         return
     fs, inner = _remote(path)
-    if fs.exists(inner):
+    with _asked(path), suppress(FileNotFoundError):
         fs.rm_file(inner)
 
 
@@ -187,8 +191,9 @@ def remove_tree(path: str) -> None:
             shutil.rmtree(folder)
         return
     fs, inner = _remote(path)
-    if fs.exists(inner):
-        fs.rm(inner, recursive=True)
+    with _asked(path):
+        if fs.exists(inner):
+            fs.rm(inner, recursive=True)
 
 
 def remove_below(folder: str, *, keep: tuple[str, ...] = ()) -> None:
@@ -203,9 +208,10 @@ def remove_below(folder: str, *, keep: tuple[str, ...] = ()) -> None:
                 path.unlink()
         return
     fs, inner = _remote(folder)
-    for path in fs.ls(inner, detail=False):
-        if str(path).rsplit("/", 1)[-1] not in keep:
-            fs.rm(path, recursive=True)
+    with _asked(folder):
+        for path in fs.ls(inner, detail=False):
+            if str(path).rsplit("/", 1)[-1] not in keep:
+                fs.rm(path, recursive=True)
 
 
 def create(path: str, content: bytes) -> bool:
@@ -222,14 +228,15 @@ def create(path: str, content: bytes) -> bool:
             return False
         return True
     fs, inner = _remote(path)
-    try:
-        fs.pipe_file(inner, content, mode="create")
-    except FileExistsError:
-        return False
-    except (TypeError, NotImplementedError, ValueError):  # a file system without a conditional write
-        if fs.exists(inner):
+    with _asked(path):
+        try:
+            fs.pipe_file(inner, content, mode="create")
+        except FileExistsError:
             return False
-        fs.pipe_file(inner, content)
+        except (TypeError, NotImplementedError, ValueError):  # a file system without a conditional write
+            if fs.exists(inner):
+                return False
+            fs.pipe_file(inner, content)
     return True
 
 
@@ -256,6 +263,56 @@ def _remote_info(path: str, entry: dict[str, Any]) -> FileInfo:
     return FileInfo(path, size, f"size:{size}")
 
 
+_NO_CREDENTIALS = frozenset(
+    {"DefaultCredentialsError", "NoCredentialsError", "PartialCredentialsError", "RefreshError", "TokenRetrievalError"}
+)
+_UNREACHABLE = re.compile(r"Endpoint|Connect|Timeout|DNS|Resolution|gaierror")
+_CREDENTIALS = {
+    "gs": "`gcloud auth application-default login`, or GOOGLE_APPLICATION_CREDENTIALS",
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws configure`",
+    "az": "AZURE_STORAGE_CONNECTION_STRING",
+}
+
+
+def _of_store(path: str, error: Exception) -> str | None:
+    """Return in a sentence what is wrong with a store as such, not with a file of it; None if it's not that."""
+    scheme = {"gcs": "gs", "s3a": "s3", "abfs": "az", "abfss": "az"}.get(_scheme(path) or "", _scheme(path) or "")
+    chain: list[BaseException] = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and inner not in chain:
+        chain.append(inner)
+    names = [type(one).__name__ for one in chain]
+    text = " ".join(" ".join(map(str, chain)).split())
+    anonymous = "Anonymous caller" in text or "Invalid Credentials" in text
+    if anonymous or not _NO_CREDENTIALS.isdisjoint(names):
+        how = _CREDENTIALS.get(scheme)
+        return f"{path}: no credentials for {scheme}:// were found{f': give {how}' if how else ''}"
+    if re.search(r"bucket does ?n.t exist|bucket does not exist|NoSuchBucket", text):
+        root = _SCHEME.sub("", path).partition("/")[0]
+        return f"{path}: there is no bucket {root}"
+    if isinstance(error, PermissionError) or re.search(r"\b403\b|Forbidden|AccessDenied", text):
+        return f"{path}: no permission for this, with the credentials at hand"
+    if any(_UNREACHABLE.search(name) for name in names):
+        return f"the store of {path} can't be reached: {error}: check the network, and the endpoint if one is set"
+    return None
+
+
+@contextmanager
+def _asked(path: str) -> Iterator[None]:
+    """Turn what a remote store raises, but for a file that is missing or in the way, into one sentence about `path`."""
+    try:
+        yield
+    except (InputError, FileExistsError, TypeError, NotImplementedError, ValueError):
+        raise
+    except Exception as error:
+        told = _of_store(path, error)
+        if told is not None:
+            raise InputError(told) from _cause(path, error)
+        if isinstance(error, OSError):
+            raise
+        msg = f"{path}: the store refuses this: {type(error).__name__}: {error}"
+        raise InputError(msg) from _cause(path, error)
+
+
 def _cause(path: str, error: Exception) -> Exception | None:
     """Return what may be shown as an error's cause: nothing where the address has credentials, which it would tell."""
     return error if redacted(path) == path else None
@@ -268,7 +325,18 @@ def _sentences(path: str, otherwise: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except FileNotFoundError as error:
+    except Exception as error:  # noqa: BLE001  (each file system has its own kinds of failure)
+        told = None if is_local(path) or _is_http(path) else _of_store(path, error)
+        if told is None:
+            _tell(path, error, otherwise)
+        raise InputError(told) from _cause(path, error)
+
+
+def _tell(path: str, error: Exception, otherwise: str) -> NoReturn:
+    """Raise an `InputError` about what happened to one file."""
+    try:
+        raise error
+    except FileNotFoundError:
         msg = f"{path}: there is no such file"
         if error.__cause__ is not None:  # HTTP tells all failures so
             msg = f"{path} can't be reached: {error.__cause__}"
@@ -278,13 +346,13 @@ def _sentences(path: str, otherwise: str) -> Iterator[None]:
             target = Path(local_path(path)).readlink()
             msg = f"{path} is a link to nothing ({target}): restore what it leads to, or remove the link"
         raise InputError(msg) from _cause(path, error)
-    except PermissionError as error:
+    except PermissionError:
         msg = f"{path}: no permission to read this file"
         raise InputError(msg) from error
-    except IsADirectoryError as error:
+    except IsADirectoryError:
         msg = f"{path} is a folder, not a file"
         raise InputError(msg) from error
-    except Exception as error:  # noqa: BLE001  (each file system has its own kinds of failure)
+    except Exception:  # noqa: BLE001  (each file system has its own kinds of failure)
         msg = f"{path} {otherwise}: {type(error).__name__}: {error}"
         raise InputError(msg) from _cause(path, error)
 
@@ -608,7 +676,10 @@ class _Resuming(io.RawIOBase):
 def _open_remote(path: str) -> BinaryIO:
     fs, inner = _remote(path)
     try:
-        raw = _Resuming(path, lambda: fs.open(inner, "rb"))
+        with _asked(path):
+            raw = _Resuming(path, lambda: fs.open(inner, "rb"))
+    except InputError:
+        raise
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         with _sentences(path, "can't be opened"):
             raise error
@@ -662,14 +733,15 @@ def write_atomically(path: str) -> Iterator[BinaryIO]:
         spooled = folder / "spooled"
         with spooled.open("wb") as stream:
             yield stream
-        if _scheme(path) in _OBJECT_STORES:
-            fs.put_file(str(spooled), inner)
-            return
-        parent, _, name = inner.rpartition("/")
-        fs.makedirs(parent, exist_ok=True)
-        beside = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
-        fs.put_file(str(spooled), beside)
-        fs.mv(beside, inner)
+        with _asked(path):
+            if _scheme(path) in _OBJECT_STORES:
+                fs.put_file(str(spooled), inner)
+                return
+            parent, _, name = inner.rpartition("/")
+            fs.makedirs(parent, exist_ok=True)
+            beside = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
+            fs.put_file(str(spooled), beside)
+            fs.mv(beside, inner)
 
 
 def sha256(path: str) -> str:

@@ -12,7 +12,7 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner  # noqa:
 
 from tamis.jobs.config_file import load_config  # noqa: E402
 from tamis.jobs.run.build import FINISH  # noqa: E402
-from tamis.jobs.run.execute import graph_of  # noqa: E402
+from tamis.jobs.run.execute import graph_of, labels_of  # noqa: E402
 from tamis.jobs.run.plan import make_plan  # noqa: E402
 from tamis.pipeline.graph.engine import Engine  # noqa: E402
 from tamis.schemas.errors import RunError  # noqa: E402
@@ -45,7 +45,7 @@ def main(config: str, scratch: str) -> None:
     graph = graph_of(plan, "gs://bucket/run")
     try:
         with Engine(scratch, runner="DataflowRunner", options=OPTIONS) as engine:
-            engine.execute(graph, [FINISH], name=plan.config.name, labels={"tamis-config": plan.digest[:16]})
+            engine.execute(graph, [FINISH], name=plan.config.name, labels=labels_of(plan))
     except RunError as error:
         if not isinstance(error.__cause__, Translated):
             raise
