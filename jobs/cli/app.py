@@ -434,3 +434,19 @@ def ui(
     from tamis.jobs.cli.ui import show_ui
 
     show_ui(run_folder, port=port, view=view, browser=browser)
+
+
+@app.command(
+    short_help="Serve runs to an assistant (MCP), read only.",
+    epilog=examples("tamis mcp runs/demo", "tamis mcp runs/demo runs/strict"),
+)
+def mcp(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
+) -> None:
+    """Answer an assistant over the Model Context Protocol on the standard input and output; needs the extra mcp.
+
+    Its tools funnel, sql, sample, what_if and plan only read, and nothing but the runs' folders.
+    """
+    from tamis.jobs.cli.mcp import serve_mcp
+
+    serve_mcp(runs)

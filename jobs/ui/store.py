@@ -2,21 +2,19 @@
 
 import re
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import duckdb
 from pydantic import Field
 
-from tamis.jobs.json_text import unique_names
 from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.report.harmful import harmful_steps
+from tamis.jobs.sql.closed import first_rows, shut
 from tamis.jobs.sql.limits import limits_of
 from tamis.jobs.sql.macros import add_macros
-from tamis.jobs.sql.names import identifier, literal
-from tamis.jobs.sql.statements import columns_of, split
+from tamis.jobs.sql.names import identifier
+from tamis.jobs.sql.statements import columns_of
 from tamis.jobs.sql.views import add_run, database
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import Model, nearest
@@ -106,13 +104,8 @@ class Store:
 
     def _shut(self) -> None:
         """Let nothing but the run's own folder be read from now on, and nothing be written."""
-        # What DuckDB may spill into may be read, too: a folder of its own, not all that lies in the system's.
-        self._connection.execute(f"SET temp_directory = {literal(self._spill.name)}")
-        if filesystem.is_local(self.run):
-            folder = filesystem.local_path(self.run)
-            self._connection.execute(f"SET allowed_directories = [{literal(folder)}]")
-            self._connection.execute("SET enable_external_access = false")
-        self._connection.execute("SET lock_configuration = true")
+        folders = [filesystem.local_path(self.run)] if filesystem.is_local(self.run) else []
+        shut(self._connection, folders, self._spill.name)
 
     def close(self) -> None:
         """Close the database."""
@@ -274,26 +267,5 @@ class Store:
         Raises:
             ConfigError: for a mistake, a statement that isn't a query, or one that takes more than a minute.
         """
-        with self._connection.cursor() as cursor:
-            statements = split(cursor, query)
-            if len(statements) != 1 or statements[0].type not in (
-                duckdb.StatementType.SELECT,
-                duckdb.StatementType.EXPLAIN,
-            ):
-                msg = "one query is wanted: SELECT, FROM, DESCRIBE or EXPLAIN"
-                raise ConfigError(msg)
-            timer = threading.Timer(SQL_SECONDS, cursor.interrupt)
-            timer.start()
-            try:
-                cursor.execute(statements[0])
-                rows = cursor.fetchmany(SQL_ROWS + 1)
-            except duckdb.InterruptException:
-                msg = f"the query took more than {SQL_SECONDS:.0f} s and was stopped: tamis sql has no such limit"
-                raise ConfigError(msg) from None
-            except duckdb.Error as error:
-                msg = f"SQL: {str(error).strip().splitlines()[0]}"
-                raise ConfigError(msg) from None
-            finally:
-                timer.cancel()
-            heads = unique_names([str(column[0]) for column in cursor.description or ()])
-        return {"heads": heads, "rows": rows[:SQL_ROWS], "more": len(rows) > SQL_ROWS}
+        found = first_rows(self._connection, query, SQL_ROWS, SQL_SECONDS)
+        return {"heads": found.heads, "rows": found.rows, "more": found.more}
