@@ -156,14 +156,16 @@ def _mixmin(
             made = estimate_ngrams([lines], order=method.order, discount_fallback=True, skip_symbols=True)
             write_probing(made.arpa, path)
             scores.append(score_tokens(ProbingModel(path), sentences))
-    best = mixmin(token_probabilities(scores), tolerance=method.tolerance)
+    # All tokens are known to every model, so that none is left out and the weights are those of all.
+    weights = np.fromiter(vocabulary.weights(target), np.float64)
+    best = mixmin(token_probabilities(scores), counts=weights, tolerance=method.tolerance)
     figures = {
         "loss": best.loss,
         "losses": dict(zip(samples, best.losses.tolist(), strict=True)),
         "gap": best.gap,
         "iterations": best.iterations,
         "target_documents": len(target),
-        "unit": "nats a token",
+        "unit": "nats a word",
     }
     return Found(
         method.method,

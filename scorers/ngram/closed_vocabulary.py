@@ -66,6 +66,20 @@ class ClosedVocabulary:
                 if tokens:
                     yield " ".join(tokens)
 
+    def weights(self, texts: Sequence[str]) -> Iterator[float]:
+        """Yield, for each token of `sentences` and each sentence's end, its share of a word: of a spelled one 1/bytes.
+
+        Otherwise a mean over tokens would be one over rare words' bytes.
+        """
+        for text in texts:
+            for line in text.split("\n"):
+                words = _words(line)
+                for word in words:
+                    size = 1 if word in self.words else len(word.encode())
+                    yield from [1 / size] * size
+                if words:
+                    yield 1.0
+
     def _tokens(self, word: str) -> Iterable[str]:
         if word in self.words:
             return (word,)

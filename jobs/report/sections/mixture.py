@@ -12,7 +12,7 @@ __all__ = ["build", "compare"]
 
 def build(facts: Facts) -> Section | None:
     """Return the section."""
-    mixture = facts.manifest.mixture
+    mixture = written(facts.manifest.mixture)
     shares = shares_of(mixture)
     blocks: list[Block] = []
     if shares:
@@ -25,7 +25,7 @@ def build(facts: Facts) -> Section | None:
             table = [[name, sizes.get(name), share] for name, share in shares.items()]
             blocks.append(Table(("group", "bytes", "share"), table, "shares"))
     blocks += _groups(mixture)
-    blocks += _rounds(facts, mixture)
+    blocks += _rounds(facts)
     if "repetition" in facts.views:
         cursor = facts.rows("FROM {run}.repetition")
         heads = [name for name, *_ in facts.rows("DESCRIBE {run}.repetition")]
@@ -35,7 +35,7 @@ def build(facts: Facts) -> Section | None:
 
 def compare(a: Facts, b: Facts) -> Section | None:
     """Return the section for two runs."""
-    first, second = shares_of(a.manifest.mixture), shares_of(b.manifest.mixture)
+    first, second = (shares_of(written(facts.manifest.mixture)) for facts in (a, b))
     names = list(dict.fromkeys([*first, *second]))
     if not names:
         return None
@@ -49,6 +49,11 @@ def compare(a: Facts, b: Facts) -> Section | None:
         [Variant("run", ("name", "part", "n"), rows, [a.name, b.name])],
     )
     return Section("mixture", "Mixture", [plot])
+
+
+def written(mixture: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the mixture that the run wrote, where it did, or else what it selected."""
+    return mixture.get("materialised") or mixture
 
 
 def shares_of(mixture: Mapping[str, Any]) -> dict[str, float]:
@@ -77,23 +82,11 @@ def _groups(mixture: Mapping[str, Any]) -> list[Block]:
     return [*blocks, *notes]
 
 
-def _rounds(facts: Facts, mixture: Mapping[str, Any]) -> list[Block]:
+def _rounds(facts: Facts) -> list[Block]:
     rows: list[tuple[float, str, float | None, float | None]] = []
     if "mixture_rounds" in facts.views:
-        rows = [
-            (number, str(name), share, loss)
-            for number, name, share, loss in facts.rows(
-                "SELECT round, name, share, loss FROM {run}.mixture_rounds ORDER BY ALL"
-            )
-        ]
-    else:
-        for number, found in enumerate(mixture.get("rounds") or ()):
-            shares = found.get("proportions") or found.get("shares") if isinstance(found, Mapping) else None
-            if isinstance(shares, Mapping):
-                rows += [(number, str(name), float(share), None) for name, share in shares.items()]
-            elif isinstance(shares, list):
-                names = list(mixture.get("proportions") or ()) or [str(i) for i in range(len(shares))]
-                rows += [(number, str(name), float(share), None) for name, share in zip(names, shares, strict=False)]
+        query = "SELECT round, name, share, loss FROM {run}.mixture_rounds ORDER BY ALL"
+        rows = [(number, str(name), share, loss) for number, name, share, loss in facts.rows(query)]
     parts = list(dict.fromkeys(name for _, name, *_ in rows))[:9]
     blocks: list[Block] = []
     for title, place in (("share", 2), ("validation loss", 3)):

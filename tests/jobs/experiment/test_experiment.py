@@ -18,7 +18,7 @@ from tamis.schemas.experiment import ExperimentConfig
 from tests.jobs.handmade import make_run
 from tests.jobs.mix.runs import documents, mix, run_of
 
-SIZES = {"books": 120, "code": 60, "web": 60}
+SIZES = {"books": 180, "code": 90, "web": 60}
 
 
 @pytest.fixture(scope="module")
@@ -78,21 +78,21 @@ def test_what_is_alike_teaches_and_shuffled_text_teaches_less(made: Path, held: 
 
 
 def test_arms_of_every_kind(made: Path, held: Path, tmp_path: Path) -> None:
-    mix(made, tmp_path / "mixed", proportions={"books": 3, "code": 1}, budget=20_000, order="training")
+    mix(made, tmp_path / "mixed", proportions={"books": 3, "code": 1}, budget=30_000, order="training")
     arms = {
         "books": {"run": str(made), "where": "source = 'books'"},
         "code": {"run": str(made), "where": "source = 'code'"},
         "random": {"run": str(made), "of": "documents"},
         "mixed": {"mixture": str(tmp_path / "mixed")},
-        "even": {"run": str(made), "mix": {"without": "equal", "exhausted": "repeat", "budget": 20_000}},
+        "even": {"run": str(made), "mix": {"without": "equal", "exhausted": "repeat", "budget": 30_000}},
         "lines": {"run": str(made), "where": "source = 'books'", "shuffle": "lines"},
     }
-    found = go(tmp_path / "e", plain(made, held, arms=arms, baseline="random"))
+    found = go(tmp_path / "e", plain(made, held, arms=arms, baseline="random", seeds=5))
     loss = {arm: sum(sets["books"].values()) for arm, sets in found.losses.items()}
     assert min(loss, key=lambda arm: loss[arm]) in ("books", "lines")
     assert max(loss, key=lambda arm: loss[arm]) == "code"
     assert loss["mixed"] < loss["even"] < loss["code"]
-    assert found.trained == 18
+    assert found.trained == 30
     verdicts = {one.arm: one.verdict for one in found.comparisons}
     assert verdicts["books"] == "better"
     assert verdicts["code"] == "worse"

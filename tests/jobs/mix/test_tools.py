@@ -57,7 +57,7 @@ def test_methods_side_by_side(made: Path, tmp_path: Path) -> None:
     assert rows["equal"]["shares"] == pytest.approx([1 / 3] * 3)
     assert rows[names[1]]["shares"] == pytest.approx([0.5, 0, 0.5], abs=1e-3)
     predicted = {name: row["predicted"] for name, row in rows.items()}
-    assert predicted["olmix"] == min(predicted.values())
+    assert predicted["olmix"] < predicted["by size"]  # its penalty holds it near that: others may predict less
     assert rows["equal"]["most_repeated"] == "code"
     (tmp_path / "other.yaml").write_text("{by: language, without: union, exhausted: once}")
     with Engine(str(tmp_path / "passes")) as engine, pytest.raises(ConfigError, match="another by"):

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import itertools
+import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -270,7 +271,6 @@ def test_costs_and_their_price(reported, facts_of):
 
 def test_a_mixture_that_was_estimated(tmp_path, facts_of):
     make_run(tmp_path / "run")
-    facts = facts_of(str(tmp_path / "run"))
     groups = [
         {
             "name": name,
@@ -283,16 +283,19 @@ def test_a_mixture_that_was_estimated(tmp_path, facts_of):
         }
         for name, share in (("books", 0.25), ("web", 0.75))
     ]
-    rounds = [{"proportions": {"books": 0.5, "web": 0.5}}, {"proportions": {"books": 0.25, "web": 0.75}}]
+    rounds = [{"p": [0.5, 0.5]}, {"p": [0.25, 0.75]}]
     made = {
         "method": "aioli",
         "unit": "tokens",
         "groups": groups,
         "rounds": rounds,
         "notes": ["a note"],
-        "proportions": None,
+        "proportions": {"books": 0.25, "web": 0.75},
     }
-    facts.manifest = facts.manifest.model_copy(update={"mixture": made})
+    path = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"mixture": manifest["mixture"] | {"materialised": made}}))
+    facts = facts_of(str(tmp_path / "run"))
     blocks = mixture.build(facts).blocks
     assert list(blocks[0].variants[0].rows) == [["books", 25.0], ["web", 75.0]]
     assert Words("a note") in blocks

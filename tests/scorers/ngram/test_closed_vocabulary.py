@@ -42,3 +42,12 @@ def test_no_model_meets_an_unknown_word(tmp_path: Path) -> None:
         scores = score_tokens(ProbingModel(tmp_path / str(number)), text)
         assert not scores.unknown.any()
         assert np.isfinite(scores.log10_prob).all()
+
+
+def test_a_word_weighs_one_however_it_is_spelled() -> None:
+    vocabulary = ClosedVocabulary(frozenset({"the", "river"}))
+    texts = ["the river  für\n\nthe", "", "x"]
+    weights = list(vocabulary.weights(texts))
+    assert weights == [1, 1, *[1 / 4] * 4, 1, 1, 1, 1, 1]
+    sentences = list(vocabulary.sentences(texts))
+    assert len(weights) == sum(len(sentence.split(" ")) + 1 for sentence in sentences)
