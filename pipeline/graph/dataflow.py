@@ -59,7 +59,15 @@ def option_problems(options: Sequence[str]) -> list[str]:
     if cloud.region is None:  # Beam would ask gcloud, or take us-central1 without a word
         problems.append(f"region: {_ADVICE['region']}")
         cloud.region = "none-yet"
-    told = PipelineOptionsValidator(given, DataflowRunner()).validate()
+    validator = PipelineOptionsValidator(given, DataflowRunner())
+    wrong = {name: validator.validate_gcs_path(cloud, name) for name in ("temp_location", "staging_location")}
+    told = [] if not all(wrong.values()) else wrong["temp_location"]
+    if told and cloud.staging_location is not None:
+        told = told + wrong["staging_location"]
+    # Beam would make a bucket where both are wrong, and ask the store about those that are right.
+    cloud.temp_location = cloud.staging_location = "gs://none-yet/folder"
+    given.view_as(beam.TestOptions).dry_run = True
+    told = told + validator.validate()
     if cloud.project is None and not any("project" in line for line in told):  # Beam asks that of the service alone
         told.append("Missing required option: project")
     for line in dict.fromkeys(told):
