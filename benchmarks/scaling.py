@@ -74,7 +74,7 @@ def simulate_shards(shards: int) -> dict[str, float]:
 
     def packed(index: int) -> bytes:
         cuts = (Cut(25_000, 120_000_000, 40, f"part-{index:06d}.arrow"),)
-        note = ReadNote(index, "web", f"{index:032x}", cuts, (FileNote(index, 25_000, {}, {}),), 0, 1.5)
+        note = ReadNote(index, "web", f"{index:032x}", cuts, (FileNote(index, 25_000, {}, {}, {}),), 0, 1.5)
         return pack_value(note.to_line(), Spent(1, 1.5))
 
     parts = [packed(index) for index in range(shards)]

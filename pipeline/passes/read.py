@@ -155,6 +155,10 @@ class ReadShard:
             "read: errors": note.errors,
             "read: bytes of text": sum(cut.text_bytes for cut in note.cuts),
         }
+        for file in note.files:
+            for rule, number in file.refused.items():
+                name = f"extract: rejected by {rule}"
+                counters[name] = counters.get(name, 0) + number
         return Done(note.to_line(), counters, note.reused)
 
     def _known(self, path: str, shard: SourceShard, damaged: list[str]) -> ReadNote | None:
@@ -237,6 +241,7 @@ class _Counted:
         self._file = file
         self._skipped: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
         self.records = self.errors = 0
 
     def add(self, read: ReadBatch) -> None:
@@ -245,12 +250,15 @@ class _Counted:
         self.errors += read.errors.num_rows
         self._skipped.update(read.skipped)
         self._notes.update(read.notes)
+        self._refused.update(read.rejected.column("rule").to_pylist())
 
     @property
     def note(self) -> FileNote:
         """The counts, for the shard's note."""
-        skipped, notes = (dict(sorted(found.items())) for found in (self._skipped, self._notes))
-        return FileNote(self._file, self.records, skipped, notes)
+        skipped, notes, refused = (
+            dict(sorted(found.items())) for found in (self._skipped, self._notes, self._refused)
+        )
+        return FileNote(self._file, self.records, skipped, notes, refused)
 
 
 def _rows(read: ReadBatch, file: int, more: pa.Schema) -> tuple[pa.RecordBatch, RowState]:

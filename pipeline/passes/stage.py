@@ -48,12 +48,14 @@ class FileNote(NamedTuple):
         records: documents, refused records and errors.
         skipped: what holds no document, by kind.
         notes: what was done to records that became documents all the same, by kind.
+        refused: records that extraction took out, by rule.
     """
 
     file: int
     records: int
     skipped: dict[str, int]
     notes: dict[str, int]
+    refused: dict[str, int]
 
 
 @dataclass(frozen=True)
