@@ -33,7 +33,12 @@ __all__ = ["Nursery", "NurseryContext"]
 
 NOT_IN_FORKS = ("torch", "tensorflow", "jax")
 """Libraries that start threads which a fork loses: where a step brought one, workers start from nothing."""
-NOT_IN_WORKERS = ("tamis.jobs.cli", "tamis.pipeline.graph.beam", "tamis.pipeline.graph.coder")
+NOT_IN_WORKERS = (
+    "tamis.jobs.cli",
+    "tamis.pipeline.graph.beam",
+    "tamis.pipeline.graph.coder",
+    "tamis.pipeline.transforms",
+)
 """Modules of the driver alone: Beam, whose connections have threads, and the command line."""
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); import {0}; {0}.serve(int(sys.argv[1]))"
 ENDING_SECONDS = 5.0
