@@ -14,7 +14,7 @@ from tamis.schemas.manifest import Manifest
 
 __all__ = ["lineage"]
 
-PRODUCER = "https://pypi.org/project/tamis"
+PRODUCER = "urn:tamis"
 NAMESPACE = "tamis"
 
 
