@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import pyarrow as pa
 from pydantic import Field
 
 from tamis.pipeline.corpus.context import Corpus, Decision
-from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory, Step
+from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory
 from tamis.pipeline.steps.papers import CCNET
+from tamis.pipeline.steps.repeats import RepeatsStep
 from tamis.schemas.paper import Paper
-from tamis.schemas.step import NAME, Decides
+from tamis.schemas.step import Decides
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["ParagraphDedupStep"]
 
 
-class ParagraphDedupStep(Step):
+class ParagraphDedupStep(RepeatsStep):
     """Takes out lines or paragraphs that stand elsewhere in the whole input too, all copies but the first or all.
 
     Later steps and the output have the text that is left, rejected documents the text as it came. The first copy is
@@ -28,9 +28,7 @@ class ParagraphDedupStep(Step):
     """
 
     verb: ClassVar[str] = "paragraph_dedup"
-    rewrites: ClassVar[bool] = True
     papers: ClassVar[tuple[Paper, ...]] = (CCNET,)
-    name: str | None = Field(default=None, pattern=NAME, description="begins the columns' names, in place of text")
     unit: Literal["lines", "paragraphs"] = Field(
         default="paragraphs", description="lines end at a line break, paragraphs at two or more"
     )
@@ -46,19 +44,6 @@ class ParagraphDedupStep(Step):
     keep: Annotated[Literal["first", "none"], Decides] = Field(
         default="first", description="first: one copy stays; none: all copies go"
     )
-    min_characters: Annotated[int, Decides] = Field(
-        default=1, ge=0, description="documents of which fewer are left are rejected (white space at the ends aside)"
-    )
-    spans: Annotated[bool, Decides] = Field(default=False, description="keep what was taken out of where in a column")
-
-    @property
-    def label(self) -> str:
-        """Verb, and name if there is one: there may be several."""
-        return self.verb if self.name is None else f"{self.verb}.{self.name}"
-
-    @property
-    def _prefix(self) -> str:
-        return "text" if self.name is None else self.name
 
     def options(self) -> "RepeatedParagraphs":
         """Return what counts as a repeat, and what goes."""
@@ -72,23 +57,6 @@ class ParagraphDedupStep(Step):
 
         del models
         return OverText(ParagraphColumns(self.options(), name=self._prefix))
-
-    @property
-    def rule_names(self) -> tuple[str, ...]:
-        """A document of which too little is left."""
-        return ("nothing_left",)
-
-    @property
-    def over_corpus(self) -> bool:
-        """Copies may lie anywhere."""
-        return True
-
-    @property
-    def corpus_columns(self) -> pa.Schema:
-        """What was taken out."""
-        from tamis.pipeline.corpus.rewrite_text import cut_schema
-
-        return cut_schema(self._prefix, spans=self.spans)
 
     def decide(self, corpus: Corpus) -> Decision:
         """Find the copies, and take them out."""

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
-import pyarrow as pa
 from pydantic import Field, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision
-from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory, Step
+from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory
 from tamis.pipeline.steps.papers import SUBSTRINGS
+from tamis.pipeline.steps.repeats import RepeatsStep
 from tamis.schemas.paper import Paper
-from tamis.schemas.step import NAME, Decides
+from tamis.schemas.step import Decides
 from tamis.scorers.annotators import OverText
 from tamis.scorers.base import Annotator
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SubstringDedupStep"]
 
 
-class SubstringDedupStep(Step):
+class SubstringDedupStep(RepeatsStep):
     """Takes out substrings that stand elsewhere in the whole input too, byte for byte, and leaves one copy of each.
 
     Later steps and the output have the text that is left, rejected documents the text as it came. The copy that stays
@@ -28,9 +28,7 @@ class SubstringDedupStep(Step):
     """
 
     verb: ClassVar[str] = "substring_dedup"
-    rewrites: ClassVar[bool] = True
     papers: ClassVar[tuple[Paper, ...]] = (SUBSTRINGS,)
-    name: str | None = Field(default=None, pattern=NAME, description="begins the columns' names, in place of text")
     min_bytes: int = Field(default=500, ge=16, le=1 << 20, description="shorter repeats stay, UTF-8")
     anchor_bytes: int | None = Field(
         default=None,
@@ -41,10 +39,6 @@ class SubstringDedupStep(Step):
     fill_gaps: Annotated[int, Decides] = Field(
         default=0, ge=0, description="bytes between two repeats of a document that go too, if there are no more"
     )
-    min_characters: Annotated[int, Decides] = Field(
-        default=1, ge=0, description="documents of which fewer are left are rejected (white space at the ends aside)"
-    )
-    spans: Annotated[bool, Decides] = Field(default=False, description="keep what was taken out of where in a column")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -52,15 +46,6 @@ class SubstringDedupStep(Step):
             msg = f"anchor_bytes ({self.anchor_bytes}) can't be above min_bytes ({self.min_bytes})"
             raise ValueError(msg)
         return self
-
-    @property
-    def label(self) -> str:
-        """Verb, and name if there is one: there may be several."""
-        return self.verb if self.name is None else f"{self.verb}.{self.name}"
-
-    @property
-    def _prefix(self) -> str:
-        return "text" if self.name is None else self.name
 
     def options(self) -> "RepeatedSubstrings":
         """Return what counts as a repeat."""
@@ -74,23 +59,6 @@ class SubstringDedupStep(Step):
 
         del models
         return OverText(AnchorColumns(self.options(), name=self._prefix))
-
-    @property
-    def rule_names(self) -> tuple[str, ...]:
-        """A document of which too little is left."""
-        return ("nothing_left",)
-
-    @property
-    def over_corpus(self) -> bool:
-        """Copies may lie anywhere."""
-        return True
-
-    @property
-    def corpus_columns(self) -> pa.Schema:
-        """What was taken out."""
-        from tamis.pipeline.corpus.rewrite_text import cut_schema
-
-        return cut_schema(self._prefix, spans=self.spans)
 
     def decide(self, corpus: Corpus) -> Decision:
         """Find the copies, and take them out."""
