@@ -3,7 +3,7 @@
 A worker that starts from nothing spends two CPU-seconds on importing and on making kernels ready. The nursery is a
 process that does this once, and forks a worker when it is told to. It never runs a step, so it holds nothing that a
 fork would break: no threads, no connections, no models. Driver and nursery talk through a pair of sockets that only
-these two have. Where forks aren't safe, or the nursery can't be had, workers start as loky starts them.
+these two have. Where forks aren't safe, or the nursery is gone, workers start as loky starts them.
 
 The nursery ends when the driver does, however that ends, and takes its workers along: it reads the end of file.
 """
@@ -31,8 +31,6 @@ from tamis.scorers.kernels.jit import ready_kernels
 
 __all__ = ["Nursery", "NurseryContext"]
 
-NOT_IN_FORKS = ("torch", "tensorflow", "jax")
-"""Libraries that start threads which a fork loses: where a step brought one, workers start from nothing."""
 NOT_IN_WORKERS = (
     "tamis.jobs.cli",
     "tamis.pipeline.graph.beam",
@@ -67,8 +65,8 @@ class Nursery:
 
     @staticmethod
     def is_safe() -> bool:
-        """Return whether workers may be forks here."""
-        return sys.platform == "linux" and not any(name in sys.modules for name in NOT_IN_FORKS)
+        """Return whether workers may be forks here: what the driver has imported doesn't matter, the nursery hasn't."""
+        return sys.platform == "linux"
 
     @property
     def pid(self) -> int:

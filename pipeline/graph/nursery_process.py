@@ -10,6 +10,7 @@ import selectors
 import signal
 import socket
 import struct
+import sys
 import warnings
 from multiprocessing import process
 
@@ -18,6 +19,8 @@ __all__ = ["STATUS", "Received", "receive", "send", "serve"]
 STATUS = struct.Struct("<i")
 """A worker's exit status, as the nursery tells it."""
 MOST_DESCRIPTORS = 64
+NOT_IN_FORKS = ("torch", "tensorflow", "jax")
+"""Libraries that start threads which a fork loses. No module of ours brings one when imported; a site's own may."""
 _LENGTH = struct.Struct("<Q")
 
 _received: list[int] = []
@@ -75,7 +78,8 @@ def serve(descriptor: int) -> None:
     try:
         with socket.socket(fileno=descriptor) as driver:
             _get_ready(*pickle.loads(receive(driver)))  # noqa: S301  (what our own driver packed)
-            _Server(driver).run()
+            if not any(name in sys.modules for name in NOT_IN_FORKS):
+                _Server(driver).run()
     finally:
         # At once, without a traceback: where it fails, the driver finds that it is gone, and starts workers without it.
         # Nor shall a terminal get what libraries say when the interpreter is taken down.
