@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from tamis.scorers.dedup.words_kernels import fill_words, fill_words_with_places
 from tamis.scorers.kernels.characters import integer
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel
 from tamis.scorers.kernels.splitmix import mix64
 
 __all__ = [
@@ -146,14 +146,18 @@ def find_grams(
     mask = np.uint64(64 * len(bits) - 1)
     found = 0
     for text in range(len(offsets) - 1):
-        begin = integer(offsets[text])
-        _, count = fill_words_with_places(data, begin, integer(offsets[text + 1]), table, words, starts, ends, 0)
+        begin, end = integer(offsets[text]), integer(offsets[text + 1])
+        _, count = fill_words(data, begin, end, table, words, 0)
+        placed = False
         for p in range(count - size + 1):
             h = _gram(words, p, size)
             place = h & mask
             if bits[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1):
                 gram = find_gram(h, grams, directory, shift)
                 if gram >= 0:
+                    if not placed:  # few texts have any
+                        fill_words_with_places(data, begin, end, table, words, starts, ends, 0)
+                        placed = True
                     if found < len(out):
                         out[found, 0], out[found, 1], out[found, 2] = text, gram, p
                         out[found, 3], out[found, 4] = starts[p] - begin, ends[p + size - 1] - begin
@@ -161,18 +165,31 @@ def find_grams(
     return found
 
 
+@helper
+def _beginning_shift(words: int) -> np.uint64:
+    """Return by how much to shift a hash for a place in a filter of so many words, which are a power of two."""
+    shift = np.uint64(58)
+    while words > 1:
+        words >>= 1
+        shift -= np.uint64(1)
+    return shift
+
+
 @kernel
 def fill_beginnings(
     words: npt.NDArray[np.uint64], places: npt.NDArray[np.int64], size: int, bits: npt.NDArray[np.uint64]
 ) -> None:
-    """Set the bit of the beginning of each n-gram of `size` words at `places`; the number of bits is a power of two."""
-    mask = np.uint64(64 * len(bits) - 1)
+    """Set the bit of the beginning of each n-gram of `size` words at `places`; the number of bits is a power of two.
+
+    Words are hashes already, and so is the upper half of a sum of their multiples.
+    """
+    shift = _beginning_shift(len(bits))
     length = min(size, BEGINNING)
     for at in places:
-        h = np.uint64(0)
+        h = np.uint64(length)
         for j in range(length):
             h = h * _FACTOR + words[at + j]
-        place = mix64(h + np.uint64(length)) & mask
+        place = h >> shift
         bits[place >> np.uint64(6)] |= np.uint64(1) << (place & np.uint64(63))
 
 
@@ -202,21 +219,23 @@ def find_grams_of_sizes(
     words = np.empty(longest + 1, np.uint64)
     starts = np.empty(longest + 1, np.int64)
     ends = np.empty(longest + 1, np.int64)
-    mask = np.uint64(64 * len(beginnings) - 1)
+    shift = _beginning_shift(len(beginnings))
     used = np.zeros(BEGINNING + 1, np.bool_)
     for size in sizes:
         used[min(size, BEGINNING)] = True
     found = 0
     for text in range(len(offsets) - 1):
-        begin = integer(offsets[text])
-        _, count = fill_words_with_places(data, begin, integer(offsets[text + 1]), table, words, starts, ends, 0)
+        begin, end = integer(offsets[text]), integer(offsets[text + 1])
+        _, count = fill_words(data, begin, end, table, words, 0)
+        placed = False
         for p in range(count):
             begins = np.uint64(0)
-            h = np.uint64(0)
-            for j in range(min(BEGINNING, count - p)):
-                h = h * _FACTOR + words[p + j]
-                if used[j + 1]:
-                    place = mix64(h + np.uint64(j + 1)) & mask
+            for length in range(1, min(BEGINNING, count - p) + 1):
+                if used[length]:
+                    h = np.uint64(length)
+                    for j in range(length):
+                        h = h * _FACTOR + words[p + j]
+                    place = h >> shift
                     begins |= beginnings[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1)
             if begins == 0:
                 continue
@@ -228,6 +247,9 @@ def find_grams_of_sizes(
                 directory = directories[directory_bounds[k] : directory_bounds[k + 1]]
                 gram = find_gram(_gram(words, p, size), mine, directory, shifts[k])
                 if gram >= 0:
+                    if not placed:  # few texts have any
+                        fill_words_with_places(data, begin, end, table, words, starts, ends, 0)
+                        placed = True
                     if found < len(out):
                         out[found, 0], out[found, 1], out[found, 2] = text, gram, p
                         out[found, 3], out[found, 4] = starts[p] - begin, ends[p + size - 1] - begin
@@ -341,8 +363,9 @@ def scan_documents(
     mask = np.uint64(64 * len(bits) - 1)
     found = 0
     for text in range(len(offsets) - 1):
-        begin = integer(offsets[text])
-        _, count = fill_words_with_places(data, begin, integer(offsets[text + 1]), table, words, starts, ends, 0)
+        begin, end = integer(offsets[text]), integer(offsets[text + 1])
+        _, count = fill_words(data, begin, end, table, words, 0)
+        placed = False
         for p in range(count - size + 1):
             h = _gram(words, p, size)
             place = h & mask
@@ -382,6 +405,9 @@ def scan_documents(
                 coverage = weight / total
                 if coverage < least:
                     continue
+                if not placed:  # few texts have any
+                    fill_words_with_places(data, begin, end, table, words, starts, ends, 0)
+                    placed = True
                 if found < len(out):
                     out[found, 0], out[found, 1], out[found, 2] = text, item, coverage
                     out[found, 3], out[found, 4] = starts[doc_first] - begin, ends[doc_last] - begin
