@@ -16,6 +16,7 @@ __all__ = [
     "NGRAM_OVERLAP",
     "PRESELECT",
     "RESILIPARSE",
+    "SOFT_DEDUP",
     "SUBSTRINGS",
     "TRAFILATURA",
 ]
@@ -98,6 +99,12 @@ RESILIPARSE = Paper(
     "Elastic ChatNoir: Search Engine for the ClueWeb and the Common Crawl",
     2018,
     "https://doi.org/10.1007/978-3-319-76941-7_83",
+)
+SOFT_DEDUP = Paper(
+    ("Nan He", "Weichen Xiong", "Hanwen Liu", "Yi Liao", "others"),
+    "SoftDedup: an Efficient Data Reweighting Method for Speeding Up Language Model Pre-training",
+    2024,
+    "https://arxiv.org/abs/2407.06654",
 )
 SUBSTRINGS = Paper(
     ("Katherine Lee", "Daphne Ippolito", "Andrew Nystrom", "Chiyuan Zhang", "others"),
