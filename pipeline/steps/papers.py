@@ -8,10 +8,12 @@ __all__ = [
     "DSIR",
     "FASTTEXT",
     "FINEWEB",
+    "FINEWEB2",
     "GOPHER",
     "HARMFUL",
     "KENLM",
     "LID",
+    "MADLAD",
     "MINHASH",
     "NGRAM_OVERLAP",
     "PRESELECT",
@@ -51,6 +53,12 @@ FINEWEB = Paper(
     2024,
     "https://arxiv.org/abs/2406.17557",
 )
+FINEWEB2 = Paper(
+    ("Guilherme Penedo", "Hynek Kydlíček", "Vinko Sabolčec", "Bettina Messmer", "others"),
+    "FineWeb2: One Pipeline to Scale Them All -- Adapting Pre-Training Data Processing to Every Language",
+    2025,
+    "https://arxiv.org/abs/2506.20920",
+)
 GOPHER = Paper(
     ("Jack W. Rae", "Sebastian Borgeaud", "Trevor Cai", "Katie Millican", "others"),
     "Scaling Language Models: Methods, Analysis & Insights from Training Gopher",
@@ -75,6 +83,12 @@ LID = Paper(
     "FastText.zip: Compressing text classification models",
     2016,
     "https://arxiv.org/abs/1612.03651",
+)
+MADLAD = Paper(
+    ("Sneha Kudugunta", "Isaac Caswell", "Biao Zhang", "Xavier Garcia", "others"),
+    "MADLAD-400: A Multilingual And Document-Level Large Audited Dataset",
+    2023,
+    "https://arxiv.org/abs/2309.04662",
 )
 MINHASH = Paper(
     ("Andrei Z. Broder",),

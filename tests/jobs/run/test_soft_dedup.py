@@ -67,7 +67,8 @@ def test_segments_and_weights(pool, run, tmp_path):
 
 def test_options_change_the_weights(pool, run, tmp_path):
     def weights(folder, **options):
-        rows = every_row(run(pool({"soft_dedup": {"column": "p", "segments": 4, **options}}), folder), tmp_path / folder)
+        step = {"soft_dedup": {"column": "p", "segments": 4, **options}}
+        rows = every_row(run(pool(step), folder), tmp_path / folder)
         key = f"{options.get('name', 'soft')}_weight"
         return {row["url"] or row["text"]: row[key] for row in rows if row["p"] is not None}
 
