@@ -1,6 +1,6 @@
 """`decontaminate`: evaluation items that stand in the documents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tamis.pipeline.formats.options import ReadOptions
     from tamis.scorers.contamination.find import Hits
     from tamis.scorers.contamination.index import ContaminationIndex
+    from tamis.scorers.text.texts import TextBuffer
 
 __all__ = ["DecontaminateStep"]
 
@@ -57,10 +58,13 @@ HITS = pa.list_(
 )
 """The type of the column with all hits."""
 
-_BUILT, _MAPPED = 40, 12
-"""Memory for a byte of the items while an index is built, and of the index: measured on 50,000 items of 60 words."""
+_BUILT, _MAPPED = 55, 12
+"""Memory for a byte of the items while an index is built, by the method that takes most, and of the index: measured on
+20,000 and 50,000 items of 60 words."""
 _PLANTED = 500
 """Items that `tamis plan` plants, at most."""
+_SHORT_ITEM = 20
+"""Words below which items are told of apart."""
 
 
 class DecontaminateStep(Step):
@@ -255,8 +259,6 @@ class DecontaminateStep(Step):
 
     def costs(self, documents: int, models: Mapping[str, FoundFile], before: Sequence[Step]) -> tuple[str, ...]:
         """Say how many items are too short to be looked for, and what is found of the others where they are planted."""
-        from tamis.scorers.contamination.planted import PLANTED, planted_recall
-
         del documents, before
         items = [item for name in sorted(self.items) for item in read_items(self, name, models[f"items.{name}"].path)]
         short = too_short(self, items)
@@ -271,10 +273,10 @@ class DecontaminateStep(Step):
             told.append(f"{len(short)} of {len(items)} items are too short to be looked for ({few}): {what}")
         if long:
             find = finder(self, items).find
-            step = -(-len(long) // _PLANTED)
-            recall = planted_recall(long[::step], find)
-            shares = ", ".join(f"{share:.0%} {PLANTED[kind]}" for kind, share in recall.items())
-            told.append(f"of {len(long[::step])} items planted in other text are found: {shares}")
+            brief = [text for text in long if len(text.split()) < _SHORT_ITEM]
+            told += [_recall(long, find, "items")]
+            if 0 < len(brief) < len(long):
+                told += [_recall(brief, find, f"items of fewer than {_SHORT_ITEM} words")]
         return tuple(told)
 
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
@@ -284,6 +286,15 @@ class DecontaminateStep(Step):
         size *= max(len(self._texts(name)) for name in self.items)  # each form of an item has all before it in it
         mapped = size >= LARGE and self.method == "aligned"
         return Memory(worker=size, shared=_MAPPED * size) if mapped else Memory(worker=_BUILT * size)
+
+
+def _recall(texts: list[str], find: "Callable[[TextBuffer], Hits]", what: str) -> str:
+    """Say what is found of some items where they are planted."""
+    from tamis.scorers.contamination.planted import PLANTED, planted_recall
+
+    step = -(-len(texts) // _PLANTED)
+    shares = ", ".join(f"{share:.0%} {PLANTED[kind]}" for kind, share in planted_recall(texts[::step], find).items())
+    return f"of {len(texts[::step])} {what} planted in other text are found: {shares}"
 
 
 def _field(fields: _Fields | None, name: str) -> str | None:

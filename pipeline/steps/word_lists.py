@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from tamis.pipeline.steps.base import FoundFile, Step
+from tamis.pipeline.steps.base import FoundFile, Memory, Step
 from tamis.pipeline.steps.files import find_file
 from tamis.pipeline.steps.papers import FINEWEB2
 from tamis.pipeline.storage.row_state import RowState
@@ -89,6 +89,11 @@ class WordListsStep(Step):
             InputError: if a list can't be read.
         """
         return _Listed(self, models)
+
+    def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
+        """Estimate the lists, which each worker reads: lines as Python has them, and as columns."""
+        del documents
+        return Memory(worker=10 * sum(model.bytes for model in models.values()))
 
     @property
     def rule_names(self) -> tuple[str, ...]:

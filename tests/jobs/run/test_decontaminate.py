@@ -407,7 +407,12 @@ def test_plan_says_which_items_are_too_short_and_what_is_found_of_the_others(tmp
     for method, shares in (("aligned", "100% with a word"), ("ngrams", "100% word for word, 67% with a word")):
         step = parsed("decontaminate", items={"mine": str(tmp_path / "items.jsonl")}, id="id", method=method)
         told = step.costs(100, step.find_all(), ())
-        assert shares in told[-1]
-        assert f"of {8 if method == 'aligned' else 12} items planted" in told[-1]
+        whole = next(one for one in told if " items planted" in one)
+        assert shares in whole
+        assert "in the midst of a long line" in whole
+        assert f"of {8 if method == 'aligned' else 12} items planted" in whole
+        assert (told[-1] == whole) == (method == "aligned")
+        if method == "ngrams":
+            assert told[-1].startswith("of 4 items of fewer than 20 words planted in other text are found: 100% word")
         if method == "aligned":
             assert told[0].startswith("4 of 12 items are too short to be looked for (mine/q8, mine/q9, mine/q10")
