@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tamis.pipeline.graph.give_back import give_back
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.parts import ErrorPart, Fate, Part
 from tamis.pipeline.passes.read import FILE_COLUMN, ReadFolders
@@ -193,6 +194,7 @@ class WritePart:
 
     def _write(self, part: Part) -> dict[str, Any]:
         rest, order = _sorted(self._batches(part) if part.rows else self._no_batches(part))
+        give_back()  # what sorting took beside what it left: texts come next
         sizes = rest.column("text_bytes").to_numpy()
         text_bytes = int(sizes.sum())
         schema = self._schema(part.fate)
@@ -228,6 +230,7 @@ class WritePart:
             text = self._texts(part, places - first, sizes[first : first + window])
             yield pa.table([text if name == "text" else rows.column(name) for name in schema.names], schema=schema)
             del text, rows  # before the next ones are made
+            give_back()
 
     def _schema(self, fate: Fate) -> pa.Schema:
         leading = DOCUMENT_SCHEMA if fate == "selected" else REJECTED_SCHEMA
@@ -245,9 +248,12 @@ class WritePart:
         for shard, start, end in part.pieces:
             with ColumnFile(self.state.file(shard)) as states:
                 batches = range(start, end)
-                for index, batch in zip(batches, read_columns(shard, names, columns, batches), strict=True):
+                read = read_columns(shard, names, columns, batches)
+                for index in batches:
+                    batch = next(read)
                     state = RowState.from_batch(states[index])
                     yield batch, state, state.mask if part.fate == "selected" else ~state.mask & (state.rule != FAILED)
+                    del batch  # before the next one is read
 
     def _batches(self, part: Part) -> Iterator[pa.RecordBatch]:
         """Yield all columns of the part's rows but the text, which has its bytes here."""
@@ -282,6 +288,9 @@ class WritePart:
             if inside.any():
                 texts = as_buffer(batch.column("text"))
                 scatter_texts(texts.data, texts.offsets, rows[inside], offsets[mine[inside]], out)
+                del texts
+            del batch  # before the next one is read
+        give_back()
         return pa.LargeStringArray.from_buffers(len(sizes), pa.py_buffer(offsets), pa.py_buffer(out))
 
     def _fall(self, state: RowState, chosen: Any) -> dict[str, pa.Array]:

@@ -249,4 +249,7 @@ def aligned(files: Sequence[ColumnFile], batches: Iterable[int] | None = None) -
             if found and batch.num_rows != found[0].num_rows:
                 raise DamagedError(file.path, f"its rows aren't those of {first.path}")
             found.append(batch)
-        yield side_by_side(found)
+        joined = side_by_side(found)
+        del batch, found
+        yield joined
+        del joined  # before the next ones are read
