@@ -53,6 +53,13 @@ class InputConfig(Model):
     )
     html: bool = Field(default=False, description="the text field holds HTML, to be extracted")
     encoding: str = Field(default="utf-8", description="of JSONL and CSV files")
+    delimiter: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1,
+        pattern=r"^[^\r\n\"]$",
+        description="between columns of CSV files; a comma if absent, a tab in `.tsv` files",
+    )
     unreadable: Literal["fail", "record"] = Field(
         default="fail", description="files that can't be read at all: fail before any work, or become error records"
     )

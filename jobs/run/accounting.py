@@ -32,6 +32,7 @@ from tamis.schemas.manifest import (
     TableRecord,
 )
 from tamis.schemas.secrets import redacted
+from tamis.schemas.wording import counted
 
 __all__ = ["CARD", "Finish", "RunRecord", "StepPlan"]
 
@@ -190,16 +191,16 @@ class _Account:
             for file in note.files:
                 odd.update({(note.source, kind): count for kind, count in file.notes.items()})
         for (source, kind), count in sorted(odd.items()):
-            yield f"source {source}: {count:,} times {kind.replace('_', ' ')}; see the inputs' notes in the manifest"
+            told = f"{counted(count, 'time')} {kind.replace('_', ' ')}"
+            yield f"source {source}: {told}; see the inputs' notes in the manifest"
         languages = Counter[tuple[str, int, int]]()
         for summary in self._summaries:
             languages.update(summary.languages)
         yield from lost_languages(languages, self._record.steps)
         if repeated:
-            yield (
-                f"at least {repeated:,} selected documents share their doc_id with another: "
-                "a source's ids must be unique"
-            )
+            shares = "shares its" if repeated == 1 else "share their"
+            told = f"{counted(repeated, 'selected document')} {shares} doc_id with another"
+            yield f"at least {told}: a source's ids must be unique"
 
     def _counts(self) -> dict[str, dict[str, int]]:
         """Return read, selected, rejected and errors by source: what readers counted, and how the rows fell."""

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, NoReturn, cast
 from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.schemas.errors import InputError
 from tamis.schemas.secrets import redacted
+from tamis.schemas.wording import install_extra
 
 __all__ = [
     "DOCUMENT_SUFFIXES",
@@ -129,7 +130,7 @@ def _remote(path: str) -> tuple[Any, str]:
     try:
         return cast("tuple[Any, str]", fsspec.core.url_to_fs(path))
     except ImportError as error:
-        extra = f'pip install "tamis[{_EXTRAS[scheme]}]"' if scheme in _EXTRAS else str(error)
+        extra = install_extra(_EXTRAS[scheme]) if scheme in _EXTRAS else str(error)
         msg = f"{path}: the file system {scheme}:// needs a package that isn't installed: {extra}"
         raise InputError(msg) from error
     except ValueError as error:
@@ -408,6 +409,10 @@ def expand(
     if not files:
         msg = "no input file is named: give a file, folder, glob or URL"
         raise InputError(msg)
+    for path in files:
+        if not path.isprintable() and any("\ud800" <= character <= "\udfff" for character in path):
+            msg = f"{path}: its name isn't UTF-8, which manifests are in: rename the file"
+            raise InputError(msg)
     return [files[path] for path in sorted(files)]
 
 
@@ -512,7 +517,11 @@ def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callab
             break
     else:
         msg = f"{pattern}: there is no such file or folder"
-        if glob.has_magic(plain):
+        if "$" in pattern:
+            msg += "; an environment variable is written ${NAME}"
+        if "{" in plain and "}" in plain:
+            msg += "; braces stand for themselves: give a list of paths"
+        elif glob.has_magic(plain):
             msg = f"no file matches {pattern}: check the folder and the pattern (*, ?, [...] and **)"
         raise InputError(msg)
     found = []

@@ -146,6 +146,8 @@ def test_expand_a_name_with_magic_characters(tmp_path: Path) -> None:
     ("pattern", "sentence"),
     [
         ("*.csv", "no file matches"),
+        ("$DATA/a.jsonl", r"an environment variable is written \$\{NAME\}"),
+        ("{a,b}.jsonl*", "braces stand for themselves: give a list of paths"),
         ("none.jsonl", "no such file"),
         ("sub/none/*.jsonl", "no file matches"),
         ("empty", "holds no file"),
@@ -343,3 +345,10 @@ def test_http(server: str) -> None:
         assert stream.read(100) == _Server.content[1_000_000:1_000_100]
     with pytest.raises(InputError, match="no such file"):
         filesystem.expand(f"{server}/none.jsonl")
+
+
+def test_a_name_that_no_manifest_can_hold_is_refused(folder: Path) -> None:
+    (folder / os.fsdecode(b"bad\xff.jsonl")).write_bytes(b"{}")
+    for pattern in (str(folder), f"{folder}/*.jsonl", f"{folder}/bad*"):
+        with pytest.raises(InputError, match="its name isn't UTF-8, which manifests are in: rename the file"):
+            filesystem.expand(pattern)
