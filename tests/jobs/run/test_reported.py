@@ -67,14 +67,6 @@ def test_a_step_that_nothing_reaches_leaves_a_whole_run(step: Any, left: str, tm
     assert run.selected().count_rows() == 0
 
 
-def test_nothing_to_resample_is_a_sentence(tmp_path: Path) -> None:
-    target = write(tmp_path / "target.jsonl", "the river and the stones " * 5)
-    step = {"dsir": {"target": target, "keep": {"fraction": 0.5}}}
-    config = {"inputs": [{"path": write(tmp_path / "x.jsonl"), "source": "a"}], "steps": [step]}
-    with pytest.raises(tamis.DataError, match="step dsir: no document is left to resample"):
-        tamis.run(config, output=tmp_path / "run")
-
-
 def test_many_files_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
     for number in range(8):
         (tmp_path / f"{number}.parquet").write_bytes(b"no Parquet")
