@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tamis.pipeline.formats.arrow_json import OddValues, json_objects, storage_of, valid_utf8
+from tamis.pipeline.formats.arrow_json import OddValues, json_objects, storage_of, unique_names, valid_utf8
 from tamis.pipeline.formats.compression import Piece, decompress
 from tamis.pipeline.formats.delimited import delimiter_of, refuse_other_delimiter
 from tamis.pipeline.formats.options import Split
@@ -59,8 +59,9 @@ def first_records(split: Split, number: int = 20) -> list[dict[str, Any]]:
 def _plain(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """Return rows as JSON has them: Python has no value for every date or time that a table may hold."""
     columns = [_readable(storage_of(column)) for column in batch.columns]
-    rows = json_objects(batch.schema.names, columns, batch.num_rows, OddValues())
-    return [json.loads(row) for row in rows.to_pylist()]
+    names = unique_names(batch.schema.names)
+    rows = map(json.loads, json_objects(names, columns, batch.num_rows, OddValues()).to_pylist())
+    return [{name: row[name] for name in names} for row in rows]
 
 
 def _readable(column: pa.Array) -> pa.Array:

@@ -120,6 +120,25 @@ def test_documents_that_are_files_are_taken_where_there_is_nothing_else(tmp_path
     assert "1 .txt.gz" in said[1]
 
 
+def test_descriptions_of_a_data_set_are_no_data(tmp_path: Path) -> None:
+    """A repository as the Hugging Face hub has it, and what `save_to_disk` leaves, are read as they lie."""
+    others = ("README.md", "dataset_infos.json", "train/Dataset_Info.json", "train/state.json", "dataset_dict.json")
+    for name in ("data/de/train-00000-of-00001.parquet", "train/data-00000-of-00001.arrow", "more/b.json", *others):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(b"x")
+    said: list[str] = []
+    found = filesystem.expand(str(tmp_path), suffixes=(".parquet", ".arrow", ".json", ".md"), notice=said.append)
+    assert names(found, tmp_path) == [
+        "data/de/train-00000-of-00001.parquet", "more/b.json", "train/data-00000-of-00001.arrow",
+    ]  # fmt: skip
+    assert said == [
+        f"{tmp_path}: 5 files are left out, of kinds that aren't read from a folder of data: "
+        "1 .md, 1 dataset_dict.json, 1 dataset_info.json, 1 dataset_infos.json, 1 state.json"
+    ]
+    for name in ("dataset_infos.json", "*.json"):  # what is named is taken
+        assert "dataset_infos.json" in names(filesystem.expand(f"{tmp_path}/{name}", suffixes=(".json",)), tmp_path)
+
+
 def test_folders_of_an_object_store() -> None:
     for name in ("a.jsonl", "b.jsonl/part-0.jsonl", "b.jsonl/_SUCCESS", "c.zip"):
         with filesystem.write_atomically(f"memory://folders/{name}") as stream:
