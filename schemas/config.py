@@ -53,6 +53,10 @@ class InputConfig(Model):
     )
     html: bool = Field(default=False, description="the text field holds HTML, to be extracted")
     encoding: str = Field(default="utf-8", description="of JSONL and CSV files")
+    delimiter: str | None = Field(
+        default=None,
+        description="between columns of CSV files; a comma if absent, a tab in `.tsv` files",
+    )
     unreadable: Literal["fail", "record"] = Field(
         default="fail", description="files that can't be read at all: fail before any work, or become error records"
     )
@@ -62,6 +66,14 @@ class InputConfig(Model):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_sign(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) != 1 or value in '\r\n"'):
+            msg = f"expected one character, no quote and no end of line, got {value!r}"
+            raise ValueError(msg)
+        return value
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -119,6 +131,19 @@ class Config(Model):
         ge=1,
         description="a trial: so many documents at most, drawn by `sample`, of so many files as hold about as many",
     )
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _mappings(cls, value: Any) -> Any:
+        entries = value if isinstance(value, list | tuple) else [value]
+        bare = next((entry for entry in entries if isinstance(entry, str)), None)
+        if bare is not None:
+            msg = f"an input is a path with the name of its source, not {bare!r}: write [{{path: {bare}, source: web}}]"
+            raise ValueError(msg)
+        if isinstance(value, dict):
+            msg = "expected a list: write a - before the first input"
+            raise ValueError(msg)
+        return value
 
     @field_validator("inputs")
     @classmethod

@@ -197,7 +197,7 @@ def show_plan(
     from tamis.jobs.run.memory import estimate, step_costs
     from tamis.jobs.run.paths import places_of
     from tamis.jobs.run.plan import check_inputs, plan_from
-    from tamis.jobs.run.unused_steps import idle_steps
+    from tamis.jobs.run.unused_steps import idle_steps, tiny_percentiles
 
     places = places_of(config_file)
     made = plan_from(config, plain, places)
@@ -238,6 +238,7 @@ def show_plan(
         "notes": [
             *(note for i, step in enumerate(made.steps) for note in step.notes(made.steps[:i])),
             *idle_steps(made),
+            *tiny_percentiles(made),
         ],
         "costs": step_costs(made, need.documents),
         "kept": {"finished": kept.finished, "shards": kept.shards},

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, NoReturn, cast
 from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.schemas.errors import InputError
 from tamis.schemas.secrets import redacted
+from tamis.schemas.wording import install_extra
 
 __all__ = [
     "DOCUMENT_SUFFIXES",
@@ -57,6 +58,11 @@ _OBJECT_STORES = frozenset({"gs", "gcs", "s3", "s3a", "abfs", "abfss", "az", "hf
 _TRIES = 4
 DOCUMENT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".xhtml")
 """Suffixes of files that are one document each."""
+DESCRIPTIONS = frozenset({
+    "croissant.json", "datapackage.json", "dataset_dict.json", "dataset_info.json", "dataset_infos.json",
+    "manifest.json", "metadata.json", "provenance.json", "state.json",
+})  # fmt: skip
+"""Names of files that describe the data beside them: of the hub, Croissant, Frictionless and others."""
 _PACKED = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4"})
 _NOWHERE = "link to nothing"
 RUN_MARKS = ("work/tamis-run", "manifest.json")
@@ -129,7 +135,7 @@ def _remote(path: str) -> tuple[Any, str]:
     try:
         return cast("tuple[Any, str]", fsspec.core.url_to_fs(path))
     except ImportError as error:
-        extra = f'pip install "tamis[{_EXTRAS[scheme]}]"' if scheme in _EXTRAS else str(error)
+        extra = install_extra(_EXTRAS[scheme]) if scheme in _EXTRAS else str(error)
         msg = f"{path}: the file system {scheme}:// needs a package that isn't installed: {extra}"
         raise InputError(msg) from error
     except ValueError as error:
@@ -385,7 +391,8 @@ def expand(
         patterns: a file, a folder (all below it but names that begin with `.` or `_`), a glob (`*`, `?`,
             `[...]`, `**`) of files and folders, a URL, `@list.txt` (a file of such patterns, one a line), or several
             of these. Links are followed; one that leads nowhere is a file that can't be read.
-        suffixes: of a folder's files, only those whose name ends so; files named otherwise aren't filtered. Documents
+        suffixes: of a folder's files, only those whose name ends so, but no descriptions of a data set
+            (`dataset_infos.json`); files named otherwise aren't filtered. Documents
             that are a file each (`.txt`, `.md`, `.html`) are taken from folders that hold nothing else: beside files
             of records they are a README, not data.
         notice: called with a sentence for each folder of which files are left out for their suffix.
@@ -408,6 +415,10 @@ def expand(
     if not files:
         msg = "no input file is named: give a file, folder, glob or URL"
         raise InputError(msg)
+    for path in files:
+        if not path.isprintable() and any("\ud800" <= character <= "\udfff" for character in path):
+            msg = f"{path}: its name isn't UTF-8, which manifests are in: rename the file"
+            raise InputError(msg)
     return [files[path] for path in sorted(files)]
 
 
@@ -434,7 +445,7 @@ def _wanted(
     shown = [name for name in every if not any(part.startswith((".", "_")) for part in name.split("/"))]
     if suffixes is None:
         return shown
-    known = [name for name in shown if name.lower().endswith(suffixes)]
+    known = [name for name in shown if name.lower().endswith(suffixes) and _file_of(name) not in DESCRIPTIONS]
     records = [name for name in known if not _is_document(name)]
     wanted = records or known
     kept = set(wanted)
@@ -458,6 +469,11 @@ def _runs(names: Iterable[str]) -> set[str]:
     return {root for root in found if f"{root}{RUN_MARKS[0]}" in known or root in shards}
 
 
+def _file_of(name: str) -> str:
+    """Return the last part of a name, in small letters."""
+    return name.rpartition("/")[2].lower()
+
+
 def _is_document(name: str) -> bool:
     """Return whether a file is a document by itself, by its suffix before that of compression."""
     name = name.lower()
@@ -467,6 +483,8 @@ def _is_document(name: str) -> bool:
 
 def _suffix(name: str) -> str:
     """Return the suffix of a name as people say it: `.tar.gz`, `.zip`, or `without suffix`."""
+    if _file_of(name) in DESCRIPTIONS:
+        return _file_of(name)
     suffixes = PurePosixPath(name.lower()).suffixes
     if not suffixes:
         return "without suffix"
@@ -512,7 +530,11 @@ def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callab
             break
     else:
         msg = f"{pattern}: there is no such file or folder"
-        if glob.has_magic(plain):
+        if "$" in pattern:
+            msg += "; an environment variable is written ${NAME}"
+        if "{" in plain and "}" in plain:
+            msg += "; braces stand for themselves: give a list of paths"
+        elif glob.has_magic(plain):
             msg = f"no file matches {pattern}: check the folder and the pattern (*, ?, [...] and **)"
         raise InputError(msg)
     found = []

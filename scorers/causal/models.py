@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tamis.schemas.errors import ConfigError, ModelError
+from tamis.schemas.wording import install_extra
 
 __all__ = [
     "CausalModel",
@@ -200,7 +201,7 @@ def _transformers() -> Any:
         import torch  # noqa: F401  (transformers imports without it, and then has no models)
         import transformers
     except ImportError as error:
-        msg = "language models need the packages torch and transformers: pip install 'tamis[lm]'"
+        msg = f"language models need the packages torch and transformers: {install_extra('lm')}"
         raise ConfigError(msg) from error
     return transformers
 
@@ -217,7 +218,7 @@ def _located(path: str | Path, gguf_file: str | None) -> tuple[str, dict[str, An
         raise ModelError(msg)
     missing = [name for name in ("gguf", "accelerate") if gguf_file and importlib.util.find_spec(name) is None]
     if missing:
-        msg = f"{file} is a GGUF file, and reading it needs the package {missing[0]}: pip install 'tamis[lm]'"
+        msg = f"{file} is a GGUF file, and reading it needs the package {missing[0]}: {install_extra('lm')}"
         raise ConfigError(msg)
     return str(place), {"local_files_only": True, **({"gguf_file": gguf_file} if gguf_file else {})}
 

@@ -17,7 +17,7 @@ from tamis.schemas.manifest import Manifest
 from tests.engines.carriers import HERE, environment, tamis, wait_for
 
 pytest.importorskip("moto", reason="pip install 'moto[server]'")
-pytest.importorskip("s3fs", reason="the extra aws isn't installed: pip install 'tamis[aws]'")
+pytest.importorskip("s3fs", reason="the extra aws isn't installed: pip install '.[aws]'")
 import s3fs
 
 LIMIT = 120.0

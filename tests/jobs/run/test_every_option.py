@@ -163,6 +163,10 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"inputs.0.path": "latin.csv", "inputs.0.encoding": "latin-1"},
         {"inputs.0.encoding": "cp1251"},
     ),
+    "InputConfig.delimiter": (
+        {"inputs.0.path": "semicolons.csv", "inputs.0.text": "a", "inputs.0.delimiter": ";"},
+        {"inputs.0.delimiter": ","},
+    ),
     "InputConfig.unreadable": ({"inputs.0.path": "texts.parquet"}, {"inputs.0.unreadable": "record"}),
     "InputConfig.limits": ({}, {"inputs.0.limits": {"max_record_bytes": 200}}),
     "OutputConfig.path": ({}, {"output": {"path": "elsewhere"}}),
@@ -255,6 +259,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, golden: Path, examples: Pa
     (root / "broken.jsonl").write_text(json.dumps(rows[0]) + '\n{"text":\n')
     (root / "empty.jsonl").write_text("\n")
     (root / "latin.csv").write_bytes("text\nFlüsse fließen über Steine\n".encode("latin-1"))
+    (root / "semicolons.csv").write_text("a,b;a\none, two;three\n")
     (root / "texts.parquet").write_bytes(b"PAR1 no Parquet at all")
     (root / "blown.jsonl.gz").write_bytes(gzip.compress(json.dumps({"text": "a " * 200_000}).encode()))
     pages = [
