@@ -12,7 +12,7 @@ from tamis.schemas.config import significant
 from tamis.schemas.manifest import Manifest
 from tamis.scorers.mixture.record import explain_difference
 
-__all__ = ["Comparison", "Difference", "Moved", "compare", "config_changes"]
+__all__ = ["Comparison", "Difference", "Moved", "compare", "config_changes", "moved_documents"]
 
 ORDER = "order of steps"
 CAUSES = ("config", "inputs", "models", "program", "packages")
@@ -225,6 +225,15 @@ def _thresholds(manifest: Manifest) -> dict[str, Any]:
 def _totals(manifest: Manifest) -> dict[str, Any]:
     totals = {name: getattr(manifest, name) for name in ("read", "selected", "rejected", "errors", "text_bytes")}
     return totals | _flat(manifest.sources)
+
+
+def moved_documents(first: str, second: str) -> tuple[Moved, ...]:
+    """Return the documents that only one of two runs selected, by what became of them in the other.
+
+    Raises:
+        RunError: if one of the folders holds no finished run.
+    """
+    return _moved(first, read_manifest(first), second, read_manifest(second))
 
 
 def _moved(first: str, a: Manifest, second: str, b: Manifest) -> tuple[Moved, ...]:

@@ -114,6 +114,16 @@ SOURCES = pa.schema(
         described("proportion", pa.float64(), "share of what the run selected, as the mixture measures it"),
     ]
 )
+INCREMENTS = pa.schema(
+    [
+        described("run", _text, "its folder, relative to this one's"),
+        described("started", _text, "when it began"),
+        described("files", _count, "input files read"),
+        *(described(name, _count, f"records {name}") for name in ("read", "selected", "rejected")),
+        described("errors", _count, "records that couldn't be read or scored"),
+        described("sha256", _text, "digest of its manifest"),
+    ]
+)
 MANIFEST = pa.schema(
     [
         described("name", _text, "name of the run"),
@@ -138,8 +148,8 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     Views over shards, read where they lie: `selected`, `rejected`, `errors`, and `documents` (both fates, with a column
     `fate`). Views of the manifest: `manifest`, `sources`, `steps` (one row a step and source), `rules` (one row a step,
     source and rule that rejected something), `thresholds` (one row a rule over a column, and group), `passes`,
-    `inputs`, `models`, `shards`. Views of the tables that decisions left, such as `clusters`, with the `step` that each
-    row is of. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a
+    `inputs`, `models`, `shards`, and `increments`: the runs that a corpus is made of, or that this one follows. Views
+    of the tables that decisions left, such as `clusters`, with the `step` that each row is of. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a
     run may have been materialised in: `mixture` (one row a group), `mixture_rounds` and `repetition`; in a mixture's
     own folder also its documents, as `documents`, and `shards`.
 
@@ -325,6 +335,7 @@ def _records(at: _Place, manifest: Manifest, limits: Sequence[Limit]) -> None:
         "inputs": (INPUTS, inputs),
         "models": (MODELS, [record.model_dump() for record in manifest.models]),
         "shards": (SHARDS, [record.model_dump() for record in manifest.shards]),
+        "increments": (INCREMENTS, [parent.model_dump() | {"run": parent.path} for parent in manifest.parents]),
     }
     for name, (schema, rows) in tables.items():
         _table(at, name, pa.Table.from_pylist(list(rows), schema))

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NoReturn, cast
 
 from tamis.pipeline.storage.temporary import temporary_folder
-from tamis.schemas.errors import InputError
+from tamis.schemas.errors import InputError, NoFileError
 from tamis.schemas.secrets import redacted
 
 __all__ = [
@@ -334,10 +334,13 @@ def _sentences(path: str, otherwise: str) -> Iterator[None]:
 
 def _tell(path: str, error: Exception, otherwise: str) -> NoReturn:
     """Raise an `InputError` about what happened to one file."""
+    kind = InputError
     try:
         raise error
     except FileNotFoundError:
         msg = f"{path}: there is no such file"
+        if error.__cause__ is None or getattr(error.__cause__, "status", None) == 404:
+            kind = NoFileError
         if error.__cause__ is not None:  # HTTP tells all failures so
             msg = f"{path} can't be reached: {error.__cause__}"
             if getattr(error.__cause__, "status", None) == 404:
@@ -345,7 +348,7 @@ def _tell(path: str, error: Exception, otherwise: str) -> NoReturn:
         if is_local(path) and Path(local_path(path)).is_symlink():
             target = Path(local_path(path)).readlink()
             msg = f"{path} is a link to nothing ({target}): restore what it leads to, or remove the link"
-        raise InputError(msg) from _cause(path, error)
+        raise kind(msg) from _cause(path, error)
     except PermissionError:
         msg = f"{path}: no permission to read this file"
         raise InputError(msg) from error
@@ -514,7 +517,7 @@ def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callab
         msg = f"{pattern}: there is no such file or folder"
         if glob.has_magic(plain):
             msg = f"no file matches {pattern}: check the folder and the pattern (*, ?, [...] and **)"
-        raise InputError(msg)
+        raise NoFileError(msg)
     found = []
     for name in names:
         shown = name.removeprefix(root.rstrip("/") + "/") if root else name
@@ -535,7 +538,7 @@ def _matches(
     if Path(path).is_dir():
         names = _in_folder(path, pattern, suffixes, notice)
         if not names:
-            raise InputError(_nothing_in(pattern, suffixes))
+            raise NoFileError(_nothing_in(pattern, suffixes))
         return names
     if Path(path).exists() or Path(path).is_symlink():
         return [path]
@@ -595,7 +598,7 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Calla
         elif fs.isdir(inner):
             entries = below(inner, pattern)
             if not entries:
-                raise InputError(_nothing_in(pattern, suffixes))
+                raise NoFileError(_nothing_in(pattern, suffixes))
         else:
             return [info(pattern)]
     found = [
@@ -608,7 +611,8 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Calla
         msg = f"no file matches {pattern}: check the folder and the pattern"
         if _scheme(pattern) in _OBJECT_STORES and not glob.has_magic(root) and not fs.exists(root):
             msg = f"no file matches {pattern}: there is no bucket {root}, or no permission to list it"
-        raise InputError(msg)
+            raise InputError(msg)
+        raise NoFileError(msg)
     return found
 
 
