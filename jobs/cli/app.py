@@ -165,7 +165,7 @@ def run(
     epilog=examples(
         "tamis watch corpus.yaml",
         "tamis watch corpus.yaml --every 10m --workers 4",
-        "tamis watch corpus.yaml --quiet || mail -s corpus me",
+        "tamis watch corpus.yaml --quiet --output gs://b/corpus",
     ),
 )
 def watch(

@@ -149,7 +149,8 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     `fate`). Views of the manifest: `manifest`, `sources`, `steps` (one row a step and source), `rules` (one row a step,
     source and rule that rejected something), `thresholds` (one row a rule over a column, and group), `passes`,
     `inputs`, `models`, `shards`, and `increments`: the runs that a corpus is made of, or that this one follows. Views
-    of the tables that decisions left, such as `clusters`, with the `step` that each row is of. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a
+    of the tables that decisions left, such as `clusters`, with the `step` that each row is of. Macros: see
+    `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a
     run may have been materialised in: `mixture` (one row a group), `mixture_rounds` and `repetition`; in a mixture's
     own folder also its documents, as `documents`, and `shards`.
 

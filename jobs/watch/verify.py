@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.manifest.verify import VerifyResult, verify_as
-from tamis.jobs.watch.corpus import INCREMENTS, CorpusRecord, increment_folder, read_corpus
+from tamis.jobs.watch.corpus import INCREMENTS, CorpusRecord, increment_folder, increment_name, read_corpus
 from tamis.jobs.watch.increment import PLANNED
 from tamis.jobs.watch.total import increments_of, total
 from tamis.pipeline.storage import filesystem
@@ -82,7 +82,7 @@ def _strangers(folder: str, record: CorpusRecord) -> Iterator[str]:
     for path in sorted(root.iterdir()) if root.is_dir() else ():
         if path.name in record.increments:
             continue
-        if (path / PLANNED).exists():
+        if path.name == increment_name(record.next) and (path / PLANNED).exists():
             yield f"increment {path.name} isn't finished: tamis watch goes on with it"
         else:
             yield f"{INCREMENTS}/{path.name} belongs to no increment of the corpus"
