@@ -17,14 +17,16 @@ from tamis.schemas.manifest import Manifest
 
 __all__ = ["Growing", "names", "shard_bytes", "texts_of"]
 
-WORDS = ["the", "of", "and", "to", "in", "that", "river", "stone", "bright", "window", "letter", "garden", "winter", "music", "paper", "silver", "cloud", "table"]
+WORDS = ["the", "of", "and", "to", "in", "that", "river", "stone", "bright", "window", "letter", "garden", "winter"]
+WORDS += ["music", "paper", "silver", "cloud", "table"]
 SCORER = """
 import pyarrow as pa
 class Share:
     schema = pa.schema([pa.field("share", pa.float64(), nullable=False)])
     def score(self, texts):
         texts = [text or "" for text in pa.array(texts).to_pylist()]
-        return pa.RecordBatch.from_arrays([pa.array([t.count("e") / max(1, len(t)) for t in texts])], schema=self.schema)
+        shares = [text.count("e") / max(1, len(text)) for text in texts]
+        return pa.RecordBatch.from_arrays([pa.array(shares)], schema=self.schema)
 """
 
 

@@ -218,7 +218,7 @@ def test_frozen_thresholds_are_found_anew_on_demand(tmp_path):
 
 def test_nothing_to_merge(tmp_path):
     growing = Growing(tmp_path, ["exact_dedup"])
-    with pytest.raises(RunError, match="holds no corpus.json"):
+    with pytest.raises(RunError, match=r"holds no corpus\.json"):
         growing.compact()
     growing.watch()
     with pytest.raises(RunError, match="no increment yet"):
