@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tamis.jobs.manifest.file import read_manifest
-from tamis.jobs.sql.views import connect, shard_relation
-from tamis.pipeline.storage import filesystem
+from tamis.jobs.sql.views import connect, reach, shard_relation
 from tamis.schemas.base import canonical_json
 from tamis.schemas.config import significant
 from tamis.schemas.manifest import Manifest
@@ -247,10 +246,7 @@ def _moved(first: str, a: Manifest, second: str, b: Manifest) -> tuple[Moved, ..
 def _lost(run: str, other: str, manifest: Manifest) -> Sequence[tuple[str | None, str | None, int]]:
     """Return what became in the other run of the documents that only `run` selected."""
     with connect(run) as connection:
-        if not filesystem.is_local(other):
-            import fsspec
-
-            connection.register_filesystem(fsspec.core.url_to_fs(other)[0])
+        reach(connection, other)
         for fate in ("selected", "rejected"):
             relation = shard_relation(other, manifest, fate)
             rows = f"FROM {relation}" if relation else f"FROM {fate} WHERE false"

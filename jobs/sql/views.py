@@ -21,7 +21,7 @@ from tamis.schemas.errors import RunError
 from tamis.schemas.manifest import Manifest
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, described
 
-__all__ = ["add_run", "connect", "database", "shard_relation"]
+__all__ = ["add_run", "connect", "database", "reach", "shard_relation"]
 
 RECORD = "record"
 """Schema of the in-memory tables behind the views of the manifest."""
@@ -183,7 +183,7 @@ def add_run(connection: duckdb.DuckDBPyConnection, run: str, schema: str = "main
         RunError: as `connect` does.
     """
     manifest = read_manifest(run)
-    _reached(connection, run)
+    reach(connection, run)
     at = _made_place(connection, schema)
     fields = _documents(at, run, manifest)
     limits = limits_of(manifest, set(fields.names))
@@ -202,7 +202,7 @@ def add_run(connection: duckdb.DuckDBPyConnection, run: str, schema: str = "main
     return manifest
 
 
-def _reached(connection: duckdb.DuckDBPyConnection, run: str) -> None:
+def reach(connection: duckdb.DuckDBPyConnection, run: str) -> None:
     """Let a connection read where a run lies."""
     if not filesystem.is_local(run):
         import fsspec
@@ -414,7 +414,7 @@ def _decisions(at: _Place, run: str, manifest: Manifest) -> None:
 def _mixed(connection: duckdb.DuckDBPyConnection, run: str) -> None:
     """Make the views of a mixture's own folder."""
     mixed = read_mixture(run)
-    _reached(connection, run)
+    reach(connection, run)
     at = _made_place(connection, "main")
     paths = ", ".join(literal(_sql_path(filesystem.join(run, shard.path))) for shard in mixed.shards)
     reader = "read_parquet" if all(shard.path.endswith(".parquet") for shard in mixed.shards) else "read_json"

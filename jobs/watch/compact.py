@@ -19,7 +19,7 @@ from tamis.jobs.watch.corpus import (
 from tamis.jobs.watch.derive import frozen_from, frozen_steps, plain_steps
 from tamis.jobs.watch.files import FoundFile, file_key, listed_files, standing
 from tamis.jobs.watch.increment import PLANNED, MakeEngine
-from tamis.jobs.watch.total import increments_of, parent_record, total, write_total
+from tamis.jobs.watch.total import increments_of, write_total
 from tamis.pipeline.steps.registry import parse_config
 from tamis.pipeline.steps.seen import IndexedStep
 from tamis.pipeline.storage import filesystem
@@ -108,16 +108,15 @@ class _Compaction:
             msg = f"{folder} has no increment yet: there is nothing to merge"
             raise RunError(msg)
         if len(record.increments) == 1:
-            return Compacted(None, (), write_total(folder, record))
+            return Compacted(None, (), write_total(folder, record, self._increments))
         config = parse_config(dict(record.source_config))
-        before = total(folder, record, self._increments)
+        before = write_total(folder, record, self._increments)
         places = Places(config_folders(folder, before))
         name = increment_name(record.next)
         unfinished = increment_folder(folder, name)
         if filesystem.exists(filesystem.join(unfinished, PLANNED)):
             msg = f"increment {name} was begun and isn't finished: tamis watch goes on with it; merge after that"
             raise RunError(msg)
-        write_total(folder, record)
         plan = self._plan(config, places)
         finished = execute(plan, unfinished, self._make_engine(unfinished), cache=folder)
         if finished.problems:
@@ -141,7 +140,7 @@ class _Compaction:
             }
         )
         write_corpus(folder, changed)
-        after = write_total(folder, changed)
+        after = write_total(folder, changed, increments_of(folder, changed))
         if not self._keep:
             for merged in changed.leftover:
                 filesystem.remove_tree(increment_folder(folder, merged))
@@ -171,9 +170,7 @@ class _Compaction:
         whole = plan_from(config, plain, places, known)
         # The bytes are those of the config as it was given: an index, left for what comes, is no part of them.
         leaving = tuple(step.leaving() if isinstance(step, IndexedStep) else step for step in whole.steps)
-        parents = tuple(
-            parent_record(increment_folder(self._folder, name), f"../{name}") for name in self._record.increments
-        )
+        parents = tuple(one.parent(f"../{name}") for name, one in self._increments.items())
         return replace(whole, config=whole.config.model_copy(update={"steps": leaving}), parents=parents)
 
     def _files(self, config: Config, places: Places) -> list[FoundFile]:
@@ -183,8 +180,8 @@ class _Compaction:
             RunError: if one has another content than when it was read, or is gone, unless that is all right.
         """
         versions: dict[str, list[InputRecord]] = {}
-        for manifest in self._increments.values():
-            for one in manifest.inputs:
+        for joined in self._increments.values():
+            for one in joined.manifest.inputs:
                 versions.setdefault(file_key(one.source, one.path), []).append(one)
         listed, _ = listed_files(config, places)
         known = {key: read[-1] for key, read in versions.items()}

@@ -23,7 +23,7 @@ from tamis.jobs.watch.corpus import (
 )
 from tamis.jobs.watch.derive import deciding_digest, frozen_from, frozen_steps, increment_config, known_of
 from tamis.jobs.watch.files import GONE, FoundFile, Standing, known_files, listed_files, standing
-from tamis.jobs.watch.total import increments_of, parent_record, write_total
+from tamis.jobs.watch.total import Joined, increments_of, total, write_total
 from tamis.pipeline.corpus.earlier import INDEX_FOLDER
 from tamis.pipeline.corpus.resample import MODEL_FOLDER
 from tamis.pipeline.graph.engine import Engine
@@ -142,6 +142,7 @@ class Watched:
         self._make_engine = make_engine
         self._new_config = new_config
         self._record: CorpusRecord | None = None
+        self._joined: dict[str, Joined] = {}
 
     # --- what is remembered ---
 
@@ -151,6 +152,14 @@ class Watched:
         if self._record is None:
             self._record = self._opened()
         return self._record
+
+    def _increments(self) -> dict[str, Joined]:
+        """Return the increments; each is read once."""
+        self._joined = increments_of(self.folder, self.record, self._joined)
+        return self._joined
+
+    def _write_total(self) -> Manifest:
+        return write_total(self.folder, self.record, self._increments())
 
     def _keep(self, **changes: Any) -> CorpusRecord:
         changed = self.record.model_copy(update=changes)
@@ -198,7 +207,7 @@ class Watched:
     def _otherwise(self, before: CorpusRecord, now: CorpusRecord) -> str:
         from tamis.jobs.manifest.compare import config_changes
 
-        last = increments_of(self.folder, before)[before.increments[-1]]
+        last = increments_of(self.folder, before)[before.increments[-1]].manifest
         like = last.model_copy(update={"config": before.config, "source_config": before.source_config})
         told = config_changes(like, now.config, [step.label for step in steps_of(self.config)])
         changes = [one for one in told if not one.startswith(("inputs", "watch"))] or ["a model's content changed"]
@@ -224,9 +233,9 @@ class Watched:
         yield from _drop_leftovers(self.folder, record)
         self._keep(leftover=())
         if record.increments:
-            write_total(self.folder, self.record)  # which a process that was killed may not have come to
+            self._write_total()  # which a process that was killed may not have come to
         listed, empty = listed_files(self.config, self.places)
-        known = known_files(list(increments_of(self.folder, self.record).values()))
+        known = known_files([one.manifest for one in self._increments().values()])
         for told in empty:
             yield Told(told, matters=not known)
         found = standing(listed, known, self.record.same, self.places, settle=self.options.settle)
@@ -251,7 +260,7 @@ class Watched:
             yield event
             if isinstance(event, Refused):
                 break
-        yield Stood(found, write_total(self.folder, self.record) if self.record.increments else None)
+        yield Stood(found, total(self.record, self._increments()) if self.record.increments else None)
 
     def _tell(self, found: Standing) -> Iterator[Told]:
         """Say which files changed or are gone, once."""
@@ -324,7 +333,7 @@ class Watched:
         plan = plan_from(config, plain, self.places, known_of(config, files))
         if before is None:
             return plan
-        return replace(plan, parents=(parent_record(increment_folder(self.folder, before), f"../{before}"),))
+        return replace(plan, parents=(self._increments()[before].parent(f"../{before}"),))
 
     def _join(self, name: str, manifest: Manifest) -> None:
         """Let an increment be part of the corpus: from the moment at which `corpus.json` names it."""
@@ -339,7 +348,7 @@ class Watched:
                     models[step.label] = self._kept_model(name, step.label)
             changes["frozen_models"] = models
         self._keep(**changes)
-        write_total(self.folder, self.record)
+        self._write_total()
         if self.options.indexes == "last":
             # Asking a store for each would cost more from increment to increment.
             for earlier in record.increments if filesystem.is_local(self.folder) else record.increments[-1:]:

@@ -41,7 +41,7 @@ def corpus_status(folder: str) -> CorpusStatus:
     record = read_corpus(folder)
     increments = increments_of(folder, record)
     owner = owner_of(folder)
-    corpus = total(folder, record, increments) if increments else None
+    corpus = total(record, increments) if increments else None
     name = increment_name(record.next)
     begun = increment_folder(folder, name)
     work = filesystem.exists(filesystem.join(begun, "work"))

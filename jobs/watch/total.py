@@ -1,56 +1,72 @@
 """Adds the manifests of increments up to that of their corpus."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from tamis.jobs.manifest.file import FATES, MANIFEST, read_manifest
+from tamis.jobs.manifest.file import FATES, MANIFEST, manifest_and_digest
 from tamis.jobs.run.accounting import CARD, as_selected
 from tamis.jobs.watch.corpus import INCREMENTS, CorpusRecord, increment_folder
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.manifest import Counts, Manifest, ParentRecord, PassRecord, StepRecord
 
-__all__ = ["BY_INCREMENT", "increments_of", "parent_record", "total", "write_total"]
+__all__ = ["BY_INCREMENT", "Joined", "increments_of", "total", "write_total"]
 
 BY_INCREMENT = "by_increment"
 """Among a step's metrics in the sum: what each increment says, where there are several."""
 
 
-def parent_record(folder: str, path: str) -> ParentRecord:
-    """Return what is told of a run by one that builds on it.
+class Joined(NamedTuple):
+    """An increment of a corpus, or a run that another one builds on.
+
+    Attributes:
+        manifest: its own.
+        sha256: of that.
+    """
+
+    manifest: Manifest
+    sha256: str
+
+    def parent(self, path: str) -> ParentRecord:
+        """Return what is told of it by a run that builds on it.
+
+        Args:
+            path: of its folder, relative to the other's.
+        """
+        one = self.manifest
+        return ParentRecord(
+            path=path,
+            sha256=self.sha256,
+            started=one.started,
+            files=len(one.inputs),
+            read=one.read,
+            selected=one.selected,
+            rejected=one.rejected,
+            errors=one.errors,
+        )
+
+
+def increments_of(folder: str, record: CorpusRecord, known: Mapping[str, Joined] | None = None) -> dict[str, Joined]:
+    """Return a corpus's increments by their names, in order.
 
     Args:
-        folder: the run's.
-        path: the same, relative to the other's folder.
-    """
-    manifest = read_manifest(folder)
-    with filesystem.open_binary(filesystem.join(folder, MANIFEST)) as stream:
-        sha256 = hashlib.sha256(stream.read()).hexdigest()
-    return ParentRecord(
-        path=path,
-        sha256=sha256,
-        started=manifest.started,
-        files=len(manifest.inputs),
-        read=manifest.read,
-        selected=manifest.selected,
-        rejected=manifest.rejected,
-        errors=manifest.errors,
-    )
-
-
-def increments_of(folder: str, record: CorpusRecord) -> dict[str, Manifest]:
-    """Return name to manifest of a corpus's increments, in order.
+        folder: of the corpus.
+        record: what is remembered of it.
+        known: those that were read before; what has joined stays as it is.
 
     Raises:
         RunError: if one is gone.
     """
-    return {name: read_manifest(increment_folder(folder, name)) for name in record.increments}
+    known = known or {}
+    return {
+        name: known.get(name) or Joined(*manifest_and_digest(increment_folder(folder, name)))
+        for name in record.increments
+    }
 
 
-def write_total(folder: str, record: CorpusRecord) -> Manifest:
+def write_total(folder: str, record: CorpusRecord, increments: Mapping[str, Joined]) -> Manifest:
     """Write the manifest of a corpus, unless it stands there already, and return it."""
-    manifest = total(folder, record, increments_of(folder, record))
+    manifest = total(record, increments)
     path = filesystem.join(folder, MANIFEST)
     content = manifest.model_dump_json(indent=1).encode() + b"\n"
     if filesystem.exists(path):
@@ -74,16 +90,16 @@ def _card(record: CorpusRecord) -> str:
     return "\n".join(lines) + "\n"
 
 
-def total(folder: str, record: CorpusRecord, increments: Mapping[str, Manifest]) -> Manifest:
+def total(record: CorpusRecord, joined: Mapping[str, Joined]) -> Manifest:
     """Return the sum of increments: counts added, shards and inputs of all of them, in their order.
 
     Thresholds are those that all increments share; what each of them found is among the metrics.
 
     Args:
-        folder: of the corpus.
-        record: what is remembered of it.
-        increments: name to manifest; at least one.
+        record: what is remembered of the corpus.
+        joined: its increments by name; at least one.
     """
+    increments = {name: one.manifest for name, one in joined.items()}
     manifests = list(increments.values())
     last = manifests[-1]
     below = {name: f"{INCREMENTS}/{name}/" for name in increments}
@@ -122,7 +138,7 @@ def total(folder: str, record: CorpusRecord, increments: Mapping[str, Manifest])
         started=manifests[0].started,
         seconds=round(sum(one.seconds for one in manifests), 3),
         passes=_passes(manifests),
-        parents=tuple(parent_record(increment_folder(folder, name), f"{INCREMENTS}/{name}") for name in increments),
+        parents=tuple(one.parent(f"{INCREMENTS}/{name}") for name, one in joined.items()),
     )
 
 

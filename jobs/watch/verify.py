@@ -7,7 +7,7 @@ from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.manifest.verify import VerifyResult, verify_as
 from tamis.jobs.watch.corpus import INCREMENTS, CorpusRecord, increment_folder, increment_name, read_corpus
 from tamis.jobs.watch.increment import PLANNED
-from tamis.jobs.watch.total import increments_of, total
+from tamis.jobs.watch.total import Joined, increments_of, total
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.manifest import Manifest
 
@@ -29,11 +29,11 @@ def verify_corpus(
     """
     record = read_corpus(folder)
     increments = increments_of(folder, record)
-    shards = sum(len(one.shards) for one in increments.values())
+    shards = sum(len(one.manifest.shards) for one in increments.values())
     failures: list[str] = []
     notes: list[str] = []
     checked = rows = size = 0
-    for name, manifest in increments.items():
+    for name, (manifest, _) in increments.items():
 
         def tell(done: int, _: int, before: int = checked) -> None:
             if progress is not None:
@@ -58,15 +58,15 @@ def _indexes(manifest: Manifest) -> frozenset[str]:
     )
 
 
-def _sum_problems(folder: str, record: CorpusRecord, increments: dict[str, Manifest]) -> Iterator[str]:
+def _sum_problems(folder: str, record: CorpusRecord, increments: dict[str, Joined]) -> Iterator[str]:
     if not increments:
         return
-    told, real = read_manifest(folder), total(folder, record, increments)
+    told, real = read_manifest(folder), total(record, increments)
     for name in type(told).model_fields:
         if getattr(told, name) != getattr(real, name):
             yield f"the corpus's manifest isn't the sum of its increments: {name} differs"
     chain = {parent.path: parent.sha256 for parent in told.parents}
-    for name, manifest in increments.items():
+    for name, (manifest, _) in increments.items():
         for parent in manifest.parents:
             before = parent.path.removeprefix("../")
             known = chain.get(f"{INCREMENTS}/{before}")
