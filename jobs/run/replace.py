@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tamis.jobs.manifest.compare import config_changes
+from tamis.jobs.manifest.differences import config_changes
 from tamis.jobs.manifest.file import MANIFEST, read_manifest
 from tamis.jobs.run.plan import Plan
 from tamis.jobs.watch.corpus import refuse_corpus
@@ -50,7 +50,8 @@ def replaced_run(plan: Plan, output: str) -> Replaced | None:
     Raises:
         ConfigError: if the folder holds a corpus that grows, which nothing replaces.
     """
-    refuse_corpus(output)
+    if filesystem.is_local(output):  # on a store it costs a request, and is asked for once the run begins
+        refuse_corpus(output)
     if not filesystem.exists(filesystem.join(output, MANIFEST)):
         return None
     try:

@@ -205,7 +205,7 @@ class Watched:
         return changed
 
     def _otherwise(self, before: CorpusRecord, now: CorpusRecord) -> str:
-        from tamis.jobs.manifest.compare import config_changes
+        from tamis.jobs.manifest.differences import config_changes
 
         last = increments_of(self.folder, before)[before.increments[-1]].manifest
         like = last.model_copy(update={"config": before.config, "source_config": before.source_config})
