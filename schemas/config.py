@@ -12,12 +12,13 @@ from tamis.schemas.extract import ExtractConfig
 from tamis.schemas.mixture import MixtureConfig
 from tamis.schemas.secrets import redacted_all
 from tamis.schemas.step import StepConfig
+from tamis.schemas.watch import WatchConfig
 
 __all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "significant"]
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture")
+_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture", "watch")
 _DOCUMENT = ("doc_id", "url", "source", "text", "timestamp", "meta")
 
 
@@ -126,6 +127,9 @@ class Config(Model):
     mixture: MixtureConfig | None = Field(
         default=None, description="of groups of what was selected, written to `mixture/` in the run's folder"
     )
+    watch: WatchConfig | None = Field(
+        default=None, description="of `tamis watch`, which takes new files in as they come: see docs/watch.md"
+    )
     limit: int | None = Field(
         default=None,
         ge=1,
@@ -186,7 +190,8 @@ class Config(Model):
             if digests:
                 options["sha256"] = digests
             steps.append({step.verb: options})
-        plain = self.model_dump(mode="json", exclude={"steps"} if self.mixture else {"steps", "mixture"})
+        absent = {name for name in ("mixture", "watch") if getattr(self, name) is None}
+        plain = self.model_dump(mode="json", exclude={"steps", *absent})
         return plain | {"steps": steps}
 
     def digest(self, models: dict[str, dict[str, str]]) -> str:
@@ -198,7 +203,8 @@ def significant(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can change a result of a resolved config, as `Config.resolved` gives it and a manifest records it.
 
     Left out are the run's name, its folder, what only its exit status follows from, the place of models whose digests
-    are there, and the mixture, which follows from the run's selection and has a digest of its own.
+    are there, the mixture, which follows from the run's selection and has a digest of its own, and what `tamis watch`
+    makes of the config.
     """
     output = {key: value for key, value in config.get("output", {}).items() if key != "path"}
     steps = []

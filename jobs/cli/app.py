@@ -160,6 +160,92 @@ def run(
     )
 
 
+@app.command(
+    short_help="Take new files into a corpus as they come.",
+    epilog=examples(
+        "tamis watch corpus.yaml",
+        "tamis watch corpus.yaml --every 10m --workers 4",
+        "tamis watch corpus.yaml --quiet --output gs://b/corpus",
+    ),
+)
+def watch(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="The config, a YAML file.")],
+    beam_options: Annotated[
+        list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")
+    ] = None,
+    output: Output = None,
+    set_: Set = None,
+    every: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Look again after 30s, 10m, 1h, 1d; else once.")
+    ] = None,
+    new_config: Annotated[
+        bool, typer.Option("--new-config", help="Go on where the config decides otherwise now.")
+    ] = False,
+    workers: Workers = 1,
+    runner: Runner = "FnApiRunner",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Take new files under the config's inputs into a corpus: each pass's are an increment, a run of its own.
+
+    What is new is read once, scored, and held against all that was seen. Nothing new is said so, with status 0.
+    """
+    from tamis.jobs.cli.watch import watch_config
+    from tamis.jobs.config_file import load_config
+
+    loaded, plain = load_config(config, set_ or ())
+    watch_config(
+        loaded,
+        plain,
+        output,
+        config_file=config,
+        every=every,
+        new_config=new_config,
+        workers=workers,
+        runner=runner,
+        options=_beam_options(beam_options or []),
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@app.command(
+    short_help="Merge a corpus's increments into one.",
+    epilog=examples("tamis compact runs/corpus", "tamis compact runs/corpus --thresholds frozen"),
+)
+def compact(
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="The folder of tamis watch.")],
+    beam_options: Annotated[
+        list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")
+    ] = None,
+    thresholds: Annotated[
+        str | None, typer.Option(metavar="HOW", help="Of frozen ones: frozen, or estimate anew.")
+    ] = None,
+    present: Annotated[
+        bool, typer.Option("--present", help="Files that changed or are gone: as they are now.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the merged increments on disk.")] = False,
+    workers: Workers = 1,
+    runner: Runner = "FnApiRunner",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Merge the increments of a corpus into one: the bytes that one run over all their files gives, or why not."""
+    from tamis.jobs.cli.watch import compact_corpus
+
+    compact_corpus(
+        corpus,
+        thresholds=thresholds,
+        present=present,
+        keep=keep,
+        workers=workers,
+        runner=runner,
+        options=_beam_options(beam_options or []),
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
 def _beam_options(options: list[str]) -> list[str]:
     named = [option for option in options if option.startswith("--runner")]
     if named:

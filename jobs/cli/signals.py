@@ -15,7 +15,7 @@ from tamis.pipeline.graph.nursery_process import SIGNALS
 
 __all__ = ["RESUMABLE", "SENTENCE", "end_by_signals"]
 
-RESUMABLE = ("run", "demo", "manifest rerun", "train preselect")
+RESUMABLE = ("run", "demo", "watch", "compact", "manifest rerun", "train preselect")
 """Commands that go on from where they were."""
 SENTENCE = "stopped; what is finished is kept, and the same command goes on from there"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -1,5 +1,6 @@
 """Reads the manifest of a finished run, and says where its shards lie."""
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ __all__ = [
     "config_folders",
     "files_of",
     "inside",
+    "manifest_and_digest",
     "read_manifest",
     "shard_path",
     "shards_of",
@@ -38,6 +40,15 @@ def read_manifest(run: str) -> Manifest:
     Raises:
         RunError: if the folder holds no finished run, or a manifest that can't be understood.
     """
+    return manifest_and_digest(run)[0]
+
+
+def manifest_and_digest(run: str) -> tuple[Manifest, str]:
+    """Read a finished run's manifest, and return the SHA-256 of its bytes too.
+
+    Raises:
+        RunError: as `read_manifest` does.
+    """
     path = filesystem.join(run, MANIFEST)
     if not filesystem.exists(path):
         msg = f"{run} holds no {MANIFEST}: it is no run of tamis, or one that hasn't finished (tamis run resumes it)"
@@ -54,7 +65,7 @@ def read_manifest(run: str) -> Manifest:
     if manifest.version > MANIFEST_VERSION:
         msg = f"{path} was written by a newer tamis ({manifest.provenance.tamis}): read it with that version"
         raise RunError(msg)
-    return manifest
+    return manifest, hashlib.sha256(text).hexdigest()
 
 
 def shard_path(run: str, record: ShardRecord | TableRecord) -> str:

@@ -17,6 +17,7 @@ from tamis.jobs.run.plan import Plan
 from tamis.jobs.run.reach import refuse_out_of_reach
 from tamis.jobs.run.stages import place_stages
 from tamis.jobs.run.untouched import unfinished
+from tamis.jobs.watch.corpus import refuse_corpus
 from tamis.pipeline.corpus.earlier import has_index
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.graph.passes import Graph
@@ -114,6 +115,7 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
         LetGo: when its job was submitted and nobody waits for it; the job finishes the run but for its mixture, which
             the same call makes when it is over.
     """
+    refuse_corpus(output)
     refuse_out_of_reach(plan, output, engine.runner, engine.options, cache)
     known = None if fresh else finished_run(plan, output)
     if known is not None:

@@ -21,7 +21,7 @@ from tamis.schemas.errors import RunError
 from tamis.schemas.manifest import Manifest
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, described
 
-__all__ = ["add_run", "connect", "database", "shard_relation"]
+__all__ = ["add_run", "connect", "database", "reach", "shard_relation"]
 
 RECORD = "record"
 """Schema of the in-memory tables behind the views of the manifest."""
@@ -114,6 +114,16 @@ SOURCES = pa.schema(
         described("proportion", pa.float64(), "share of what the run selected, as the mixture measures it"),
     ]
 )
+INCREMENTS = pa.schema(
+    [
+        described("run", _text, "its folder, relative to this one's"),
+        described("started", _text, "when it began"),
+        described("files", _count, "input files read"),
+        *(described(name, _count, f"records {name}") for name in ("read", "selected", "rejected")),
+        described("errors", _count, "records that couldn't be read or scored"),
+        described("sha256", _text, "digest of its manifest"),
+    ]
+)
 MANIFEST = pa.schema(
     [
         described("name", _text, "name of the run"),
@@ -138,8 +148,9 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     Views over shards, read where they lie: `selected`, `rejected`, `errors`, and `documents` (both fates, with a column
     `fate`). Views of the manifest: `manifest`, `sources`, `steps` (one row a step and source), `rules` (one row a step,
     source and rule that rejected something), `thresholds` (one row a rule over a column, and group), `passes`,
-    `inputs`, `models`, `shards`. Views of the tables that decisions left, such as `clusters`, with the `step` that each
-    row is of. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a
+    `inputs`, `models`, `shards`, and `increments`: the runs that a corpus is made of, or that this one follows. Views
+    of the tables that decisions left, such as `clusters`, with the `step` that each row is of. Macros: see
+    `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a
     run may have been materialised in: `mixture` (one row a group), `mixture_rounds` and `repetition`; in a mixture's
     own folder also its documents, as `documents`, and `shards`.
 
@@ -172,7 +183,7 @@ def add_run(connection: duckdb.DuckDBPyConnection, run: str, schema: str = "main
         RunError: as `connect` does.
     """
     manifest = read_manifest(run)
-    _reached(connection, run)
+    reach(connection, run)
     at = _made_place(connection, schema)
     fields = _documents(at, run, manifest)
     limits = limits_of(manifest, set(fields.names))
@@ -191,7 +202,7 @@ def add_run(connection: duckdb.DuckDBPyConnection, run: str, schema: str = "main
     return manifest
 
 
-def _reached(connection: duckdb.DuckDBPyConnection, run: str) -> None:
+def reach(connection: duckdb.DuckDBPyConnection, run: str) -> None:
     """Let a connection read where a run lies."""
     if not filesystem.is_local(run):
         import fsspec
@@ -325,6 +336,7 @@ def _records(at: _Place, manifest: Manifest, limits: Sequence[Limit]) -> None:
         "inputs": (INPUTS, inputs),
         "models": (MODELS, [record.model_dump() for record in manifest.models]),
         "shards": (SHARDS, [record.model_dump() for record in manifest.shards]),
+        "increments": (INCREMENTS, [parent.model_dump() | {"run": parent.path} for parent in manifest.parents]),
     }
     for name, (schema, rows) in tables.items():
         _table(at, name, pa.Table.from_pylist(list(rows), schema))
@@ -402,7 +414,7 @@ def _decisions(at: _Place, run: str, manifest: Manifest) -> None:
 def _mixed(connection: duckdb.DuckDBPyConnection, run: str) -> None:
     """Make the views of a mixture's own folder."""
     mixed = read_mixture(run)
-    _reached(connection, run)
+    reach(connection, run)
     at = _made_place(connection, "main")
     paths = ", ".join(literal(_sql_path(filesystem.join(run, shard.path))) for shard in mixed.shards)
     reader = "read_parquet" if all(shard.path.endswith(".parquet") for shard in mixed.shards) else "read_json"

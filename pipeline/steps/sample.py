@@ -1,12 +1,12 @@
 """`sample`: documents drawn at random, the same ones whatever the order, the batches and the runner."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.base import Earlier, Step
 from tamis.schemas.keep import Keep
 from tamis.schemas.step import NAME, Decides
 from tamis.schemas.tables import described
@@ -42,6 +42,13 @@ class SampleStep(Step):
     documents: Annotated[int | None, Decides] = Field(default=None, ge=1, description="how many; 1000 by default")
     fraction: Annotated[float | None, Decides] = Field(default=None, gt=0, le=1, description="share of the documents")
     seed: int = Field(default=0, ge=0, lt=2**63, description="another one draws others")
+    max_draw: Annotated[float | None, Decides] = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="the largest draw that is kept, as an earlier run's manifest has it, in place of what `documents` "
+        "and `fraction` come to in this corpus",
+    )
     name: str = Field(default="sample", pattern=NAME, description="tells several such steps and their columns apart")
 
     @model_validator(mode="after")
@@ -59,8 +66,16 @@ class SampleStep(Step):
     @property
     def kept(self) -> Keep:
         """The smallest draws: a larger sample of a seed holds a smaller one."""
+        if self.max_draw is not None:
+            return Keep(max=self.max_draw)
         documents = DOCUMENTS if self.documents is None and self.fraction is None else self.documents
         return Keep(documents=documents, fraction=self.fraction, best="low")
+
+    def frozen(self, earlier: Earlier) -> Self:
+        """Keep what draws up to the largest that was kept."""
+        kind = self.kept.share
+        found = None if kind is None else earlier.thresholds.get(self.keep_rule(kind))
+        return self if found is None else self.changed(max_draw=found)
 
     @property
     def kept_column(self) -> str:

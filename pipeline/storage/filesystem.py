@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NoReturn, cast
 
 from tamis.pipeline.storage.temporary import temporary_folder
-from tamis.schemas.errors import InputError
+from tamis.schemas.errors import InputError, NoFileError
 from tamis.schemas.secrets import redacted
 from tamis.schemas.wording import install_extra
 
@@ -340,10 +340,13 @@ def _sentences(path: str, otherwise: str) -> Iterator[None]:
 
 def _tell(path: str, error: Exception, otherwise: str) -> NoReturn:
     """Raise an `InputError` about what happened to one file."""
+    kind = InputError
     try:
         raise error
     except FileNotFoundError:
         msg = f"{path}: there is no such file"
+        if error.__cause__ is None or getattr(error.__cause__, "status", None) == 404:
+            kind = NoFileError
         if error.__cause__ is not None:  # HTTP tells all failures so
             msg = f"{path} can't be reached: {error.__cause__}"
             if getattr(error.__cause__, "status", None) == 404:
@@ -351,7 +354,7 @@ def _tell(path: str, error: Exception, otherwise: str) -> NoReturn:
         if is_local(path) and Path(local_path(path)).is_symlink():
             target = Path(local_path(path)).readlink()
             msg = f"{path} is a link to nothing ({target}): restore what it leads to, or remove the link"
-        raise InputError(msg) from _cause(path, error)
+        raise kind(msg) from _cause(path, error)
     except PermissionError:
         msg = f"{path}: no permission to read this file"
         raise InputError(msg) from error
@@ -536,7 +539,7 @@ def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callab
             msg += "; braces stand for themselves: give a list of paths"
         elif glob.has_magic(plain):
             msg = f"no file matches {pattern}: check the folder and the pattern (*, ?, [...] and **)"
-        raise InputError(msg)
+        raise NoFileError(msg)
     found = []
     for name in names:
         shown = name.removeprefix(root.rstrip("/") + "/") if root else name
@@ -557,7 +560,7 @@ def _matches(
     if Path(path).is_dir():
         names = _in_folder(path, pattern, suffixes, notice)
         if not names:
-            raise InputError(_nothing_in(pattern, suffixes))
+            raise NoFileError(_nothing_in(pattern, suffixes))
         return names
     if Path(path).exists() or Path(path).is_symlink():
         return [path]
@@ -617,7 +620,7 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Calla
         elif fs.isdir(inner):
             entries = below(inner, pattern)
             if not entries:
-                raise InputError(_nothing_in(pattern, suffixes))
+                raise NoFileError(_nothing_in(pattern, suffixes))
         else:
             return [info(pattern)]
     found = [
@@ -630,7 +633,8 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Calla
         msg = f"no file matches {pattern}: check the folder and the pattern"
         if _scheme(pattern) in _OBJECT_STORES and not glob.has_magic(root) and not fs.exists(root):
             msg = f"no file matches {pattern}: there is no bucket {root}, or no permission to list it"
-        raise InputError(msg)
+            raise InputError(msg)
+        raise NoFileError(msg)
     return found
 
 

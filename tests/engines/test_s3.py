@@ -146,3 +146,48 @@ def test_what_is_wrong_with_a_store_is_one_sentence_that_names_the_address(
         assert "hidden-secret" not in ended.err
 
 
+
+
+@pytest.mark.slow
+def test_a_corpus_grows_on_s3(endpoint, store, tmp_path):
+    given = {"AWS_ENDPOINT_URL_S3": endpoint, **KEYS}
+    config = tmp_path / "grow.yaml"
+    inputs = [{"path": f"s3://{BUCKET}/growing/*.jsonl", "source": "web"}]
+    config.write_text(yaml.safe_dump({"name": "grown", "inputs": inputs, "steps": ["exact_dedup"]}))
+    output = f"s3://{BUCKET}/grown"
+
+    def watch(number):
+        ended = tamis(tmp_path / f"watch{number}", "watch", str(config), "-o", output, "--json", **given)
+        assert ended.status == 0, ended.err
+        return json.loads(ended.out)
+
+    for number in range(3):
+        store.copy(f"{BUCKET}/corpus/{number}.jsonl", f"{BUCKET}/growing/{number}.jsonl")
+        if number != 1:
+            watch(number)
+    requests(endpoint)
+    told = watch(3)
+    spent = requests(endpoint)
+    assert told["increments"] == []
+    assert told["total"]["files"] == 3
+    print(json.dumps({"nothing new": spent}))
+    assert sum(spent.values()) <= NOTHING_NEW, spent
+    store.pipe_file(f"{BUCKET}/growing/0.jsonl", b'{"text": "other words"}\n')
+    assert watch(4)["changed"] == [f"web: s3://{BUCKET}/growing/0.jsonl"]
+    ended = tamis(tmp_path / "no", "compact", output, **given)
+    assert (ended.status, "changed after being read" in ended.err) == (1, True), ended.err
+    store.copy(f"{BUCKET}/corpus/0.jsonl", f"{BUCKET}/growing/0.jsonl")
+    for command in (["compact", output], ["manifest", "verify", output], ["status", output]):
+        ended = tamis(tmp_path / command[0], *command, **given)
+        assert ended.status == 0, ended.err
+    near = tamis(tmp_path / "near", "run", str(config), "-o", str(tmp_path / "run"), **given)
+    assert near.status == 0, near.err
+    local = shards(lambda path: (tmp_path / "run" / path).read_bytes())
+    assert shards(lambda path: store.cat_file(f"{BUCKET}/grown/increments/00003/{path}")) == local
+    assert not store.exists(f"{BUCKET}/grown/increments/00001")
+    for name in ("corpus.json", "manifest.json"):
+        assert b"hidden-secret" not in store.cat_file(f"{BUCKET}/grown/{name}")
+
+
+NOTHING_NEW = 40
+"""Requests of a pass that finds nothing new in two increments: 23 as measured."""

@@ -48,6 +48,7 @@ TESTED_THERE = {
     "sample": "tests/jobs/run/test_sample.py",
     "substring_dedup": "tests/jobs/run/test_repeats.py",
     "url_filter": "tests/jobs/run/test_url_filter.py",
+    "WatchConfig": "tests/jobs/watch/*.py",
 }
 """Steps whose own tests give every option a value that changes a result."""
 MIXTURES = "tests/jobs/mix/*.py|tests/jobs/experiment/*.py|tests/scorers/mixture/*.py|tests/pipeline/**/*.py"
@@ -113,6 +114,7 @@ STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "perplexity.threshold": ({"model": "harmful"}, {"threshold": "model"}),
     "perplexity.bucket": (LM, {"bucket": "corpus"}),
     "perplexity.bucket_percentiles": (LM | {"bucket": "corpus"}, {"bucket_percentiles": [10, 90]}),
+    "perplexity.bucket_cuts": (LM | {"bucket": "corpus", "bucket_by": []}, {"bucket_cuts": {"all": [1.0, 2.0]}}),
     "perplexity.bucket_by": (LM | {"bucket": "corpus"}, {"bucket_by": []}),
     "preselect.model": ({"model": "preselect"}, {"model": "classifier.bin"}),
     "preselect.label": ({"model": "classifier.bin"}, {"label": "__label__0"}),
@@ -133,6 +135,9 @@ UNTESTED = {"MixMinEstimate.group_mb", "MixMinEstimate.target_mb", "ProxyConfig.
 """Their tests have still to be written; nothing may be added."""
 ELSEWHERE = {
     **{f"heuristics.{name}": "tests/jobs/run/test_language_rules.py" for name in ("by", "languages", "other")},
+    **dict.fromkeys(
+        ("Config.watch", "combine.cuts", "dsir.write_model", "sample.max_draw"), "tests/jobs/watch/*.py"
+    ),
     "language.engine": "tests/scorers/language/*.py",  # the other one is an extra
     "perplexity.tokenizer": "tests/scorers/perplexity/test_perplexity.py",  # a model has one that fits it
     "heuristics.splitter": "tests/scorers/statistics/test_text_statistics.py",  # the other one is an extra
@@ -199,6 +204,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             ("documents", {}, {"documents": 3}),
             ("bytes", {}, {"bytes": 500}),
             ("tokens", {}, {"tokens": 60}),
+            ("thresholds", {"fraction": 0.4}, {"fraction": 0.4, "thresholds": 1000.0}),
             ("best", {"documents": 3}, {"documents": 3, "best": "high"}),
         )
     },
