@@ -84,6 +84,10 @@ def export_command(
         bool, typer.Option("--special-tokens", help="Let the tokenizer put its own special tokens around.")
     ] = False,
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Tokens of an OLMo file, about.")] = 1 << 30,
+    copies: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Write documents so often; that of the step repeat if absent; none: once."),
+    ] = None,
     workers: Workers = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -99,6 +103,7 @@ def export_command(
         end=end,
         special_tokens=special_tokens,
         max_tokens=max_tokens,
+        copies=copies,
         workers=workers,
         as_json=as_json,
         quiet=quiet,

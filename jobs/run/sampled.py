@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,9 @@ from tamis.pipeline.steps.sample import SampleStep
 from tamis.schemas.manifest import Manifest
 
 __all__ = ["SampledPlan", "SampledStep", "run_sample"]
+
+_CLUSTERS = 3
+"""Clusters of near-duplicates that are told of."""
 
 
 @dataclass(frozen=True)
@@ -190,10 +194,35 @@ def _notes(plan: Plan, manifest: Manifest, *, whole: bool) -> list[str]:
         record = records[step.label]
         fell = sum(sum(counts.rejected.values()) for counts in record.counts)
         came = sum(counts.documents for counts in record.counts)
+        found += _of_duplicates(step.label, record.metrics)
+        found += [told for told in manifest.warnings if told.startswith(f"step {step.label}: ")]
         if "dedup" in step.verb and not whole:
             found.append(f"step {step.label}: copies were looked for in the sample alone; the whole input has more")
         elif not came and step.verb != "extract":
             found.append(f"step {step.label}: no document of the sample came to it")
         elif not fell and (step.rules or step.over_corpus) and step.rule_names:
             found.append(f"step {step.label}: nothing of the sample fell to its rules")
+    return found
+
+
+def _of_duplicates(label: str, metrics: Mapping[str, Any]) -> list[str]:
+    """Say of a step which share of each source it takes out, and what its largest clusters are."""
+    found = []
+    removed = metrics.get("removed")
+    if isinstance(removed, dict):
+        shares = []
+        for source, counts in removed.items():
+            whole = counts.get("documents", counts.get("bytes", 0))
+            if whole:
+                shares.append(f"{counts['removed'] / whole:.0%} of {source}")
+        if shares:
+            found.append(f"step {label}: takes out {', '.join(shares)}")
+    largest = metrics.get("largest") or ()
+    if largest:
+        told = []
+        for one in largest[:_CLUSTERS]:
+            low = one["lowest_similarity"]
+            how = "not compared" if low is None else f"lowest similarity {low:.2f}"
+            told.append(f"{one['size']:,} ({how})")
+        found.append(f"step {label}: documents of the largest clusters: {', '.join(told)}")
     return found

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from tamis.pipeline.steps.base import FoundFile, Step
+from tamis.pipeline.steps.base import FoundFile, Memory, Step
 from tamis.pipeline.steps.files import find_file, find_model
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.base import nearest
@@ -21,6 +21,8 @@ from tamis.scorers.base import Annotator
 
 __all__ = ["UrlFilterStep"]
 
+_READ = 10
+"""Memory for a byte of a list while it is read: measured on 500,000 hosts, of which 4 bytes stay."""
 _WORD_KINDS = ("words", "soft_words", "parts")
 _FOLDERS: dict[str, Literal["22.01", "23.01"]] = {"oscar_22.01": "22.01", "oscar_23.01": "23.01"}
 
@@ -144,6 +146,11 @@ class UrlFilterStep(Step):
             InputError: if a file can't be read.
         """
         return _Matches(self, models)
+
+    def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
+        """Estimate the lists, which each worker reads."""
+        del documents
+        return Memory(worker=_READ * sum(model.bytes for model in models.values()))
 
     @property
     def _rejecting(self) -> tuple[str, ...]:

@@ -39,16 +39,20 @@ TESTED_THERE = {
     "embed": "tests/jobs/run/test_embed*.py",
     "exact_dedup": "tests/jobs/run/test_exact_dedup.py|tests/jobs/run/test_index.py",
     "label": "tests/jobs/run/test_label.py",
+    "madlad": "tests/jobs/run/test_madlad.py",
     "near_dedup": "tests/jobs/run/test_near_dedup.py|tests/jobs/run/test_index.py",
-    "paragraph_dedup": "tests/jobs/run/test_repeats.py",
+    "paragraph_dedup": "tests/jobs/run/test_repeats.py|tests/jobs/run/test_index.py",
     "pii": "tests/jobs/run/test_pii.py",
     "quad": "tests/**/test_*quad*.py|tests/scorers/influence/*.py",
+    "repair": "tests/jobs/run/test_repair.py",
     "repeat": "tests/jobs/run/test_repeat.py",
     "CurveOptions": "tests/jobs/run/test_repeat.py",
-    "sample": "tests/jobs/run/test_sample.py",
+    "sample": "tests/jobs/run/test_sample.py|tests/jobs/run/test_soft_dedup.py",
+    "soft_dedup": "tests/jobs/run/test_soft_dedup.py",
     "substring_dedup": "tests/jobs/run/test_repeats.py",
     "url_filter": "tests/jobs/run/test_url_filter.py",
     "WatchConfig": "tests/jobs/watch/*.py",
+    "word_lists": "tests/jobs/run/test_word_lists.py",
 }
 """Steps whose own tests give every option a value that changes a result."""
 MIXTURES = "tests/jobs/mix/*.py|tests/jobs/experiment/*.py|tests/scorers/mixture/*.py|tests/pipeline/**/*.py"
