@@ -99,10 +99,13 @@ class Size:
     block: int
     steps: int
     proxy_steps: int
+    rounds: int
 
 
-FULL = Size(8000, 128, 256, 40, 4, 40, 400, 1000)
-SMALL = Size(1500, 48, 64, 15, 3, 15, 300, 600)
+PER_ROUND = 5
+# Rounds are as many as score a twentieth of the pool: where nothing reaches tau, the bandit would look at all of it.
+FULL = Size(8000, 128, 256, 40, 4, 40, 400, 1000, 20)
+SMALL = Size(1500, 48, 64, 15, 3, 15, 300, 600, 5)
 
 
 @dataclass
@@ -286,7 +289,8 @@ def quad(
             sampled = [task.texts[i] for i in some[: 2 * size.reference]]
             direction = fit_direction(proxy.model, proxy.tokenizer, task.reference, sampled, options)
         scorer = direction.scorer(proxy.model, proxy.tokenizer)
-        bandit = BanditOptions(budget=budget, alpha=0.5, tau=0.5, probe=size.probe, block=size.block, per_round=5)
+        bandit = BanditOptions(budget=budget, alpha=0.5, tau=0.5, probe=size.probe, block=size.block,
+                               per_round=PER_ROUND, rounds=size.rounds)  # fmt: skip
         known: dict[int, dict[int, float]] = {}
         sizes = [len(own) for own in members]
         probes = first_probes(ScoreTable(sizes), bandit)
@@ -307,7 +311,7 @@ def quad(
                 state = play(table, bandit, state)
                 if state.stop != "missing":
                     break
-                probes = next_probes(table, bandit, state, 5 * size.probe)
+                probes = next_probes(table, bandit, state)
     chosen = [
         members[draw.cluster][rank]
         for draw in selected(table, bandit, state, cut=True)
