@@ -19,7 +19,7 @@ from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.schemas.mixture import MixtureConfig
 from tamis.schemas.mixture_manifest import MixtureManifest
 
-__all__ = ["make", "make_mixture", "print_mixture", "print_sections", "show_planned"]
+__all__ = ["make", "make_mixture", "print_heavy", "print_mixture", "print_sections", "show_planned"]
 
 SHOWN = 40
 """Groups that are shown; JSON has all."""
@@ -171,8 +171,20 @@ def print_sections(record: Mapping[str, Any], repetition: Mapping[str, Any], war
         f"{repetition['seen']:,.0f} {repetition['unit']} seen, {repetition['unique']:,.0f} unique, "
         f"worth {repetition['effective']:,.0f} fresh ones"
     )
+    if "heavy" in repetition:
+        print_heavy(repetition["heavy"], repetition["unit"])
     for warning in warnings:
         say(harmless(f"warning: {warning}"))
+
+
+def print_heavy(heavy: Mapping[str, Any], unit: str) -> None:
+    """Print what is seen ten times or more."""
+    told = f"{100 * heavy['share']:.1f} % of the {unit}"
+    lines = heavy["lines"]
+    if lines is not None:
+        about = "" if lines["counted"] == 1 else "about "
+        told += f", {about}{100 * lines['share']:.1f} % of the lines"
+    say(f"seen {heavy['times']} times or more: {told}")
 
 
 def _found(record: Mapping[str, Any]) -> str:

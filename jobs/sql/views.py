@@ -140,8 +140,8 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     source and rule that rejected something), `thresholds` (one row a rule over a column, and group), `passes`,
     `inputs`, `models`, `shards`. Views of the tables that decisions left, such as `clusters`, with the `step` that each
     row is of. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a
-    run may have been materialised in: `mixture` (one row a group), `mixture_rounds` and `repetition`; in a mixture's
-    own folder also its documents, as `documents`, and `shards`.
+    run may have been materialised in: `mixture` (one row a group), `mixture_rounds`, `repetition` and
+    `repetition_heavy`; in a mixture's own folder also its documents, as `documents`, and `shards`.
 
     Args:
         run: the folder of a run or of a mixture, a local path or a URL.

@@ -403,3 +403,33 @@ def test_pieces_that_were_damaged_are_no_documents(made: Path, tmp_path: Path) -
         write(WriteTask(0, "mixed/b.parquet", (0,), 1, 9))
     send(task)
     assert write(WriteTask(0, "mixed/b.parquet", (0,), 1, 9))["rows"] == 1
+
+
+def test_what_is_seen_ten_times_is_told_of_tokens_and_of_lines(tmp_path: Path) -> None:
+    listed = documents({"books": 6, "web": 24}, words=(8, 8))
+    menu = "all rights reserved"
+    listed = [(i, s, f"{t}\n{menu}" if s == "web" else t, f) for i, s, t, f in listed]
+    run = make_run(tmp_path / "run", listed) and tmp_path / "run"
+    web = [text for _, source, text, _ in listed if source == "web"]
+    lines = Counter(line for _, _, text, _ in listed for line in text.split("\n"))
+    found = mix(run, tmp_path / "once", without="union").manifest.repetition["heavy"]
+    assert (found["times"], found["tokens"], found["share"]) == (10, 0, 0)
+    assert found["lines"] == {"seen": 24, "unique": 1, "share": 24 / sum(lines.values()), "counted": 1.0}
+    # With clusters of copies, documents are seen often too.
+    with_column(run, "near", lambda row: "one" if row["source"] == "web" else None, pa.string())
+    copies = mix(run, tmp_path / "copies", without="union", clusters="near").manifest
+    heavy = copies.repetition["heavy"]
+    assert heavy["tokens"] == sum(len(text.encode()) for text in web)
+    assert heavy["share"] == pytest.approx(heavy["tokens"] / copies.repetition["seen"])
+    assert heavy["share"] == pytest.approx(sum(row["share"] for row in copies.repetition["histogram"][-2:]))
+    # Twelve epochs: every line of the group is seen twelve times or more.
+    often = {"proportions": {"books": 1}, "max_epochs": 12, "budget": 10**7, "exhausted": "repeat"}
+    epochs = mix(run, tmp_path / "epochs", **often).manifest
+    assert epochs.repetition["heavy"]["share"] == pytest.approx(1)
+    assert epochs.repetition["heavy"]["lines"]["share"] == 1
+    with connect(str(tmp_path / "copies")) as connection:
+        rows_ = connection.execute("SELECT what, least, seen, share FROM repetition_heavy ORDER BY what").fetchall()
+    assert rows_ == [
+        ("bytes", 10, heavy["tokens"], heavy["share"]),
+        ("lines", 10, 24.0, heavy["lines"]["share"]),
+    ]
