@@ -19,7 +19,7 @@ from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.schemas.mixture import MixtureConfig
 from tamis.schemas.mixture_manifest import MixtureManifest
 
-__all__ = ["make", "make_mixture", "print_heavy", "print_mixture", "print_sections", "show_planned"]
+__all__ = ["SHOWN", "make", "make_mixture", "print_mixture", "print_sections", "print_seen", "show_planned"]
 
 SHOWN = 40
 """Groups that are shown; JSON has all."""
@@ -155,6 +155,13 @@ def print_sections(record: Mapping[str, Any], repetition: Mapping[str, Any], war
     if len(record["stages"]) > 1:
         say(f"schedule: {counted(len(record['stages']), 'stage')}, in training order")
     say()
+    print_seen(repetition)
+    for warning in warnings:
+        say(harmless(f"warning: {warning}"))
+
+
+def print_seen(repetition: Mapping[str, Any]) -> None:
+    """Print how much is seen how often, and what that is worth."""
     histogram = [row for row in repetition["histogram"] if row["tokens"]]
     rows = [
         [
@@ -166,19 +173,16 @@ def print_sections(record: Mapping[str, Any], repetition: Mapping[str, Any], war
         for row in histogram
     ]
     columns = [Column("times seen"), *(Column(name, right=True) for name in (repetition["unit"], "unique", "share %"))]
-    print_rows(console, columns, rows)
+    print_rows(out_console(), columns, rows)
     say(
         f"{repetition['seen']:,.0f} {repetition['unit']} seen, {repetition['unique']:,.0f} unique, "
         f"worth {repetition['effective']:,.0f} fresh ones"
     )
     if "heavy" in repetition:
-        print_heavy(repetition["heavy"], repetition["unit"])
-    for warning in warnings:
-        say(harmless(f"warning: {warning}"))
+        _print_heavy(repetition["heavy"], repetition["unit"])
 
 
-def print_heavy(heavy: Mapping[str, Any], unit: str) -> None:
-    """Print what is seen ten times or more."""
+def _print_heavy(heavy: Mapping[str, Any], unit: str) -> None:
     told = f"{100 * heavy['share']:.1f} % of the {unit}"
     lines = heavy["lines"]
     if lines is not None:

@@ -125,7 +125,8 @@ class SendShard:
                     out.write(piece)
                     found.append((p, offset, piece.size, xxhash.xxh3_128_digest(piece)))
                     offset += piece.size
-            columns = [pa.array(column, entry.type) for column, entry in zip(zip(*found, strict=True), _PIECES, strict=True)]
+            told = zip(zip(*found, strict=True), _PIECES, strict=True)
+            columns = [pa.array(column, entry.type) for column, entry in told]
             with writer(pieces, _PIECES) as listed:
                 listed.write_batch(pa.RecordBatch.from_arrays(columns, schema=_PIECES))
                 listed.note = {"parts": parts.tolist()}
