@@ -115,5 +115,6 @@ def _by_files(plan: Plan, config: MixtureConfig) -> Forecast:
         for source, size in text_by_source(plan).items()
     }
     told = forecast(config, found, "files")
-    rough = "sizes are those of the files, as if no document fell and, of tokens, four bytes each: see --sample"
+    tokens = ", and tokens had four bytes each" if config.unit == "tokens" else ""
+    rough = f"sizes are those of the files, as if no document fell{tokens}: --sample estimates them"
     return Forecast(told.known, told.method, told.sizes, told.blend, told.repetition, (rough, *told.notes))
