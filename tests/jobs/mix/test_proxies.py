@@ -47,7 +47,7 @@ def test_how_a_proxy_is_trained_changes_what_is_found(made: Path, tmp_path: Path
         estimate = {"method": "aioli", "options": options, "proxy": {**PROXY, **changes}}
         return planned(made, tmp_path / "work", estimate=estimate, budget=6000).found.rounds[0]["loss_end"]
 
-    every = [losses(), losses(**{"weight_decay": 0.9}), losses(**{"group_mb": 0.001})]
+    every = [losses(), losses(weight_decay=0.9), losses(group_mb=0.001)]
     assert len({json.dumps(found) for found in every}) == 3
     assert losses() == every[0]
 
