@@ -33,6 +33,7 @@ def make(
     *,
     workers: int = 1,
     runner: str = "FnApiRunner",
+    options: Sequence[str] = (),
     fresh: bool = False,
     as_json: bool = False,
     quiet: bool = False,
@@ -46,6 +47,7 @@ def make(
         output: the mixture's folder; None: `mixture` in the run's.
         workers: local worker processes.
         runner: name of a Beam runner.
+        options: further Beam options.
         fresh: forget what earlier calls left.
         as_json: print the record.
         quiet: show no progress and no summary, only warnings.
@@ -55,7 +57,9 @@ def make(
     """
     parsed, plain = load_mixture(config, overrides, run=run)
     folder = output or filesystem.join(run, "mixture")
-    mixed = make_mixture(run, parsed, plain, folder, workers=workers, runner=runner, fresh=fresh, quiet=quiet)
+    mixed = make_mixture(
+        run, parsed, plain, folder, workers=workers, runner=runner, options=options, fresh=fresh, quiet=quiet
+    )
     if as_json:
         _json(mixed.manifest.model_dump(mode="json"))
     elif quiet:
@@ -75,12 +79,14 @@ def make_mixture(
     *,
     workers: int = 1,
     runner: str = "FnApiRunner",
+    options: Sequence[str] = (),
     fresh: bool = False,
     quiet: bool = False,
 ) -> Mixed:
     """Make a mixture with progress; Ctrl-C keeps what is finished."""
     scratch = filesystem.join(folder, "work", "passes")
-    with Engine(scratch, workers=workers, runner=runner, progress=RunProgress(quiet=quiet)) as engine:
+    progress = RunProgress(quiet=quiet)
+    with Engine(scratch, workers=workers, runner=runner, options=options, progress=progress) as engine:
         try:
             return materialise(run, config, plain, folder, engine, fresh=fresh)
         except KeyboardInterrupt:
