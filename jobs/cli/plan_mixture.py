@@ -6,7 +6,7 @@ from typing import Any
 from tamis.jobs.cli.console import out_console, say
 from tamis.jobs.cli.layout import Column, print_rows
 from tamis.jobs.cli.mix_output import SHOWN, print_seen
-from tamis.jobs.cli.text import file_size, harmless
+from tamis.jobs.cli.text import counted, file_size, harmless
 
 __all__ = ["print_planned_mixture"]
 
@@ -49,5 +49,8 @@ def print_planned_mixture(told: Mapping[str, Any]) -> None:
         say(f"and {len(told['groups']) - SHOWN:,} groups more; --json has all")
     if told.get("repetition"):
         print_seen(told["repetition"])
+    if told["documents"]:
+        documents = counted(told["documents"], "document")
+        say(f"memory: about {file_size(told['memory'])} in the process that plans, for {documents}")
     for note in told["notes"]:
         say(harmless(f"note: {note}"))

@@ -26,8 +26,19 @@ from tamis.schemas.mixture import MixtureConfig
 from tamis.scorers.mixture.document_tokenizer import DocumentTokenizer
 from tamis.scorers.mixture.order import document_order
 
-__all__ = ["Index", "Sample", "Selection", "index_selection", "open_selection", "sample_texts", "tokenizer_of"]
+__all__ = [
+    "Index",
+    "Sample",
+    "Selection",
+    "index_memory",
+    "index_selection",
+    "open_selection",
+    "sample_texts",
+    "tokenizer_of",
+]
 
+DOCUMENT_BYTES, TAKEN_BYTES = 230, 40
+"""Memory of the driver for each document (index, order and what is computed from them), and each time it is taken."""
 INDEX_CODE = "tamis.pipeline.mixing.index"
 
 
@@ -114,6 +125,16 @@ class Sample:
 
     doc_ids: tuple[str, ...]
     texts: tuple[str, ...]
+
+
+def index_memory(documents: int, taken: int | None = None) -> int:
+    """Return the bytes of memory that planning a mixture takes in the driver.
+
+    Args:
+        documents: of the selection.
+        taken: of the mixture, repeats included; each once if absent.
+    """
+    return DOCUMENT_BYTES * documents + TAKEN_BYTES * (documents if taken is None else taken)
 
 
 def open_selection(run: str) -> Selection:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from tamis.jobs.manifest.file import read_manifest, shard_path, shards_of
 from tamis.jobs.mix.folder import holds_mixture, read_mixture
 from tamis.jobs.mix.forecast import Amounts, Forecast, forecast, forecast_json
-from tamis.jobs.mix.selection import tokenizer_of
+from tamis.jobs.mix.selection import index_memory, tokenizer_of
 from tamis.jobs.mix.with_run import FOLDER
 from tamis.jobs.run.memory import text_by_source
 from tamis.jobs.run.plan import Plan
@@ -96,6 +96,16 @@ def planned_mixture(
     config = plan.config.mixture
     if config is None:
         return None
+    told = _planned(plan, config, output, finished=finished, sample=sample)
+    documents = sum(group["documents"] for group in told["groups"])
+    epochs = {group["name"]: group.get("epochs", 1.0) for group in told["groups"]}
+    taken = sum(group["documents"] * epochs[group["name"]] for group in told["groups"])
+    return told | {"documents": documents, "memory": index_memory(documents, round(taken))}
+
+
+def _planned(
+    plan: Plan, config: MixtureConfig, output: str, *, finished: bool, sample: Mapping[str, Amounts] | None
+) -> dict[str, Any]:
     if finished:
         made = made_mixture(plan, output)
         if made is not None:

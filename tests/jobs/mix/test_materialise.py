@@ -1,6 +1,7 @@
 """A mixture of a finished run: what it holds, that it can be repeated, and what is said where a group runs out."""
 
 import json
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,18 @@ import zstandard
 
 from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.mix import materialise as materialising
+from tamis.jobs.mix.estimate import Found
 from tamis.jobs.mix.folder import read_mixture, refuse_strange_folder
+from tamis.jobs.mix.plan import plan_mixture
+from tamis.jobs.mix.selection import Index, index_memory
 from tamis.jobs.mix.verify import explain_mixtures, mix_again, verify_mixture
 from tamis.jobs.sql.views import connect
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.mixing.move import ORDER_SCHEMA, SendShard, SendTask, WriteShard, WriteTask, added_columns
 from tamis.pipeline.storage.column_file import write_batches
+from tamis.schemas.base import validate
 from tamis.schemas.errors import ConfigError, DamagedError, DataError, RunError
+from tamis.schemas.mixture import MixtureConfig
 from tests.jobs.handmade import edit, make_run, write_shard
 from tests.jobs.mix.runs import documents, mix, run_of
 
@@ -433,3 +439,27 @@ def test_what_is_seen_ten_times_is_told_of_tokens_and_of_lines(tmp_path: Path) -
         ("bytes", 10, heavy["tokens"], heavy["share"]),
         ("lines", 10, 24.0, heavy["lines"]["share"]),
     ]
+
+
+@pytest.mark.parametrize("keys", [{"without": "union"}, {"without": "equal", "order": "training", "budget": 4 * 10**7}])
+def test_the_memory_of_planning_is_what_is_said(keys: dict[str, Any]) -> None:
+    number = 20_000
+    draw = np.random.default_rng(0)
+    words, sizes = draw.integers(0, 2**63, (number, 2)).astype(np.uint64), draw.integers(1, 2000, number)
+    group, clusters = draw.integers(0, 3, number).astype(np.int32), draw.integers(0, number, number)
+    shard, rows_ = np.zeros(number, np.int32), np.arange(number)
+    config = validate(MixtureConfig, {"exhausted": "repeat", **keys}, "mixture")
+
+    def made_index() -> Index:
+        columns = (group.copy(), words.copy(), sizes.copy(), np.zeros(number, np.int64), draw.random(number))
+        return Index(("a", "b", "c"), *columns, clusters.copy(), shard.copy(), rows_.copy())
+
+    found = Found(str(config.without))
+    plan_mixture(config, made_index(), found)  # what is imported and compiled once isn't of the documents
+    tracemalloc.start()
+    try:
+        planned = plan_mixture(config, made_index(), found)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.7 * index_memory(number, len(planned.order)) < peak < 1.05 * index_memory(number, len(planned.order))

@@ -41,6 +41,8 @@ def test_by_the_sizes_of_files(config_of: Any, shown: Any, tmp_path: Any) -> Non
     assert {group["name"]: group["size"] for group in told["groups"]} == sizes
     assert [group["quota"] for group in told["groups"]] == [45_000, 15_000]
     assert told["repetition"]["seen"] == told["total"] == 60_000
+    assert told["memory"] == pytest.approx(270 * told["documents"], rel=0.3)
+    assert f"in the process that plans, for {told['documents']} documents" in text
     assert "as if no document fell" in told["notes"][0]
     assert "mixture, by the sizes of files, shares: given; 60,000 bytes" in text
     assert "seen 10 times or more: 0.0 % of the bytes" in text
