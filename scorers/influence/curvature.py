@@ -206,10 +206,14 @@ class BlockCurvature:
 
     def solve(self, gradient: Matrix, damping: Damping) -> Matrix:
         """Return (H + damping)^-1 applied to a gradient (outputs, inputs); zeros if curvature and damping are zero."""
-        rotated = self.output_vectors.T @ gradient @ self.input_vectors
+        import torch
+
+        # By torch, not by numpy: so that the number of its threads, which the order of sums follows from, is torch's.
+        inputs, outputs = torch.from_numpy(self.input_vectors), torch.from_numpy(self.output_vectors)
+        rotated: Matrix = (outputs.T @ torch.from_numpy(gradient) @ inputs).numpy()
         whole = self.eigenvalues + damping.of(self.eigenvalues)
         divided = np.divide(rotated, whole, out=np.zeros_like(rotated), where=whole > 0)
-        solved: Matrix = self.output_vectors @ divided @ self.input_vectors.T
+        solved: Matrix = (outputs @ torch.from_numpy(divided) @ inputs.T).numpy()
         return solved
 
 
@@ -275,15 +279,18 @@ def each_factorised(sums: CurvatureSums, *, consume: bool = False) -> Iterator[t
             raise ModelError(msg)
         if consume:
             del sums.inputs[name], sums.outputs[name]
-        la, qa = np.linalg.eigh(_symmetric(taken / sums.positions[name]))
-        ls, qs = np.linalg.eigh(_symmetric(given / sums.weight))
+        la, qa = _eigen(taken / sums.positions[name])
+        ls, qs = _eigen(given / sums.weight)
         eigenvalues = np.outer(np.maximum(ls, 0.0), np.maximum(la, 0.0))
         yield name, BlockCurvature(qa, qs, eigenvalues)
 
 
-def _symmetric(matrix: Matrix) -> Matrix:
-    half: Matrix = (matrix + matrix.T) / 2
-    return half
+def _eigen(matrix: Matrix) -> tuple[Matrix, Matrix]:
+    """Return eigenvalues, rising, and eigenvectors as columns, of a matrix that is symmetric but for rounding."""
+    import torch
+
+    values, vectors = torch.linalg.eigh(torch.from_numpy((matrix + matrix.T) / 2))
+    return values.numpy(), vectors.numpy()
 
 
 def collect_eigenvalues(

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -156,3 +159,32 @@ def test_a_scorer_holds_its_direction_once(proxy):
     # What is held: as many numbers as the direction has, in the parameters' own type.
     assert scorer._direction == {}
     assert sum(t.numel() for t in scorer._steps.tensors.values()) == sum(m.size for m in direction.blocks.values())
+
+
+THREADS = """
+import hashlib
+import numpy as np
+from tamis.scorers.causal.threads import one_thread
+from tamis.scorers.influence.curvature import CurvatureSums, Damping, factorise, inverse_product
+
+draw = np.random.default_rng(0)
+shapes = {"a": (192, 256), "b": (320, 128)}
+whole = [{n: draw.integers(-9, 10, (s[i], 400)).astype(float) for n, s in shapes.items()} for i in (1, 0)]
+factors = [{name: matrix @ matrix.T for name, matrix in side.items()} for side in whole]  # exact in any order
+sums = CurvatureSums(*factors, dict.fromkeys(shapes, 400), 400.0)
+with one_thread():
+    found = inverse_product({n: draw.normal(size=s) for n, s in shapes.items()}, factorise(sums), damping=Damping())
+print(hashlib.sha256(b"".join(found[name].tobytes() for name in shapes)).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_changes_no_byte():
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    digests = set()
+    for number in ("1", "4"):
+        environment = os.environ | dict.fromkeys(names, number)
+        command = [sys.executable, "-c", THREADS]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        digests.add(done.stdout)
+    assert len(digests) == 1
