@@ -24,6 +24,7 @@ from tamis.pipeline.storage.own_name import name_digest
 from tamis.schemas.errors import DamagedError, InputError
 
 __all__ = [
+    "OPTIONS",
     "ColumnFile",
     "ColumnWriter",
     "aligned",
@@ -34,9 +35,9 @@ __all__ = [
     "writer",
 ]
 
-# Compressing costs less than the disk it saves: LZ4 packs web text to half at several hundred MB/s.
 # Threads would each keep what they allocated for one column of a batch; passes work side by side in processes.
 OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+"""Compressing costs less than the disk it saves: LZ4 packs web text to half at several hundred MB/s."""
 MAGIC = b"TAMISCF2"
 TRAILER = struct.Struct("<I16s16s8s")
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM})
