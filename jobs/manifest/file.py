@@ -8,7 +8,7 @@ from pathlib import Path
 import pydantic
 
 from tamis.pipeline.storage import filesystem
-from tamis.schemas.errors import InputError, RunError
+from tamis.schemas.errors import RunError
 from tamis.schemas.manifest import MANIFEST_VERSION, Manifest, ShardRecord, TableRecord
 
 __all__ = [
@@ -39,11 +39,10 @@ def read_manifest(run: str) -> Manifest:
         RunError: if the folder holds no finished run, or a manifest that can't be understood.
     """
     path = filesystem.join(run, MANIFEST)
-    if not filesystem.exists(path):
+    text = filesystem.content(path)
+    if text is None:
         msg = f"{run} holds no {MANIFEST}: it is no run of tamis, or one that hasn't finished (tamis run resumes it)"
         raise RunError(msg)
-    with filesystem.open_binary(path) as stream:
-        text = stream.read()
     try:
         manifest = Manifest.model_validate_json(text)
     except pydantic.ValidationError as error:
@@ -91,14 +90,6 @@ def _bare(path: str) -> str:
 def files_of(run: str) -> Iterator[str]:
     """Yield the files in the run's folders of shards and tables, relative to the run; hidden ones aside."""
     for name in (*FATES, TABLES):
-        folder = filesystem.join(run, name)
-        if not filesystem.exists(folder):
-            continue
-        try:
-            files = filesystem.expand(folder)
-        except InputError:  # an empty folder
-            continue
-        for file in files:
-            relative = inside(run, file.path)
-            if relative is not None:
-                yield relative
+        for path in sorted(filesystem.below(filesystem.join(run, name))):
+            if not any(part.startswith((".", "_")) for part in path.split("/")):
+                yield f"{name}/{path}"

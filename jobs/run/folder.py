@@ -35,12 +35,13 @@ def claim(output: str) -> None:
     """
     work = filesystem.join(output, "work")
     marker = filesystem.join(work, MARKER)
-    if filesystem.exists(marker):
+    if filesystem.content(marker) is not None:
         return
-    if filesystem.exists(filesystem.join(work, LOCK)):  # the marker was lost
+    there = filesystem.names_in(output)
+    if "work" in there and LOCK in filesystem.names_in(work):  # the marker was lost
         _mark(marker)
         return
-    taken = [name for name in (MANIFEST, *FATES, TABLES, "work") if filesystem.exists(filesystem.join(output, name))]
+    taken = [name for name in (MANIFEST, *FATES, TABLES, "work") if name in there]
     if MANIFEST in taken:
         try:
             read_manifest(output)

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from tamis.jobs.manifest.compare import config_changes
-from tamis.jobs.manifest.file import MANIFEST, read_manifest
+from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.run.plan import Plan
-from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError, RunError
 from tamis.schemas.manifest import Manifest
 from tamis.schemas.secrets import redacted_all
@@ -45,8 +44,6 @@ class Replaced:
 
 def replaced_run(plan: Plan, output: str) -> Replaced | None:
     """Return the finished run in a folder that a plan's run would replace; None if there is none, or it is the same."""
-    if not filesystem.exists(filesystem.join(output, MANIFEST)):
-        return None
     try:
         manifest = read_manifest(output)
     except RunError:
