@@ -114,20 +114,32 @@ def owned(output: str) -> Iterator[None]:
     if not filesystem.create(path, json.dumps(me).encode()):
         with filesystem.open_binary(path) as stream:
             owner = _owner(stream.read())
-        if not _ended(owner):
+        if owner == me:  # it was written by a try of which the answer was lost
+            pass
+        elif not _ended(owner):
             msg = f"{_told(output, owner)}; if that run is dead, delete {path}"
             raise RunError(msg)
-        with filesystem.write_atomically(path) as stream:
-            stream.write(json.dumps(me).encode())
-        time.sleep(TAKING_OVER)
-        with filesystem.open_binary(path) as stream:
-            owner = _owner(stream.read())
-        if owner != me:
-            raise RunError(_told(output, owner))
+        else:
+            _take_over(path, output, me)
     try:
         yield
     finally:
         filesystem.remove(path)
+
+
+def _take_over(path: str, output: str, me: dict[str, Any]) -> None:
+    """Take a dead owner's lock.
+
+    Raises:
+        RunError: if another took it at the same moment.
+    """
+    with filesystem.write_atomically(path) as stream:
+        stream.write(json.dumps(me).encode())
+    time.sleep(TAKING_OVER)
+    with filesystem.open_binary(path) as stream:
+        owner = _owner(stream.read())
+    if owner != me:
+        raise RunError(_told(output, owner))
 
 
 @contextlib.contextmanager

@@ -5,12 +5,12 @@ A path is a plain local path, a `file://` URL, or a URL of any file system that 
 mend are `InputError`s that name the path.
 """
 
+import functools
 import glob
 import hashlib
 import io
 import logging
 import os
-import re
 import shutil
 import time
 import uuid
@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NoReturn, cast
 
 from tamis.pipeline.storage.remembered import Remembered
-from tamis.pipeline.storage.stores import SCHEME, check_reach, scheme_of, store_fault
+from tamis.pipeline.storage.stores import SCHEME, check_reach, client_options, patient, scheme_of, store_fault
 from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.schemas.errors import InputError
 from tamis.schemas.secrets import redacted
@@ -62,7 +62,7 @@ _BUFFER = 1 << 20
 _EXTRAS = {"gs": "gcp", "gcs": "gcp", "s3": "aws", "s3a": "aws"}
 # A put on these replaces the object in one step; elsewhere a rename does.
 _OBJECT_STORES = frozenset({"gs", "gcs", "s3", "s3a", "abfs", "abfss", "az", "hf", "memory", "oss"})
-_TRIES = 4
+_TRIES, _WAIT = 4, 0.1
 DOCUMENT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".xhtml")
 """Suffixes of files that are one document each."""
 _PACKED = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4"})
@@ -136,7 +136,7 @@ def _remote(path: str) -> tuple[Any, str]:
     scheme = scheme_of(path) or ""
     check_reach(path)
     try:
-        return cast("tuple[Any, str]", fsspec.core.url_to_fs(path))
+        fs, inner = fsspec.core.url_to_fs(path, **client_options(path))
     except ImportError as error:
         extra = f'pip install "tamis[{_EXTRAS[scheme]}]"' if scheme in _EXTRAS else str(error)
         msg = f"{path}: the file system {scheme}:// needs a package that isn't installed: {extra}"
@@ -147,6 +147,7 @@ def _remote(path: str) -> tuple[Any, str]:
     except OSError as error:  # a native library that is missing, such as Hadoop's
         msg = f"{path}: the file system {scheme}:// can't be used: {error}"
         raise InputError(msg) from error
+    return patient(path, fs), inner
 
 
 def _is_http(path: str) -> bool:
@@ -675,12 +676,13 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Calla
                     entries[name] = entry
                 elif "**" not in inner.rpartition("/")[2]:
                     entries |= below(name, str(fs.unstrip_protocol(name)))
-        elif fs.isdir(inner):
+        else:
+            entry = fs.info(inner)
+            if entry.get("type") != "directory":
+                return [_remote_info(pattern, entry)]
             entries = below(inner, pattern)
             if not entries:
                 raise InputError(_nothing_in(pattern, suffixes))
-        else:
-            return [info(pattern)]
     found = [
         _remote_info(str(fs.unstrip_protocol(name)), entry)
         for name, entry in entries.items()
@@ -745,7 +747,7 @@ class _Resuming(io.RawIOBase):
                 if attempt == _TRIES or not self._file.seekable():
                     msg = f"{redacted(self._path)} can't be read at byte {self._position}: {redacted(str(error))}"
                     raise OSError(msg) from _cause(self._path, error)
-            time.sleep(0.1 * 4**attempt)
+            time.sleep(_WAIT * 4**attempt)
             attempt += 1
             self._file = self._open()
             self._file.seek(self._position)
@@ -792,18 +794,64 @@ def looking() -> Iterator[None]:
             file.close()
 
 
+class _Pieces:
+    """A file on an object store that comes in pieces; one that isn't larger than a piece takes one request in all."""
+
+    def __init__(self, fs: Any, inner: str, piece: int):
+        self._open: Callable[[], Any] = functools.partial(fs.open, inner, "rb", block_size=piece)
+        self._first: bytes = fs.cat_file(inner, start=0, end=piece)
+        self._whole = len(self._first) < piece
+        self._position = 0
+        self._rest: Any = None
+
+    def _file(self) -> Any:
+        if self._rest is None:
+            self._rest = self._open()
+        return self._rest
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        begin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence)
+        if begin is None:
+            begin = len(self._first) if self._whole else int(self._file().seek(0, io.SEEK_END))
+        self._position = begin + offset
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        data = self._first[self._position : self._position + size]
+        if not data and not self._whole:
+            file = self._file()
+            file.seek(self._position)
+            data = file.read(size)
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        if self._rest is not None:
+            self._rest.close()
+
+
 def _opened(path: str, fs: Any, inner: str) -> Any:
     """Open a remote file; from an object store it comes in pieces so large that requests don't cost more than bytes."""
-    sized = scheme_of(path) in _OBJECT_STORES - {"memory", "hf"}
     files = _LOOKED_AT.get()
-    if files is None:
-        return fs.open(inner, "rb", **({"block_size": _PIECE} if sized else {}))
-    if path not in files:
-        file = fs.open(inner, "rb", **({"block_size": _GLANCE} if sized else {}))
-        if not file.seekable():
-            return file
-        files[path] = file
-    return _Lent(files[path])
+    if files is not None and path in files:
+        return _Lent(files[path])
+    file: Any
+    if scheme_of(path) in _OBJECT_STORES - {"memory", "hf"}:
+        try:
+            file = _Pieces(fs, inner, _PIECE if files is None else _GLANCE)
+        except (FileNotFoundError, PermissionError):
+            raise
+        except Exception:  # noqa: BLE001  (an empty file has no first byte, and each store says so in its own way)
+            file = fs.open(inner, "rb")
+    else:
+        file = fs.open(inner, "rb")
+    if files is None or not file.seekable():
+        return file
+    files[path] = file
+    return _Lent(file)
 
 
 def _open_remote(path: str) -> BinaryIO:
