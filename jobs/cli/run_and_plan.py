@@ -28,6 +28,8 @@ __all__ = ["print_summary", "run_config", "show_graph", "show_plan"]
 
 INPUTS_LOOKED_AT = 2000
 """Input files that a plan looks at, at most: it is made on one machine, and a run looks at all of them."""
+CENT = 0.01
+"""US dollars below which a plan tells no sum."""
 TOLD_MEMORY = 10_000_000
 """Bytes of a worker from which on a plan names the step that takes them."""
 QUERY = "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"
@@ -192,11 +194,13 @@ def show_plan(
     """
     from tamis.jobs.cli.plan_sample import print_sampled, taken_sample
     from tamis.jobs.run.check import check_steps
+    from tamis.jobs.run.execute import graph_of
     from tamis.jobs.run.kept_stages import kept_stages
     from tamis.jobs.run.licences import read_files
     from tamis.jobs.run.memory import estimate, step_costs
     from tamis.jobs.run.paths import places_of
     from tamis.jobs.run.plan import check_inputs, plan_from
+    from tamis.jobs.run.requests import store_use
     from tamis.jobs.run.unused_steps import idle_steps
 
     places = places_of(config_file)
@@ -211,7 +215,9 @@ def show_plan(
     if sample is not None:
         need = estimate(made, documents=sample.read, text=float(sample.text_bytes))
     files = read_files(made)
-    kept = kept_stages(made, output or places.output(config.output.path), cache)
+    folder = output or places.output(config.output.path)
+    kept = kept_stages(made, folder, cache)
+    use = store_use(made, graph_of(made, folder, schema, cache=cache), need, cache or folder)
     steps = [
         {
             "step": step.label,
@@ -241,6 +247,7 @@ def show_plan(
         ],
         "costs": step_costs(made, need.documents),
         "kept": {"finished": kept.finished, "shards": kept.shards},
+        "store": None if use is None else asdict(use),
     }
     if sample is not None:
         told["sample"] = asdict(sample)
@@ -304,6 +311,7 @@ def _print_plan(told: Mapping[str, Any]) -> None:
             how = f": {step['how']}" if step["how"] else ""
             say(harmless(f"  step {step['step']}: about {step['memory'] / 1e6:,.0f} MB{how}"))
     say(f"work folder: about {disk:,.0f} MB")
+    _print_store(told["store"])
     _print_kept(told["kept"])
     for note in told["notes"]:
         say(harmless(f"note: {note}"))
@@ -311,6 +319,17 @@ def _print_plan(told: Mapping[str, Any]) -> None:
         say()
         for sentence in sentences:
             say(harmless(f"{label}: {sentence}"))
+
+
+def _print_store(use: Mapping[str, Any] | None) -> None:
+    """Print what the run asks of object stores."""
+    if use is None:
+        return
+    say(f"object stores: about {use['reads']:,} requests that read, {use['writes']:,} that write or list")
+    say(f"  a rerun with nothing to do: {use['rerun']:,}")
+    say(f"  bytes: {file_size(use['bytes_read'])} read, {file_size(use['bytes_written'])} written and kept")
+    price = f"about ${use['price']:,.2f}" if use["price"] >= CENT else "less than $0.01"
+    say(f"  with a month of keeping: {price}, by the config's `prices`")
 
 
 def _about_model(model: Mapping[str, Any]) -> str:
