@@ -50,6 +50,7 @@ def run_config(
     cache: str | None = None,
     limit: int | None = None,
     wait: bool = True,
+    cancel_on_stop: bool = False,
     as_json: bool = False,
     quiet: bool = False,
 ) -> Manifest | None:
@@ -68,6 +69,7 @@ def run_config(
         cache: a folder of finished stages that several runs share.
         limit: the run is a trial over so many documents, and has a folder of its own unless `output` names one.
         wait: follow a job on a service to its end; otherwise it is let go once it is submitted.
+        cancel_on_stop: cancel a job on a service that is followed, when this process is told to stop.
         as_json: print the manifest instead of a summary.
         quiet: show no progress and no summary, only warnings.
 
@@ -96,7 +98,15 @@ def run_config(
     shown: Progress = RunProgress(quiet=quiet)
     if filesystem.is_local(folder):
         shown = ProgressFile(Path(filesystem.local_path(folder)) / "work" / PROGRESS, shown)
-    engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=shown, wait=wait)
+    engine = Engine(
+        scratch,
+        workers=workers,
+        runner=runner,
+        options=options,
+        progress=shown,
+        wait=wait,
+        cancel_on_stop=cancel_on_stop,
+    )
     plan = plan_from(config, plain, places)
     _say_notes(plan.notes, quiet=quiet)
     refuse_out_of_reach(plan, folder, runner, options, cache)  # before anything is asked of a store

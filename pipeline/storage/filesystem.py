@@ -59,7 +59,7 @@ __all__ = [
 
 _BUFFER = 1 << 20
 # Extras that bring the file system of a scheme; fsspec names the Python package, the user needs the extra.
-_EXTRAS = {"gs": "gcp", "gcs": "gcp", "s3": "aws", "s3a": "aws"}
+_EXTRAS = {"gs": "gcp", "gcs": "gcp", "s3": "aws", "s3a": "aws", "abfs": "azure", "abfss": "azure", "az": "azure"}
 # A put on these replaces the object in one step; elsewhere a rename does.
 _OBJECT_STORES = frozenset({"gs", "gcs", "s3", "s3a", "abfs", "abfss", "az", "hf", "memory", "oss"})
 _TRIES, _WAIT = 4, 0.1
