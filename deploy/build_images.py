@@ -15,6 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,7 +73,9 @@ class Builder:
             partial = folder.with_name("wheels.partial")
             pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", partial)
             self.run(*pip, "-c", ROOT / "constraints.txt", f"{ROOT}[{EXTRAS}]")
-            self.run(*pip, "setuptools>=77", "wheel", *tools())
+            project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+            self.run(*pip, "-c", ROOT / "constraints.txt", *project["build-system"]["requires"])
+            self.run(*pip, *tools())
             for own in partial.glob("tamis-*.whl"):  # the images build it themselves
                 own.unlink()
             partial.rename(folder)

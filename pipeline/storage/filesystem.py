@@ -454,6 +454,7 @@ def info(path: str) -> FileInfo:
                 raise IsADirectoryError(local)
             return _local_info(local, path)
         fs, inner = _remote(path)
+        fs.invalidate_cache(fs._parent(inner))  # a listing that was made before hides what changed since
         return _remote_info(path, fs.info(inner))
 
 

@@ -135,6 +135,21 @@ def test_without_permission_one_sentence_names_the_address(store, tmp_path, comm
     assert SECRET not in ended.err
 
 
+def test_a_file_that_changes_after_it_was_listed_is_noticed(store, monkeypatch):
+    if store.scheme == "gs":
+        pytest.skip("gcsfs reads where its emulator is once a process")
+    for name, value in store.given.items():
+        monkeypatch.setenv(name, value)
+    store.write("changing/a.jsonl", b"one")
+    (before,) = filesystem.expand(store.url("changing/*.jsonl"))
+    store.write("changing/a.jsonl", b"two, longer")
+    after = filesystem.info(before.path)
+    assert (before.size, after.size) == (3, 11)
+    assert before.fingerprint != after.fingerprint
+    with filesystem.open_binary(before.path) as stream:
+        assert stream.read() == b"two, longer"
+
+
 class Quiet(SimpleHTTPRequestHandler):
     """Files of a folder."""
 
