@@ -18,7 +18,7 @@ __all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "si
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture", "watch")
+_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture", "prices", "watch")
 _DOCUMENT = ("doc_id", "url", "source", "text", "timestamp", "meta")
 
 
@@ -108,6 +108,26 @@ class OutputConfig(Model):
     )
 
 
+class PricesConfig(Model):
+    """Prices in US dollars by which `tamis plan` tells what a run asks of object stores; list prices, which change.
+
+    They change no result.
+    """
+
+    reads_per_million: float = Field(
+        default=0.4, ge=0, allow_inf_nan=False, description="requests that read or look, for a million"
+    )
+    writes_per_million: float = Field(
+        default=5.0, ge=0, allow_inf_nan=False, description="requests that write, list or delete, for a million"
+    )
+    moved_per_gb: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="10^9 bytes read or written; nothing within a region"
+    )
+    stored_per_gb_month: float = Field(
+        default=0.02, ge=0, allow_inf_nan=False, description="10^9 bytes kept for a month, the work folder among them"
+    )
+
+
 class Config(Model):
     """A whole run. `digest` names everything that can change a result, and nothing else."""
 
@@ -127,6 +147,7 @@ class Config(Model):
     mixture: MixtureConfig | None = Field(
         default=None, description="of groups of what was selected, written to `mixture/` in the run's folder"
     )
+    prices: PricesConfig = Field(default=PricesConfig(), description="of requests and bytes, for `tamis plan`")
     watch: WatchConfig | None = Field(
         default=None, description="of `tamis watch`, which takes new files in as they come: see docs/watch.md"
     )
@@ -191,7 +212,7 @@ class Config(Model):
                 options["sha256"] = digests
             steps.append({step.verb: options})
         absent = {name for name in ("mixture", "watch") if getattr(self, name) is None}
-        plain = self.model_dump(mode="json", exclude={"steps", *absent})
+        plain = self.model_dump(mode="json", exclude={"steps", "prices", *absent})
         return plain | {"steps": steps}
 
     def digest(self, models: dict[str, dict[str, str]]) -> str:

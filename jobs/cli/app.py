@@ -143,6 +143,9 @@ def run(
     workers: Workers = 1,
     runner: Runner = "FnApiRunner",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow a job on Dataflow, or let it go.")] = True,
+    cancel_on_stop: Annotated[
+        bool, typer.Option("--cancel-on-stop", help="Ctrl-C cancels the Dataflow job that is followed.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -165,6 +168,7 @@ def run(
         cache=cache,
         limit=limit,
         wait=wait,
+        cancel_on_stop=cancel_on_stop,
         as_json=as_json,
         quiet=quiet,
     )
@@ -345,6 +349,19 @@ def status(run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A run'
     from tamis.jobs.cli.run_folder import show_status
 
     show_status(run_folder)
+
+
+@app.command(short_help="Cancel a run's job on Dataflow.", epilog=examples("tamis cancel gs://b/runs/first"))
+def cancel(
+    run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder.")],
+    beam_options: Annotated[
+        list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")
+    ] = None,
+) -> None:
+    """Cancel the job on Dataflow that works in a run's folder; what is finished is kept."""
+    from tamis.jobs.cli.run_folder import cancel as carry_out
+
+    carry_out(run_folder, checked_beam_options(beam_options or []))
 
 
 @app.command(short_help="Delete what a run keeps for resuming.", epilog=examples("tamis clean runs/demo"))

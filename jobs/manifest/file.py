@@ -11,7 +11,7 @@ import pydantic
 
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import Model
-from tamis.schemas.errors import InputError, RunError
+from tamis.schemas.errors import RunError
 from tamis.schemas.manifest import MANIFEST_VERSION, Manifest, Provenance, ShardRecord, TableRecord
 
 __all__ = [
@@ -83,11 +83,10 @@ def read_record(
         RunError: if the folder holds none, or one that can't be understood.
     """
     path = filesystem.join(folder, name)
-    if not filesystem.exists(path):
+    text = filesystem.content(path)
+    if text is None:
         msg = f"{folder} holds no {name}: {absent}"
         raise RunError(msg)
-    with filesystem.open_binary(path) as stream:
-        text = stream.read()
     try:
         found = model.model_validate_json(text)
     except pydantic.ValidationError as error:
@@ -136,14 +135,6 @@ def _bare(path: str) -> str:
 def files_of(run: str) -> Iterator[str]:
     """Yield the files in the run's folders of shards and tables, relative to the run; hidden ones aside."""
     for name in (*FATES, TABLES):
-        folder = filesystem.join(run, name)
-        if not filesystem.exists(folder):
-            continue
-        try:
-            files = filesystem.expand(folder)
-        except InputError:  # an empty folder
-            continue
-        for file in files:
-            relative = inside(run, file.path)
-            if relative is not None:
-                yield relative
+        for path in sorted(filesystem.below(filesystem.join(run, name))):
+            if not any(part.startswith((".", "_")) for part in path.split("/")):
+                yield f"{name}/{path}"
