@@ -8,6 +8,7 @@ __all__ = [
     "DSIR",
     "FASTTEXT",
     "FINEWEB",
+    "FINEWEB_2",
     "GOPHER",
     "HARMFUL",
     "KENLM",
@@ -15,6 +16,7 @@ __all__ = [
     "MINHASH",
     "NGRAM_OVERLAP",
     "PRESELECT",
+    "QUAD",
     "RESILIPARSE",
     "SUBSTRINGS",
     "TRAFILATURA",
@@ -49,6 +51,12 @@ FINEWEB = Paper(
     "The FineWeb Datasets: Decanting the Web for the Finest Text Data at Scale",
     2024,
     "https://arxiv.org/abs/2406.17557",
+)
+FINEWEB_2 = Paper(
+    ("Guilherme Penedo", "Hynek Kydlíček", "Vinko Sabolčec", "Bettina Messmer", "others"),
+    "FineWeb2: One Pipeline to Scale Them All -- Adapting Pre-Training Data Processing to Every Language",
+    2025,
+    "https://arxiv.org/abs/2506.20920",
 )
 GOPHER = Paper(
     ("Jack W. Rae", "Sebastian Borgeaud", "Trevor Cai", "Katie Millican", "others"),
@@ -92,6 +100,12 @@ PRESELECT = Paper(
     "Predictive Data Selection: The Data That Predicts Is the Data That Teaches",
     2025,
     "https://arxiv.org/abs/2503.00808",
+)
+QUAD = Paper(
+    ("Chi Zhang", "Huaping Zhong", "Kuan Zhang", "Chengliang Chai", "others"),
+    "Harnessing Diversity for Important Data Selection in Pretraining Large Language Models",
+    2025,
+    "https://arxiv.org/abs/2409.16986",
 )
 RESILIPARSE = Paper(
     ("Janek Bevendorff", "Benno Stein", "Matthias Hagen", "Martin Potthast"),
