@@ -36,9 +36,9 @@ are `how: buckets, buckets: 20` within each topic.""",
     example="""\
 - language: {}
 - preselect: {model: examples/models/preselect}
-- combine: {columns: [preselect_score, language_score], how: min, name: both, keep: {fraction: 0.5}}""",
-    query="SELECT fate, count(*) AS documents, round(min(both), 3) AS least, round(max(both), 3) AS most FROM "
-    "documents GROUP BY fate ORDER BY fate",
+- combine: {columns: [preselect_score, language_score], how: min, name: smaller, keep: {fraction: 0.5}}""",
+    query="SELECT fate, count(*) AS documents, round(min(smaller), 3) AS least, round(max(smaller), 3) AS most "
+    "FROM documents GROUP BY fate ORDER BY fate",
     inputs=(
         FORUM,
         PROSE,

@@ -40,7 +40,7 @@ thresholds.""",
     example="""\
 - language: {keep: [en, de], min_score: 0.5}""",
     query="SELECT language, fate, count(*) AS documents FROM documents GROUP BY ALL ORDER BY documents DESC, "
-    "ALL LIMIT 8",
+    "language, fate LIMIT 8",
     inputs=(WEB,),
 )
 

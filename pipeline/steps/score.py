@@ -31,9 +31,9 @@ kept      =  as `keep` says of `column`""",
 Whatever your class does. Its source is part of the digests: a changed scorer scores again.
 `tamis.scorers.testing.check_scorer` holds it to what runs ask.""",
     example="""\
-- score: {scorer: "examples/scorers/emoji_share.py:EmojiShare", name: emoji, column: emoji_share, keep: {max: 0.01}}""",
-    query="SELECT fate, count(*) AS documents, round(max(emoji_share), 3) AS most FROM documents GROUP BY fate "
-    "ORDER BY fate",
+- score: {scorer: "examples/scorers/capitals.py:Capitals", name: capitals, column: capital_share, keep: {max: 0.4}}""",
+    query="SELECT fate, count(*) AS documents, round(max(capital_share), 3) AS most FROM documents GROUP BY "
+    "fate ORDER BY fate",
 )
 
 

@@ -37,8 +37,7 @@ def test_home_page_is_the_readme_with_its_links_turned() -> None:
     fenced = "```text\n[g](docs/config.md)\n```\n"
     told = with_links("README.md", text + fenced)
     assert told == (
-        "[a](config.md#keep) [b](examples/corpus/README.md) [c](LICENSE) [d](https://x.y) [e](#speed) [f](deploy/)\n"
-        + fenced
+        "[a](config.md#keep) [b](examples/corpus/README.md) [c](LICENSE) [d](https://x.y) [e](#speed)\n" + fenced
     )
     assert with_links("docs/engines.md", "[a](../deploy/dataflow/README.md)") == "[a](deploy/dataflow/README.md)"
     assert with_links("deploy/dataflow/README.md", "[a](../../docs/engines.md)") == "[a](../../engines.md)"
