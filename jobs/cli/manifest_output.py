@@ -13,7 +13,8 @@ from tamis.jobs.cli.console import RunProgress, out_console, say
 from tamis.jobs.cli.funnel import balance_lines, print_funnel, print_sources
 from tamis.jobs.cli.layout import Column, print_rows
 from tamis.jobs.cli.text import counted, file_size, harmless
-from tamis.jobs.manifest.compare import Comparison, Difference, compare
+from tamis.jobs.manifest.compare import Comparison, compare
+from tamis.jobs.manifest.differences import Difference
 from tamis.jobs.manifest.file import FATES, read_manifest, shards_of
 from tamis.jobs.manifest.rerun import RerunResult
 from tamis.jobs.manifest.rerun import rerun as repeat

@@ -127,6 +127,7 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
     graph = graph_of(plan, place, cache=stages)
     if engine.local:
         refuse_what_does_not_fit(estimate(plan), engine.workers)
+        engine.prepare()  # while this process holds no lock that a fork would keep
     claim(output)
     if fresh:
         with owned(output), alone(work):

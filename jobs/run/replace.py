@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tamis.jobs.manifest.compare import config_changes
+from tamis.jobs.manifest.differences import config_changes
 from tamis.jobs.manifest.file import MANIFEST, read_manifest
 from tamis.jobs.run.plan import Plan
 from tamis.pipeline.storage import filesystem

@@ -95,6 +95,12 @@ class Engine:
             self._pool.close()
             self._pool = None
 
+    def prepare(self) -> None:
+        """Get local workers under way, before Beam is brought: they share what this process has ready (`nursery`)."""
+        pool = self._workers() if self.local else None
+        if pool is not None:
+            pool.prepare()
+
     def worker_pids(self) -> list[int]:
         """Return the process ids of the local worker processes that there are."""
         return [] if self._pool is None else self._pool.pids()

@@ -100,7 +100,9 @@ class Step(StepConfig):
 
     def columns(self, models: Mapping[str, str]) -> pa.Schema:
         """Return the columns that it computes, also of a step that isn't fitted yet."""
-        made = self.annotator(models)
+        from tamis.pipeline.steps.loaded import annotator_of  # which needs this module
+
+        made = annotator_of(self, models)
         return pa.schema([]) if made is None else made.schema
 
     def values_of(self, column: str) -> int | None:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_path
+from tamis.pipeline.steps.loaded import annotator_of
 from tamis.pipeline.steps.papers import LID
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
@@ -109,18 +110,17 @@ class LanguageStep(Step):
 
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the identifier."""
-        return OverText(self._identifier(models))
-
-    def _identifier(self, models: Mapping[str, str]) -> "LanguageIdentifier":
         from tamis.scorers.language.identify import DEFAULT_PREFIX, LanguageIdentifier
 
-        return LanguageIdentifier(
-            models.get("model"),
-            engine=self.engine,
-            prefix=self.prefix or DEFAULT_PREFIX,
-            check_scripts=self.scripts,
-            merge=self.merge,
-            name=self.name,
+        return OverText(
+            LanguageIdentifier(
+                models.get("model"),
+                engine=self.engine,
+                prefix=self.prefix or DEFAULT_PREFIX,
+                check_scripts=self.scripts,
+                merge=self.merge,
+                name=self.name,
+            )
         )
 
     @property
@@ -207,7 +207,8 @@ class LanguageStep(Step):
         del available
         if self.keep is None:
             return
-        known = [*self._identifier(models).languages, UNDETERMINED]
+        identifier = cast("LanguageIdentifier", cast("OverText", annotator_of(self, models)).scorer)
+        known = [*identifier.languages, UNDETERMINED]
         for code in self.keep:
             if code not in known:
                 close = difflib.get_close_matches(code, known, n=3, cutoff=0.3)
