@@ -12,17 +12,17 @@ for folder in (ROOT, ROOT / "src"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-from docs.step_pages import HEADER, step_index, step_page  # noqa: E402
-from docs.tables import fields, first_line, nested, options, table  # noqa: E402
-from tamis.pipeline.steps.registry import built_in, step_class  # noqa: E402
-from tamis.schemas.config import Config  # noqa: E402
-from tamis.schemas.experiment import ExperimentConfig  # noqa: E402
-from tamis.schemas.merge import MergeConfig  # noqa: E402
-from tamis.schemas.rule import Rule  # noqa: E402
-from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA  # noqa: E402
-from tamis.scorers.statistics.columns import TEXT_COLUMNS  # noqa: E402
-from tamis.scorers.statistics.language_rules import ENGLISH_FIGURES  # noqa: E402
-from tamis.scorers.statistics.presets import ABOUT, ENGLISH, PRESETS  # noqa: E402
+from docs.step_pages import HEADER, step_index, step_page
+from docs.tables import fields, first_line, nested, options, table
+from tamis.pipeline.steps.registry import built_in, step_class
+from tamis.schemas.config import Config
+from tamis.schemas.experiment import ExperimentConfig
+from tamis.schemas.merge import MergeConfig
+from tamis.schemas.rule import Rule
+from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
+from tamis.scorers.statistics.columns import TEXT_COLUMNS
+from tamis.scorers.statistics.language_rules import ENGLISH_FIGURES
+from tamis.scorers.statistics.presets import ABOUT, ENGLISH, PRESETS
 
 __all__ = ["PAGES", "columns_page", "config_page", "main", "nested", "python_page"]
 

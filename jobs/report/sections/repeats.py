@@ -49,14 +49,14 @@ def _shares(facts: Facts, step: StepRecord, gone: str, left: str) -> Plot:
     )
     edges = list(zip(CLASSES, [*CLASSES[1:], 101], strict=True))
     rows = [
-        (_told(low, high), sum(low <= share < high for share, of in drawn if of == part), part)
+        (_told(low, high), number, sum(low <= share < high for share, of in drawn if of == part))
         for low, high in edges
-        for part in parts
+        for number, part in enumerate(parts)
     ]
     return Plot(
         f"{step.label}: share of its characters that a document lost",
         bars("documents", rows=len(edges)),
-        [Variant("source", ("name", "n", "part"), rows, parts)],
+        [Variant("source", ("name", "part", "n"), rows, parts)],
         f"Documents that lost nothing aren't counted. {facts.sampled}",
     )
 

@@ -402,7 +402,8 @@ def test_repeated_text(reported, facts_of):
         fell = {counts.source: sum(counts.rejected.values()) for counts in step.counts}
         assert {row[0]: row[5] for row in table.rows} == {row[0]: fell.get(row[0], 0) for row in table.rows}
         (plot,) = [b for b in section.blocks if isinstance(b, Plot) and b.title.startswith(f"{label}:")]
-        assert sum(row[1] for row in plot.variants[0].rows) == step.metrics["changed"]
+        assert sum(row[2] for row in plot.variants[0].rows) == step.metrics["changed"]
+        assert {row[1] for row in plot.variants[0].rows} == {*range(len(plot.variants[0].parts))}
         (documents,) = [b for b in section.blocks if isinstance(b, Documents) and b.title.startswith(f"{label}:")]
         lost = [int(re.search(r"([\d,]+) of", shown.facts)[1].replace(",", "")) for shown in documents.documents]
         found = facts.rows(f"SELECT {prefix}_removed_chars FROM documents WHERE {prefix}_removed_chars > 0")
