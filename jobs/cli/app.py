@@ -354,9 +354,7 @@ def status(run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A run'
 @app.command(short_help="Cancel a run's job on Dataflow.", epilog=examples("tamis cancel gs://b/runs/first"))
 def cancel(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder.")],
-    beam_options: Annotated[
-        list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")
-    ] = None,
+    beam_options: BeamOptions = None,
 ) -> None:
     """Cancel the job on Dataflow that works in a run's folder; what is finished is kept."""
     from tamis.jobs.cli.run_folder import cancel as carry_out

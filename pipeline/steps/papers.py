@@ -17,6 +17,7 @@ __all__ = [
     "MINHASH",
     "NGRAM_OVERLAP",
     "PRESELECT",
+    "QUAD",
     "RESILIPARSE",
     "SOFT_DEDUP",
     "SUBSTRINGS",
@@ -107,6 +108,12 @@ PRESELECT = Paper(
     "Predictive Data Selection: The Data That Predicts Is the Data That Teaches",
     2025,
     "https://arxiv.org/abs/2503.00808",
+)
+QUAD = Paper(
+    ("Chi Zhang", "Huaping Zhong", "Kuan Zhang", "Chengliang Chai", "others"),
+    "Harnessing Diversity for Important Data Selection in Pretraining Large Language Models",
+    2025,
+    "https://arxiv.org/abs/2409.16986",
 )
 RESILIPARSE = Paper(
     ("Janek Bevendorff", "Benno Stein", "Matthias Hagen", "Martin Potthast"),

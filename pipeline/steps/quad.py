@@ -11,7 +11,10 @@ from pydantic import Field, model_validator
 from tamis.pipeline.corpus.context import Corpus, Decision, Fit
 from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory, Step
 from tamis.pipeline.steps.files import find_documents, find_model
+from tamis.pipeline.steps.papers import QUAD
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import FORUM, PROSE, Guide
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
@@ -23,11 +26,43 @@ if TYPE_CHECKING:
 
 __all__ = ["QuadStep"]
 
+_GUIDE = Guide(
+    formula="""\
+influence of d    =  grad L_ref^T (H + damping)^-1 grad L_d,   H by K-FAC or EK-FAC, L the proxy's loss
+cluster score     =  mean influence of its probes + alpha x sqrt(2 ln N / n_i)
+round             =  the `per_round` best clusters are probed; whose probe's mean is above tau gives `block` documents
+kept              =  accepted blocks, until the budget is spent""",
+    follows="""\
+Quad's estimator and bandit, with what the paper leaves open (units of influence, order within clusters, what a pass
+scores) fixed; [Quad](../quad.md) says how. `tamis quad replay` tries other options on a run's scores.""",
+    example="""\
+- embed: {dimensions: 64, write: false}
+- cluster: {clusters: 8}
+- quad:
+    reference: examples/corpus/target.jsonl.zst
+    proxy: models/proxy
+    fraction: 0.2
+    probe: 2
+    block: 10
+    chunks: 1
+    reference_documents: 32
+    sample: 32""",
+    query="SELECT title, documents, scored, round(mean_influence, 2) AS influence, selected FROM quad_clusters "
+    "ORDER BY ALL DESC",
+    inputs=(
+        FORUM,
+        PROSE,
+    ),
+    before="tamis train proxy examples/corpus/books.jsonl.zst --text body -o models/proxy --steps 60",
+)
+
 
 class QuadStep(Step):
     """Influence on a reference set, estimated for a few documents of each cluster; a bandit spends the budget by it."""
 
     verb: ClassVar[str] = "quad"
+    guide: ClassVar[Guide] = _GUIDE
+    papers: ClassVar[tuple[Paper, ...]] = (QUAD,)
     reference: Annotated[str, FilePath] = Field(description="files of the documents whose loss is to fall")
     proxy: Annotated[str, FilePath] = Field(
         description="a causal language model: a folder, of `tamis train proxy` say, or a GGUF file"

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from tamis.pipeline.steps.base import Earlier, Step
 from tamis.schemas.errors import ConfigError, DataError
+from tamis.schemas.guide import Guide
 from tamis.schemas.keep import Keep
 from tamis.schemas.step import NAME, Decides
 from tamis.schemas.tables import described
@@ -59,10 +60,25 @@ class _Draw:
         return pa.RecordBatch.from_arrays([pa.array(found, mask=~some)], schema=self.schema)
 
 
+_GUIDE = Guide(
+    formula="""\
+draw      =  hash(seed, doc_id) in [0, 1)
+kept      =  the `documents` with the smallest draws, or those of the share `fraction`""",
+    follows="""\
+Bottom-k sampling: a document's draw is its own, so a sample of 100 lies within that of 1,000 of the same seed, in
+any order and on any runner.""",
+    example="""\
+- sample: {documents: 50, seed: 3}""",
+    query="SELECT fate, count(*) AS documents, round(max(sample_draw), 3) AS largest_draw FROM documents GROUP "
+    "BY fate ORDER BY fate",
+)
+
+
 class SampleStep(Step):
     """Draws documents at random by a keyed hash of their ids: so many, or a share; the others are rejected."""
 
     verb: ClassVar[str] = "sample"
+    guide: ClassVar[Guide] = _GUIDE
     documents: Annotated[int | None, Decides] = Field(default=None, ge=1, description="how many; 1000 by default")
     fraction: Annotated[float | None, Decides] = Field(default=None, gt=0, le=1, description="share of the documents")
     weight: str | None = Field(
