@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_path, find_file, find_model
-from tamis.pipeline.steps.papers import C4, FINEWEB, FINEWEB2, GOPHER
+from tamis.pipeline.steps.papers import C4, FINEWEB, FINEWEB_2, GOPHER
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.guide import Guide
@@ -65,7 +65,7 @@ class HeuristicsStep(Step):
 
     verb: ClassVar[str] = "heuristics"
     guide: ClassVar[Guide] = _GUIDE
-    papers: ClassVar[tuple[Paper, ...]] = (GOPHER, C4, FINEWEB, FINEWEB2)
+    papers: ClassVar[tuple[Paper, ...]] = (GOPHER, C4, FINEWEB, FINEWEB_2)
     name: str = Field(
         default=_OWN, pattern=NAME, description="begins the columns' names: `<name>_words` in place of `text_words`"
     )
@@ -176,7 +176,7 @@ class HeuristicsStep(Step):
         """The papers of the presets that it takes."""
         named = {"gopher": GOPHER, "c4": C4, "fineweb": FINEWEB}
         found = [paper for word, paper in named.items() if any(word in preset for preset in self.presets)]
-        return (*found, FINEWEB2) if FINEWEB2 in self.presets else tuple(found)
+        return (*found, FINEWEB_2) if FINEWEB2 in self.presets else tuple(found)
 
     # --- columns ---
 

@@ -8,7 +8,7 @@ __all__ = [
     "DSIR",
     "FASTTEXT",
     "FINEWEB",
-    "FINEWEB2",
+    "FINEWEB_2",
     "GOPHER",
     "HARMFUL",
     "KENLM",
@@ -54,7 +54,7 @@ FINEWEB = Paper(
     2024,
     "https://arxiv.org/abs/2406.17557",
 )
-FINEWEB2 = Paper(
+FINEWEB_2 = Paper(
     ("Guilherme Penedo", "Hynek Kydlíček", "Vinko Sabolčec", "Bettina Messmer", "others"),
     "FineWeb2: One Pipeline to Scale Them All -- Adapting Pre-Training Data Processing to Every Language",
     2025,

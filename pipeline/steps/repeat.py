@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision
 from tamis.pipeline.steps.base import Earlier, Step
-from tamis.pipeline.steps.papers import FINEWEB2
+from tamis.pipeline.steps.papers import FINEWEB_2
 from tamis.schemas.base import Model, nearest
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.guide import PROSE, Guide
@@ -62,7 +62,7 @@ class RepeatStep(Step):
 
     verb: ClassVar[str] = "repeat"
     guide: ClassVar[Guide] = _GUIDE
-    papers: ClassVar[tuple[Paper, ...]] = (FINEWEB2,)
+    papers: ClassVar[tuple[Paper, ...]] = (FINEWEB_2,)
     column: str = Field(description="of numbers: the factor itself, or what `table` or `curve` make it of")
     table: Annotated[Literal["fineweb2"] | dict[float, float] | None, Decides] = Field(
         default=None,
