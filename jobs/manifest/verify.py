@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 from tamis.jobs.manifest.file import FATES, TABLES, config_folders, files_of, read_manifest, shard_path
 from tamis.jobs.manifest.verify_counts import Keys, balance, mixture, recount
 from tamis.jobs.manifest.verify_sources import check_config, input_problems, model_problems, undigested_inputs
+from tamis.jobs.watch.corpus import is_corpus
 from tamis.pipeline.corpus.earlier import index_problems
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError
 from tamis.schemas.manifest import Manifest, ShardRecord
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
 
-__all__ = ["VerifyResult", "verify"]
+__all__ = ["VerifyResult", "verify", "verify_as"]
 
 LEADING = {"selected": DOCUMENT_SCHEMA, "rejected": REJECTED_SCHEMA, "errors": ERROR_SCHEMA}
 BLOCK = 1 << 20
@@ -81,7 +82,22 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     Raises:
         RunError: if the folder holds no finished run.
     """
-    manifest = read_manifest(run)
+    if is_corpus(run):
+        from tamis.jobs.watch.verify import verify_corpus
+
+        return verify_corpus(run, inputs=inputs, progress=progress)
+    return verify_as(run, read_manifest(run), inputs=inputs, progress=progress)
+
+
+def verify_as(
+    run: str,
+    manifest: Manifest,
+    *,
+    without: Set[str] = frozenset(),
+    inputs: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> VerifyResult:
+    """Do what `verify` does, but for models of some references, which aren't there any more by design."""
     failures: list[str] = []
     notes: list[str] = []
     found = _check_shards(run, manifest, progress)
@@ -99,9 +115,12 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     notes += odd
     notes += undigested_inputs(manifest)
     folders = config_folders(run, manifest)
+    there = manifest.model_copy(
+        update={"models": tuple(model for model in manifest.models if model.reference not in without)}
+    )
     with filesystem.relative_to(folders):
         (failures if inputs else notes).extend(input_problems(manifest, thorough=inputs))
-        (failures if inputs else notes).extend(model_problems(manifest, folders, thorough=inputs))
+        (failures if inputs else notes).extend(model_problems(there, folders, thorough=inputs))
     rows, size = (sum(getattr(shard, name) for shard in found.values()) for name in ("rows", "bytes"))
     return VerifyResult(tuple(failures), tuple(notes), len(found), rows, size)
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
+from tamis.pipeline.corpus.given import group_name
 from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.corpus.select import SELECTION_PASSES, RankedColumn
 from tamis.pipeline.graph.passes import Done, Values
@@ -20,6 +21,9 @@ from tamis.scorers.selection.order_statistics import ByWeight, Goal, GroupLabel,
 from tamis.scorers.selection.selection import PercentileRange
 
 __all__ = ["QuantileBuckets", "QuantileSearch", "quantile_buckets"]
+
+ALL = "all"
+"""What the manifest calls the only group."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class QuantileBuckets:
         buckets: how many there are.
         by: columns whose groups have cuts of their own.
         field: the column of the buckets.
+        given: cuts of an earlier run, by the group's name; they stand in place of those of this corpus.
     """
 
     column: str
@@ -44,6 +49,7 @@ class QuantileBuckets:
     buckets: int
     by: tuple[str, ...]
     field: pa.Field
+    given: Mapping[str, Sequence[float | None]] | None = None
 
     @property
     def percents(self) -> tuple[float, ...]:
@@ -62,6 +68,10 @@ class QuantileBuckets:
         """Return the cuts of each group, ascending, float64 (buckets - 1,)."""
         found = {}
         for label, answers in search.answers().items():
+            known = (self.given or {}).get(group_name(label) or ALL)
+            if known is not None:
+                found[label] = np.array([math.inf if cut is None else cut for cut in known])
+                continue
             count, _ = search.totals[label]
             # Beyond the last document, where nothing weighs anything, there is no cut.
             values = [math.inf if answer is None else ordered_to_float(answer.words[0]) for answer in answers]
@@ -164,7 +174,7 @@ class _Found:
     def __call__(self, values: Values) -> Outcome:
         cuts = self.wanted.cuts(self.search.state(values))
         shown = {
-            "/".join("null" if part is None else part for part in label) or "all": [
+            group_name(label) or ALL: [
                 cut if math.isfinite(cut) else None for cut in found.tolist()
             ]
             for label, found in sorted(cuts.items(), key=lambda item: str(item[0]))

@@ -162,7 +162,7 @@ class ReadShard:
         return Done(note.to_line(), counters, note.reused)
 
     def _known(self, path: str, shard: SourceShard, damaged: list[str]) -> ReadNote | None:
-        value = read_value(path, damaged)
+        value = read_value(path, damaged, look=True)
         if value is None:
             return None
         kept = ReadNote.from_line(value)

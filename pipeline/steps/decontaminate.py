@@ -17,6 +17,7 @@ from tamis.pipeline.steps.papers import NGRAM_OVERLAP
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import InputError, ModelError
+from tamis.schemas.guide import ENCYCLOPEDIA, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Rule
 from tamis.schemas.step import NAME, Decides, FilePath
@@ -66,6 +67,24 @@ _PLANTED = 500
 _SHORT_ITEM = 20
 """Words below which items are told of apart."""
 
+_GUIDE = Guide(
+    formula="""\
+weight(word)   =  ln((items + 1) / (items that have it + 1/2)), less in phrases that several items share
+coverage       =  weight of the item's words that a local alignment shares with the document / weight of the item
+whole          =  coverage >= 1 for short items, falling to `threshold` from `long_weight` on
+part           =  coverage >= `partial` from the item's beginning on
+ngrams         =  a shared 13-gram (8-gram of shorter items) is a hit""",
+    follows="""\
+`method: ngrams` is GPT-3's rule, `method: decon` allenai/decon's own score; `aligned` (Smith and Waterman 1981)
+also finds items of which words were changed, dropped or added. `tamis plan` says what share of planted items is
+found.""",
+    example="""\
+- decontaminate: {items: {sample: examples/recipes/evaluation.jsonl}, text: question, action: drop}""",
+    query="SELECT contamination_item, round(contamination_coverage, 2) AS coverage, fate FROM documents WHERE "
+    "contamination_item IS NOT NULL ORDER BY ALL",
+    inputs=(ENCYCLOPEDIA,),
+)
+
 
 class DecontaminateStep(Step):
     """Finds evaluation items in documents, whole, in part or changed, and drops such documents or takes the items out.
@@ -75,6 +94,7 @@ class DecontaminateStep(Step):
     """
 
     verb: ClassVar[str] = "decontaminate"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (NGRAM_OVERLAP,)
     rewrites: ClassVar[bool] = True
     items: Annotated[dict[str, str], FilePath] = Field(

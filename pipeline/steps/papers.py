@@ -8,7 +8,7 @@ __all__ = [
     "DSIR",
     "FASTTEXT",
     "FINEWEB",
-    "FINEWEB2",
+    "FINEWEB_2",
     "GOPHER",
     "HARMFUL",
     "KENLM",
@@ -17,6 +17,7 @@ __all__ = [
     "MINHASH",
     "NGRAM_OVERLAP",
     "PRESELECT",
+    "QUAD",
     "RESILIPARSE",
     "SOFT_DEDUP",
     "SUBSTRINGS",
@@ -53,7 +54,7 @@ FINEWEB = Paper(
     2024,
     "https://arxiv.org/abs/2406.17557",
 )
-FINEWEB2 = Paper(
+FINEWEB_2 = Paper(
     ("Guilherme Penedo", "Hynek Kydlíček", "Vinko Sabolčec", "Bettina Messmer", "others"),
     "FineWeb2: One Pipeline to Scale Them All -- Adapting Pre-Training Data Processing to Every Language",
     2025,
@@ -107,6 +108,12 @@ PRESELECT = Paper(
     "Predictive Data Selection: The Data That Predicts Is the Data That Teaches",
     2025,
     "https://arxiv.org/abs/2503.00808",
+)
+QUAD = Paper(
+    ("Chi Zhang", "Huaping Zhong", "Kuan Zhang", "Chengliang Chai", "others"),
+    "Harnessing Diversity for Important Data Selection in Pretraining Large Language Models",
+    2025,
+    "https://arxiv.org/abs/2409.16986",
 )
 RESILIPARSE = Paper(
     ("Janek Bevendorff", "Benno Stein", "Matthias Hagen", "Martin Potthast"),

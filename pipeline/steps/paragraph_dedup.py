@@ -10,6 +10,7 @@ from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory
 from tamis.pipeline.steps.papers import CCNET
 from tamis.pipeline.steps.repeats import RepeatsStep
 from tamis.pipeline.steps.seen import IndexedStep
+from tamis.schemas.guide import WEB, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import Decides
 from tamis.scorers.annotators import OverText
@@ -20,6 +21,23 @@ if TYPE_CHECKING:
 
 __all__ = ["ParagraphDedupStep"]
 
+_GUIDE = Guide(
+    formula="""\
+unit     =  a line, or a paragraph (text between two or more line breaks)
+key      =  64-bit hash of its folded words; `simplified`: lower case, no accents or punctuation, digits alike
+goes     =  every copy but the first in order of doc_id and place (`keep: first`), or all (`keep: none`),
+            of units with >= `min_words` words that stand in >= `min_documents` documents
+kept     =  documents with >= `min_characters` characters left""",
+    follows="""\
+cc_net's deduplication, by the same folding, but over the whole input rather than a few shards at a time, and with a
+64-bit hash in place of the first 8 bytes of SHA-1.""",
+    example="""\
+- paragraph_dedup: {unit: lines, min_words: 3, spans: true}""",
+    query="SELECT count(*) AS documents, sum(text_removed_chars)::BIGINT AS taken_out, "
+    "sum(text_left_chars)::BIGINT AS left_over FROM documents",
+    inputs=(WEB,),
+)
+
 
 class ParagraphDedupStep(RepeatsStep, IndexedStep):
     """Takes out lines or paragraphs that stand elsewhere in the whole input too, all copies but the first or all.
@@ -29,6 +47,7 @@ class ParagraphDedupStep(RepeatsStep, IndexedStep):
     """
 
     verb: ClassVar[str] = "paragraph_dedup"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (CCNET,)
     unit: Literal["lines", "paragraphs"] = Field(
         default="paragraphs", description="lines end at a line break, paragraphs at two or more"

@@ -1,14 +1,15 @@
 """`sample`: documents drawn at random, the same ones whatever the order, the batches and the runner."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.base import Earlier, Step
 from tamis.schemas.errors import ConfigError, DataError
+from tamis.schemas.guide import Guide
 from tamis.schemas.keep import Keep
 from tamis.schemas.step import NAME, Decides
 from tamis.schemas.tables import described
@@ -59,16 +60,38 @@ class _Draw:
         return pa.RecordBatch.from_arrays([pa.array(found, mask=~some)], schema=self.schema)
 
 
+_GUIDE = Guide(
+    formula="""\
+draw      =  hash(seed, doc_id) in [0, 1)
+kept      =  the `documents` with the smallest draws, or those of the share `fraction`""",
+    follows="""\
+Bottom-k sampling: a document's draw is its own, so a sample of 100 lies within that of 1,000 of the same seed, in
+any order and on any runner.""",
+    example="""\
+- sample: {documents: 50, seed: 3}""",
+    query="SELECT fate, count(*) AS documents, round(max(sample_draw), 3) AS largest_draw FROM documents GROUP "
+    "BY fate ORDER BY fate",
+)
+
+
 class SampleStep(Step):
     """Draws documents at random by a keyed hash of their ids: so many, or a share; the others are rejected."""
 
     verb: ClassVar[str] = "sample"
+    guide: ClassVar[Guide] = _GUIDE
     documents: Annotated[int | None, Decides] = Field(default=None, ge=1, description="how many; 1000 by default")
     fraction: Annotated[float | None, Decides] = Field(default=None, gt=0, le=1, description="share of the documents")
     weight: str | None = Field(
         default=None, description="column of numbers: documents are drawn in proportion to it, never those of 0 or none"
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="another one draws others")
+    max_draw: Annotated[float | None, Decides] = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="the largest draw that is kept, as an earlier run's manifest has it, in place of what `documents` "
+        "and `fraction` come to in this corpus",
+    )
     name: str = Field(default="sample", pattern=NAME, description="tells several such steps and their columns apart")
 
     @model_validator(mode="after")
@@ -86,8 +109,16 @@ class SampleStep(Step):
     @property
     def kept(self) -> Keep:
         """The smallest draws: a larger sample of a seed holds a smaller one."""
+        if self.max_draw is not None:
+            return Keep(max=self.max_draw)
         documents = DOCUMENTS if self.documents is None and self.fraction is None else self.documents
         return Keep(documents=documents, fraction=self.fraction, best="low")
+
+    def frozen(self, earlier: Earlier) -> Self:
+        """Keep what draws up to the largest that was kept."""
+        kind = self.kept.share
+        found = None if kind is None else earlier.thresholds.get(self.keep_rule(kind))
+        return self if found is None else self.changed(max_draw=found)
 
     @property
     def kept_column(self) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Memory, Step
 from tamis.pipeline.steps.files import find_file
-from tamis.pipeline.steps.papers import FINEWEB2
+from tamis.pipeline.steps.papers import FINEWEB_2
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import ConfigError, InputError
@@ -31,7 +31,7 @@ class WordListsStep(Step):
     """
 
     verb: ClassVar[str] = "word_lists"
-    papers: ClassVar[tuple[Paper, ...]] = (FINEWEB2,)
+    papers: ClassVar[tuple[Paper, ...]] = (FINEWEB_2,)
     lists: Annotated[dict[str, str], FilePath] = Field(
         min_length=1, description="language, in any form: file with a word a line; capitals count"
     )

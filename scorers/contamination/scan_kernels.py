@@ -186,8 +186,8 @@ def _beginning(words: npt.NDArray[np.uint64], at: int, length: int, shift: np.ui
 
 @helper
 def _is_set(bits: npt.NDArray[np.uint64], place: np.uint64) -> bool:
-    found: bool = (bits[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1)) != np.uint64(0)
-    return found
+    one = bits[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1)
+    return bool(one)
 
 
 @kernel
