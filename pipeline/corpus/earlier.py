@@ -136,7 +136,7 @@ class SeenIndex:
 
 
 def index_problems(output: str, label: str, sha256: str) -> Iterator[str]:
-    """Yield what is wrong with the index that a step of a run left, a sentence each.
+    """Yield what is wrong with the index that a step of a run left, a sentence each; nothing if it was deleted.
 
     Args:
         output: the run's folder.
@@ -146,7 +146,6 @@ def index_problems(output: str, label: str, sha256: str) -> Iterator[str]:
     inside = f"{INDEX_FOLDER}/{label}"
     folder = filesystem.join(output, inside)
     if not has_index(output, label):
-        yield f"{inside}/{_LISTING} is missing"
         return
     try:
         index = SeenIndex.open(folder)
