@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,9 @@ class Growing:
         self.corpus = root / "corpus"
         self.inputs = root / "in"
         self.inputs.mkdir(parents=True, exist_ok=True)
+        # An earlier test's module of that name would be taken for this one.
+        sys.modules.pop("mine", None)
+        sys.path[:] = [path for path in sys.path if not (Path(path) / "mine.py").exists()]
         (root / "mine.py").write_text(SCORER)
         self.plain: dict[str, Any] = {
             "name": "grown",
