@@ -222,7 +222,7 @@ def wait_for(condition, seconds=120):
 
 def at_gate(growing):
     """Let the next increment wait while it scores."""
-    (growing.root / "mine.py").write_text(WAITING)
+    (growing.root / "gate.py").write_text(WAITING)
     (growing.root / "closed").touch()
 
 
@@ -239,7 +239,7 @@ def none_left(group):
 )
 def test_a_signal_in_an_increment(growing, capsys, number, workers):
     at_gate(growing)
-    save(growing, steps=["exact_dedup", {"score": {"scorer": "mine:Share", "column": "share"}}])
+    save(growing, steps=["exact_dedup", {"score": {"scorer": "gate:Share", "column": "share"}}])
     with started(growing, "watch", "grow.yaml", "--workers", str(workers)) as process:
         wait_for((growing.root / "waiting").exists)
         assert tamis(capsys, "watch", "grow.yaml")[0] == 1  # another one is refused
