@@ -86,7 +86,7 @@ def test_a_file_that_changed_is_said_once_and_not_read_again(growing):
     assert growing.told() == []
     assert selected(growing) == was
     path.unlink()
-    assert growing.told() == ["web: in/a.jsonl was read and is gone: what was read of it stays"]
+    assert growing.told() == ["web: in/a.jsonl was read and is gone: what was read stays"]
     assert growing.told() == []
     assert selected(growing) == was
 
@@ -325,7 +325,7 @@ def test_a_killed_increment_whose_files_changed_begins_anew(growing, monkeypatch
     killed(monkeypatch, growing, increment_module, "execute")
     growing.put("b.jsonl", texts_of(30, seed=2))
     told = growing.told()
-    assert told == ["increment 00002 is begun anew: web: in/b.jsonl changed or is gone since it was begun"]
+    assert told == ["increment 00002 is begun anew: web: in/b.jsonl changed or went since it was begun"]
     assert tamis.open(growing.corpus).manifest.read == 70
     growing.put("c.jsonl", texts_of(4, seed=5))
     killed(monkeypatch, growing, increment_module, "execute")
