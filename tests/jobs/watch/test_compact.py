@@ -57,7 +57,7 @@ def test_a_split_is_compacted_to_the_bytes_of_one_run(tmp_path_factory, whole, g
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(SPLITS)
 def test_any_split_is_compacted_to_the_bytes_of_one_run(tmp_path_factory, whole, groups):
     compacted(tmp_path_factory, whole, groups)
