@@ -18,7 +18,7 @@ __all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "si
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture", "watch")
+_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture", "prices", "watch")
 _DOCUMENT = ("doc_id", "url", "source", "text", "timestamp", "meta")
 
 
@@ -54,6 +54,10 @@ class InputConfig(Model):
     )
     html: bool = Field(default=False, description="the text field holds HTML, to be extracted")
     encoding: str = Field(default="utf-8", description="of JSONL and CSV files")
+    delimiter: str | None = Field(
+        default=None,
+        description="between columns of CSV files; a comma if absent, a tab in `.tsv` files",
+    )
     unreadable: Literal["fail", "record"] = Field(
         default="fail", description="files that can't be read at all: fail before any work, or become error records"
     )
@@ -63,6 +67,14 @@ class InputConfig(Model):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_sign(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) != 1 or value in '\r\n"'):
+            msg = f"expected one character, no quote and no end of line, got {value!r}"
+            raise ValueError(msg)
+        return value
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -96,6 +108,26 @@ class OutputConfig(Model):
     )
 
 
+class PricesConfig(Model):
+    """Prices in US dollars by which `tamis plan` tells what a run asks of object stores; list prices, which change.
+
+    They change no result.
+    """
+
+    reads_per_million: float = Field(
+        default=0.4, ge=0, allow_inf_nan=False, description="requests that read or look, for a million"
+    )
+    writes_per_million: float = Field(
+        default=5.0, ge=0, allow_inf_nan=False, description="requests that write, list or delete, for a million"
+    )
+    moved_per_gb: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="10^9 bytes read or written; nothing within a region"
+    )
+    stored_per_gb_month: float = Field(
+        default=0.02, ge=0, allow_inf_nan=False, description="10^9 bytes kept for a month, the work folder among them"
+    )
+
+
 class Config(Model):
     """A whole run. `digest` names everything that can change a result, and nothing else."""
 
@@ -115,6 +147,7 @@ class Config(Model):
     mixture: MixtureConfig | None = Field(
         default=None, description="of groups of what was selected, written to `mixture/` in the run's folder"
     )
+    prices: PricesConfig = Field(default=PricesConfig(), description="of requests and bytes, for `tamis plan`")
     watch: WatchConfig | None = Field(
         default=None, description="of `tamis watch`, which takes new files in as they come: see docs/watch.md"
     )
@@ -123,6 +156,19 @@ class Config(Model):
         ge=1,
         description="a trial: so many documents at most, drawn by `sample`, of so many files as hold about as many",
     )
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _mappings(cls, value: Any) -> Any:
+        entries = value if isinstance(value, list | tuple) else [value]
+        bare = next((entry for entry in entries if isinstance(entry, str)), None)
+        if bare is not None:
+            msg = f"an input is a path with the name of its source, not {bare!r}: write [{{path: {bare}, source: web}}]"
+            raise ValueError(msg)
+        if isinstance(value, dict):
+            msg = "expected a list: write a - before the first input"
+            raise ValueError(msg)
+        return value
 
     @field_validator("inputs")
     @classmethod
@@ -166,7 +212,7 @@ class Config(Model):
                 options["sha256"] = digests
             steps.append({step.verb: options})
         absent = {name for name in ("mixture", "watch") if getattr(self, name) is None}
-        plain = self.model_dump(mode="json", exclude={"steps", *absent})
+        plain = self.model_dump(mode="json", exclude={"steps", "prices", *absent})
         return plain | {"steps": steps}
 
     def digest(self, models: dict[str, dict[str, str]]) -> str:

@@ -9,6 +9,7 @@ from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.sql.views import connect, reach, shard_relation
 from tamis.schemas.base import canonical_json
 from tamis.schemas.manifest import Manifest
+from tamis.schemas.wording import counted
 from tamis.scorers.mixture.record import explain_difference
 
 __all__ = ["Comparison", "Moved", "compare", "moved_documents"]
@@ -160,7 +161,7 @@ def _fate(moved: Moved) -> str:
 def _where_they_part(a: Manifest, b: Manifest) -> str:
     """Return which step is the first with other counts."""
     if a.read != b.read:
-        return f"The runs part when they read: {a.read:,} records in the first, {b.read:,} in the second."
+        return f"The runs part when they read: {counted(a.read, 'record')} in the first, {b.read:,} in the second."
     labels = {"first": [step.label for step in a.steps], "second": [step.label for step in b.steps]}
     for left, right in zip(a.steps, b.steps, strict=False):
         if left.label != right.label:

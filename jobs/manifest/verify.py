@@ -16,6 +16,7 @@ from tamis.jobs.manifest.file import FATES, TABLES, config_folders, files_of, re
 from tamis.jobs.manifest.verify_counts import Keys, balance, mixture, recount
 from tamis.jobs.manifest.verify_sources import check_config, input_problems, model_problems, undigested_inputs
 from tamis.jobs.watch.corpus import is_corpus
+from tamis.pipeline.corpus.earlier import index_problems
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError
 from tamis.schemas.manifest import Manifest, ShardRecord
@@ -67,10 +68,10 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     """Check that a run is what its manifest says.
 
     Of every shard: SHA-256, size, rows, bytes of text, columns, and the config's digest in its footer; of every table
-    beside them its SHA-256; that no file is missing and no unknown one there. Rows are counted again by source, step
-    and rule, and held against the counts of the steps; the counts against each other, from step to step and in all.
-    The config's digest is computed from the recorded config alone, and again from the one that was given. Seconds and
-    metrics can't be checked.
+    beside them, and of every file of the indexes that steps left, its SHA-256; that no file is missing and no unknown
+    one there. Rows are counted again by source, step and rule, and held against the counts of the steps; the counts
+    against each other, from step to step and in all. The config's digest is computed from the recorded config alone,
+    and again from the one that was given. Seconds and metrics can't be checked.
 
     Args:
         run: the run's folder.
@@ -103,6 +104,7 @@ def verify_as(
     for shard in found.values():
         failures += shard.failures
     failures += _table_problems(run, manifest)
+    failures += _index_problems(run, manifest)
     failures += _unknown_files(run, manifest)
     failures += balance(manifest)
     if not any(shard.failures for shard in found.values()):  # rows of a damaged one would only be told a second time
@@ -228,6 +230,14 @@ def _table_problems(run: str, manifest: Manifest) -> Iterator[str]:
                 continue
             if sha256 != record.sha256:
                 yield f"{record.path} was changed: its SHA-256 is {sha256}, recorded is {record.sha256}"
+
+
+def _index_problems(run: str, manifest: Manifest) -> Iterator[str]:
+    """Yield what is wrong with the indexes that steps left for later runs."""
+    for step in manifest.steps:
+        told = step.metrics.get("index")
+        if isinstance(told, dict) and "sha256" in told:
+            yield from index_problems(run, step.label, told["sha256"])
 
 
 def _unknown_files(run: str, manifest: Manifest) -> Iterator[str]:

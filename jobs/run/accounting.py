@@ -33,6 +33,7 @@ from tamis.schemas.manifest import (
     TableRecord,
 )
 from tamis.schemas.secrets import redacted
+from tamis.schemas.wording import counted
 
 __all__ = ["CARD", "Finish", "RunRecord", "StepPlan", "as_selected"]
 
@@ -194,16 +195,32 @@ class _Account:
             for file in note.files:
                 odd.update({(note.source, kind): count for kind, count in file.notes.items()})
         for (source, kind), count in sorted(odd.items()):
-            yield f"source {source}: {count:,} times {kind.replace('_', ' ')}; see the inputs' notes in the manifest"
+            told = f"{counted(count, 'time')} {kind.replace('_', ' ')}"
+            yield f"source {source}: {told}; see the inputs' notes in the manifest"
+        yield from self._copies()
         languages = Counter[tuple[str, int, int]]()
         for summary in self._summaries:
             languages.update(summary.languages)
         yield from lost_languages(languages, self._record.steps)
         if repeated:
-            yield (
-                f"at least {repeated:,} selected documents share their doc_id with another: "
-                "a source's ids must be unique"
-            )
+            shares = "shares its" if repeated == 1 else "share their"
+            told = f"{counted(repeated, 'selected document')} {shares} doc_id with another"
+            yield f"at least {told}: a source's ids must be unique"
+
+    def _copies(self) -> Iterator[str]:
+        """Yield a sentence if input files have the same content: a file named twice, a link, or a copy."""
+        known: dict[str, str] = {}
+        pairs: list[tuple[str, str]] = []
+        for file in self._inputs():
+            if file.sha256 is not None and file.records:
+                told = f"{file.path} (source {file.source})"
+                first = known.setdefault(file.sha256, told)
+                if first != told:
+                    pairs.append((first, told))
+        if pairs:
+            files = "1 input file has" if len(pairs) == 1 else f"{len(pairs):,} input files have"
+            first, second = pairs[0]
+            yield f"{files} the content of another, such as {second} of {first}: its documents are there twice"
 
     def _counts(self) -> dict[str, dict[str, int]]:
         """Return read, selected, rejected and errors by source: what readers counted, and how the rows fell."""

@@ -21,6 +21,7 @@ from tamis.schemas.errors import ConfigError, InputError
 from tamis.schemas.extract import ExtractConfig
 from tamis.schemas.manifest import ParentRecord
 from tamis.schemas.secrets import REDACTED, redacted
+from tamis.schemas.wording import counted
 from tamis.scorers.extraction.html import ExtractOptions
 
 __all__ = ["KnownFiles", "Plan", "check_inputs", "find_models", "make_plan", "plan_from", "read_options", "steps_of"]
@@ -145,6 +146,7 @@ def read_options(entry: InputConfig, extract: ExtractConfig) -> ReadOptions:
         columns=tuple(InputColumn(name, c.field or name, c.type) for name, c in entry.columns.items()),
         html=entry.html,
         encoding=entry.encoding,
+        delimiter=entry.delimiter,
         statuses=extract.statuses,
         content_types=extract.content_types,
         extract=ExtractOptions(
@@ -191,7 +193,8 @@ def plan_from(config: Config, plain: Mapping[str, Any], places: Places, known: K
     every = len(files)
     if config.limit is not None:
         files = _trial(files, len(inputs), config.limit, config.seed)
-    told = f"limit: {len(files):,} of {every:,} input files are read, and at most {config.limit} documents drawn"
+    read = f"{len(files):,} of {counted(every, 'input file')} {'is' if len(files) == 1 else 'are'} read"
+    told = f"limit: {read}, and at most {counted(config.limit or 0, 'document')} drawn"
     digests = {label: {o: m.sha256 for o, m in found.items()} for label, found in models.items()}
     # A threshold that a model brings follows from the model, whose content is in the digest.
     run_as = config.model_copy(update={"steps": steps})

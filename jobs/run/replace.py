@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tamis.jobs.manifest.differences import config_changes
-from tamis.jobs.manifest.file import MANIFEST, read_manifest
+from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.run.plan import Plan
 from tamis.jobs.watch.corpus import refuse_corpus
 from tamis.pipeline.storage import filesystem
@@ -52,8 +52,6 @@ def replaced_run(plan: Plan, output: str) -> Replaced | None:
     """
     if filesystem.is_local(output):  # on a store it costs a request, and is asked for once the run begins
         refuse_corpus(output)
-    if not filesystem.exists(filesystem.join(output, MANIFEST)):
-        return None
     try:
         manifest = read_manifest(output)
     except RunError:

@@ -150,8 +150,8 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     source and rule that rejected something), `thresholds` (one row a rule over a column, and group), `passes`,
     `inputs`, `models`, `shards`, and `increments`: the runs that a corpus is made of, or that this one follows. Views
     of the tables that decisions left, such as `clusters`, with the `step` that each row is of. Macros: see
-    `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a
-    run may have been materialised in: `mixture` (one row a group), `mixture_rounds` and `repetition`; in a mixture's
+    `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a run may have been
+    materialised in: `mixture` (one row a group), `mixture_rounds`, `repetition` and `repetition_heavy`; in a mixture's
     own folder also its documents, as `documents`, and `shards`.
 
     Args:
@@ -262,11 +262,7 @@ def _documents(at: _Place, run: str, manifest: Manifest) -> pa.Schema:
         if relation is None:
             _table(at, f"no_{fate}", schema.empty_table())
             relation = f"{at.record}.no_{fate}"
-        try:
-            _view(at, fate, f"FROM {relation}", schema)
-        except duckdb.Error as error:
-            msg = f"{run}: the {fate} shards can't be read ({_first_line(error)}): tamis manifest verify says which"
-            raise RunError(msg) from None
+        _view_of_files(at, run, f"the {fate} shards", fate, f"FROM {relation}", schema)
     return _both_fates(at, selected, rejected)
 
 
@@ -339,10 +335,9 @@ def _records(at: _Place, manifest: Manifest, limits: Sequence[Limit]) -> None:
         "increments": (INCREMENTS, [parent.model_dump() | {"run": parent.path} for parent in manifest.parents]),
     }
     for name, (schema, rows) in tables.items():
-        _table(at, name, pa.Table.from_pylist(list(rows), schema))
         casts = ", ".join(f"{column}::JSON AS {column}" for column in schema.names if column in JSON_COLUMNS)
         shown = f" SELECT * REPLACE ({casts})" if casts else ""
-        _view(at, name, f"FROM {at.record}.{name}{shown}", schema)
+        _view_of_table(at, name, pa.Table.from_pylist(list(rows), schema), shown)
 
 
 def _steps(manifest: Manifest) -> list[dict[str, Any]]:
@@ -401,11 +396,8 @@ def _decisions(at: _Place, run: str, manifest: Manifest) -> None:
                 fields |= {f.name: f for f in schema if f.name not in fields}
                 told = f"SELECT {literal(record.step)} AS step, * FROM read_parquet({literal(_sql_path(path))})"  # noqa: S608
                 parts.append(told)
-        try:
-            _view(at, identifier(name), " UNION ALL BY NAME ".join(parts), list(fields.values()))
-        except duckdb.Error as error:
-            msg = f"{run}: the table {name} can't be read ({_first_line(error)}): tamis manifest verify says more"
-            raise RunError(msg) from None
+        query = " UNION ALL BY NAME ".join(parts)
+        _view_of_files(at, run, f"the files of the table {name}", identifier(name), query, list(fields.values()))
 
 
 # --- views of a mixture ---
@@ -419,23 +411,30 @@ def _mixed(connection: duckdb.DuckDBPyConnection, run: str) -> None:
     paths = ", ".join(literal(_sql_path(filesystem.join(run, shard.path))) for shard in mixed.shards)
     reader = "read_parquet" if all(shard.path.endswith(".parquet") for shard in mixed.shards) else "read_json"
     options = ", hive_partitioning = false" if reader == "read_parquet" else ", format = 'newline_delimited'"
-    try:
-        _view(at, "documents", f"FROM {reader}([{paths}]{options})", ())
-    except duckdb.Error as error:
-        msg = f"{run}: the mixture's shards can't be read ({_first_line(error)}): tamis manifest verify says which"
-        raise RunError(msg) from None
-    _table(at, "shards", pa.Table.from_pylist([shard.model_dump() for shard in mixed.shards], SHARDS))
-    _view(at, "shards", f"FROM {at.record}.shards", SHARDS)
+    _view_of_files(at, run, "the mixture's shards", "documents", f"FROM {reader}([{paths}]{options})", ())
+    _view_of_table(at, "shards", pa.Table.from_pylist([shard.model_dump() for shard in mixed.shards], SHARDS))
     _mixture(at, mixed.mixture, mixed.repetition)
 
 
 def _mixture(at: _Place, record: Mapping[str, Any], repetition: Mapping[str, Any]) -> None:
     for name, table in mixture_tables(record, repetition):
-        _table(at, name, table)
-        _view(at, name, f"FROM {at.record}.{name}", table.schema)
+        _view_of_table(at, name, table)
 
 
 # --- SQL ---
+
+
+def _view_of_files(at: _Place, run: str, what: str, name: str, query: str, schema: Sequence[pa.Field]) -> None:
+    try:
+        _view(at, name, query, schema)
+    except duckdb.Error as error:
+        msg = f"{run}: {what} can't be read ({_first_line(error)}): tamis manifest verify says which"
+        raise RunError(msg) from None
+
+
+def _view_of_table(at: _Place, name: str, table: pa.Table, shown: str = "") -> None:
+    _table(at, name, table)
+    _view(at, name, f"FROM {at.record}.{name}{shown}", table.schema)
 
 
 def _table(at: _Place, name: str, table: pa.Table) -> None:

@@ -20,7 +20,7 @@ from tamis.pipeline.storage.row_state import RowState
 from tamis.scorers.selection.order_statistics import ByWeight, Goal, GroupLabel, Groups, RankSearch, ordered_to_float
 from tamis.scorers.selection.selection import PercentileRange
 
-__all__ = ["QuantileBuckets", "quantile_buckets"]
+__all__ = ["QuantileBuckets", "QuantileSearch", "quantile_buckets"]
 
 ALL = "all"
 """What the manifest calls the only group."""
@@ -88,12 +88,17 @@ class QuantileBuckets:
 
 
 @dataclass(frozen=True)
-class _Begin:
-    """The search for the cuts at its beginning."""
+class QuantileSearch:
+    """The search for the cuts at its beginning.
+
+    Attributes:
+        wanted: what is put into buckets.
+    """
 
     wanted: QuantileBuckets
 
     def __call__(self, values: Values) -> RankSearch:
+        """Return it."""
         del values
         grouped = bool(self.wanted.by)
         return RankSearch(self.wanted.goals, settle_ties=False, grouped=grouped, passes=SELECTION_PASSES)
@@ -148,7 +153,7 @@ def quantile_buckets(corpus: Corpus, wanted: QuantileBuckets) -> Decision:
         corpus.state, corpus.columns, [wanted.column, *wanted.by, *([] if wanted.unit is None else [wanted.unit])]
     )
     source = RankedColumn(reader, wanted.column, wanted.unit, wanted.by)
-    search = Search.over(corpus, "quantiles, pass", _Begin(wanted), source, SELECTION_PASSES)
+    search = Search.over(corpus, "quantiles, pass", QuantileSearch(wanted), source, SELECTION_PASSES)
     place = corpus.stage.place("buckets")
     work = _Bucket(wanted, source, search, place, corpus.stage.state)
     nodes = (*search.passes(corpus), corpus.each_shard("buckets", work, inputs=search.inputs))

@@ -193,8 +193,10 @@ class _FitModel:
     def __call__(self, task: None, values: Values) -> bytes:
         """Return figures about the fit, as JSON.
 
+        Of a pool without documents nothing is drawn: the model weighs everything alike, and the run is complete.
+
         Raises:
-            DataError: if the pool or a target is empty.
+            DataError: if a target is empty.
         """
         del task
         shards = stored_shards(values[READ])
@@ -204,9 +206,6 @@ class _FitModel:
         if known is not None:
             return known
         raw = _load(values[self.pool]) if values[self.pool] else np.zeros(1, np.int64)
-        if not raw[-1]:
-            msg = f"step {self.label}: no document is left to resample; look at what the steps before it rejected"
-            raise DataError(msg)
         metrics: dict[str, Any] = {"pool_documents": int(raw[-1])}
         targets: dict[str, npt.NDArray[np.int64]] = {}
         for name, reference in self.config.targets.items():
@@ -221,7 +220,7 @@ class _FitModel:
             targets[name] = counts[:-2]
         features = self.config.features
         model = DsirModel.fit(
-            raw[:-1],
+            raw[:-1] if raw[-1] else sum(targets.values()),
             targets if self.config.several else next(iter(targets.values())),
             smoothing=self.config.smoothing,
             ngrams=features.ngrams,

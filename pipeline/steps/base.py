@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import Guide
 from tamis.schemas.keep import SHARES, Keep
 from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Op, Rule
@@ -82,11 +83,13 @@ class Step(StepConfig):
         best: which values of the kept column `fraction` and `documents` keep, unless `keep.best` says.
         rewrites: whether it changes the text that later steps read.
         papers: those that the step follows; `cites` says which of them with the options given.
+        guide: what its page of the documentation says beside options and columns; every step of ours has one.
     """
 
     best: ClassVar[Literal["high", "low"]] = "high"
     rewrites: ClassVar[bool] = False
     papers: ClassVar[tuple[Paper, ...]] = ()
+    guide: ClassVar[Guide | None] = None
 
     @property
     def cites(self) -> tuple[Paper, ...]:

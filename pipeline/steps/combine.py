@@ -12,6 +12,7 @@ from tamis.pipeline.corpus.context import Corpus, Decision
 from tamis.pipeline.steps.base import Earlier, Step
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import FORUM, PROSE, Guide
 from tamis.schemas.keep import Keep
 from tamis.schemas.step import NAME, Decides
 from tamis.schemas.tables import described
@@ -23,6 +24,27 @@ _WEIGHTED = ("mean", "sum")
 _UNITS = {"documents": None, "characters": "text_chars", "bytes": "text_bytes"}
 """What quantiles can have equally much of without a step that counts it; of the text as it was read."""
 
+_GUIDE = Guide(
+    formula="""\
+min, max        =  over the columns of a row
+mean            =  sum(w_c x_c) / sum(w_c);   sum  =  sum(w_c x_c)
+buckets         =  floor(buckets x share of the group's documents (bytes, tokens) below the row)
+kept            =  as `keep` says of the new column""",
+    follows="""\
+DCLM's and Nemotron-CC's ensembles of classifiers are means and maxima of scores; Dolma 3's vigintiles of quality
+are `how: buckets, buckets: 20` within each topic.""",
+    example="""\
+- language: {}
+- preselect: {model: examples/models/preselect}
+- combine: {columns: [preselect_score, language_score], how: min, name: smaller, keep: {fraction: 0.5}}""",
+    query="SELECT fate, count(*) AS documents, round(min(smaller), 3) AS least, round(max(smaller), 3) AS most "
+    "FROM documents GROUP BY fate ORDER BY fate",
+    inputs=(
+        FORUM,
+        PROSE,
+    ),
+)
+
 
 class CombineStep(Step):
     """A column from others: their minimum, maximum, mean or weighted sum, or the quantile that one of them lies in.
@@ -31,6 +53,7 @@ class CombineStep(Step):
     """
 
     verb: ClassVar[str] = "combine"
+    guide: ClassVar[Guide] = _GUIDE
     columns_: tuple[str, ...] = Field(
         alias="columns", min_length=1, description="columns of numbers that are there before the step"
     )

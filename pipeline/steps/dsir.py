@@ -13,6 +13,7 @@ from tamis.pipeline.steps.files import find_documents, find_model
 from tamis.pipeline.steps.papers import DSIR
 from tamis.pipeline.storage.folders import local_folder
 from tamis.schemas.errors import ModelError
+from tamis.schemas.guide import FORUM, PROSE, Guide
 from tamis.schemas.keep import SHARES, Keep
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import Decides, FilePath
@@ -35,10 +36,31 @@ def _without_reference(value: Any) -> Any:
     return "none" if value == "reference" else value
 
 
+_GUIDE = Guide(
+    formula="""\
+p_b, q_b           =  share of bucket b among the hashed n-grams of the target, of the pool
+log weight of d    =  sum over its n-grams of ln(p_b + 1e-8) - ln(q_b + 1e-8)              normalise: none
+                      the same x `chunk_tokens` / tokens of d, of documents longer than a chunk   normalise: chunk
+drawn              =  the k largest of log weight + Gumbel noise, the noise a keyed hash of doc_id""",
+    follows="""\
+The authors' package data-selection, exactly, with `hash: sha256` and `normalise: reference`; `fast` differs in the
+hash alone. Drawing is without replacement, as theirs.""",
+    example="""\
+- dsir: {target: examples/corpus/target.jsonl.zst, min_tokens: 50, keep: {fraction: 0.4}}""",
+    query="SELECT source, fate, count(*) AS documents, round(avg(dsir_log_weight), 1) AS mean_weight FROM "
+    "documents GROUP BY ALL ORDER BY ALL",
+    inputs=(
+        FORUM,
+        PROSE,
+    ),
+)
+
+
 class DsirStep(Step):
     """Importance resampling towards a target corpus (Xie et al. 2023)."""
 
     verb: ClassVar[str] = "dsir"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (DSIR,)
     target: Annotated[str | dict[str, str] | None, FilePath] = Field(
         default=None, description="files of the target corpus; name: files for several targets"

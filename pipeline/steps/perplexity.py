@@ -12,6 +12,7 @@ from tamis.pipeline.steps.base import Earlier, FoundFile, Step
 from tamis.pipeline.steps.files import digest_path, find_model
 from tamis.pipeline.steps.papers import CCNET, HARMFUL, KENLM
 from tamis.schemas.errors import ModelError
+from tamis.schemas.guide import FORUM, PROSE, Guide
 from tamis.schemas.keep import Keep
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
@@ -24,11 +25,34 @@ if TYPE_CHECKING:
 
 __all__ = ["PerplexityStep"]
 
+_GUIDE = Guide(
+    formula="""\
+<name>_log10_prob    =  log10 probability of all sentences with their ends, under the n-gram model
+<name>_tokens        =  words (pieces) + 1 for each sentence, as `mode` counts them
+<name>_perplexity    =  10 ^ (-<name>_log10_prob / <name>_tokens)
+<name>_log_ratio     =  (log10 P under `model` - log10 P under `against`) x ln 10 / tokens, nats a token
+bucket               =  head below the first percentile of its group, tail from the second on, else middle
+threshold: model     =  kept above the calibrated perplexity, or below the calibrated ratio""",
+    follows="""\
+KenLM's scores to the last float32 digit; cc_net's and OSCAR's normalisation, splitting and counting (`mode`).
+Harmful text by perplexity alone is Jansen et al.'s; by a ratio of two models, Moore and Lewis's cross-entropy
+difference.""",
+    example="""\
+- perplexity: {model: examples/models/quality, keep: {percentile: [0, 60], by: [source]}}""",
+    query="SELECT source, fate, count(*) AS documents, median(quality_perplexity)::INT AS median FROM "
+    "documents GROUP BY ALL ORDER BY ALL",
+    inputs=(
+        FORUM,
+        PROSE,
+    ),
+)
+
 
 class PerplexityStep(Step):
     """Perplexity under an n-gram model (KenLM), for quality or harmful content, or the ratio to a second model."""
 
     verb: ClassVar[str] = "perplexity"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (KENLM, CCNET, HARMFUL)
     best: ClassVar[Literal["high", "low"]] = "low"
     model: Annotated[str, FilePath] = Field(

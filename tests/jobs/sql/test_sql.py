@@ -33,6 +33,7 @@ VIEWS = [
     "passes",
     "rejected",
     "repetition",
+    "repetition_heavy",
     "rules",
     "selected",
     "shards",
