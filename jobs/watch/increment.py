@@ -24,7 +24,7 @@ from tamis.jobs.watch.corpus import (
 from tamis.jobs.watch.derive import deciding_digest, frozen_from, frozen_steps, increment_config, known_of
 from tamis.jobs.watch.files import GONE, FoundFile, Standing, known_files, listed_files, standing
 from tamis.jobs.watch.total import Joined, increments_of, total, write_total
-from tamis.pipeline.corpus.earlier import INDEX_FOLDER
+from tamis.pipeline.corpus.earlier import take_over
 from tamis.pipeline.corpus.resample import MODEL_FOLDER
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.base import Step
@@ -353,7 +353,7 @@ class Watched:
         if self.options.indexes == "last":
             # Asking a store for each would cost more from increment to increment.
             for earlier in record.increments if filesystem.is_local(self.folder) else record.increments[-1:]:
-                filesystem.remove_tree(filesystem.join(increment_folder(self.folder, earlier), INDEX_FOLDER))
+                take_over(increment_folder(self.folder, earlier))
 
 
 def kept_models(folder: str, name: str, steps: Sequence[Step]) -> dict[str, str]:
