@@ -12,12 +12,13 @@ from tamis.schemas.extract import ExtractConfig
 from tamis.schemas.mixture import MixtureConfig
 from tamis.schemas.secrets import redacted_all
 from tamis.schemas.step import StepConfig
+from tamis.schemas.watch import WatchConfig
 
 __all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "significant"]
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture")
+_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture", "prices", "watch")
 _DOCUMENT = ("doc_id", "url", "source", "text", "timestamp", "meta")
 
 
@@ -107,6 +108,26 @@ class OutputConfig(Model):
     )
 
 
+class PricesConfig(Model):
+    """Prices in US dollars by which `tamis plan` tells what a run asks of object stores; list prices, which change.
+
+    They change no result.
+    """
+
+    reads_per_million: float = Field(
+        default=0.4, ge=0, allow_inf_nan=False, description="requests that read or look, for a million"
+    )
+    writes_per_million: float = Field(
+        default=5.0, ge=0, allow_inf_nan=False, description="requests that write, list or delete, for a million"
+    )
+    moved_per_gb: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="10^9 bytes read or written; nothing within a region"
+    )
+    stored_per_gb_month: float = Field(
+        default=0.02, ge=0, allow_inf_nan=False, description="10^9 bytes kept for a month, the work folder among them"
+    )
+
+
 class Config(Model):
     """A whole run. `digest` names everything that can change a result, and nothing else."""
 
@@ -125,6 +146,10 @@ class Config(Model):
 
     mixture: MixtureConfig | None = Field(
         default=None, description="of groups of what was selected, written to `mixture/` in the run's folder"
+    )
+    prices: PricesConfig = Field(default=PricesConfig(), description="of requests and bytes, for `tamis plan`")
+    watch: WatchConfig | None = Field(
+        default=None, description="of `tamis watch`, which takes new files in as they come: see docs/watch.md"
     )
     limit: int | None = Field(
         default=None,
@@ -188,7 +213,8 @@ class Config(Model):
             if digests:
                 options["sha256"] = digests
             steps.append({step.verb: options})
-        plain = self.model_dump(mode="json", exclude={"steps"} if self.mixture else {"steps", "mixture"})
+        absent = {name for name in ("mixture", "watch") if getattr(self, name) is None}
+        plain = self.model_dump(mode="json", exclude={"steps", "prices", *absent})
         return plain | {"steps": steps}
 
     def digest(self, models: dict[str, dict[str, str]]) -> str:
@@ -200,7 +226,8 @@ def significant(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can change a result of a resolved config, as `Config.resolved` gives it and a manifest records it.
 
     Left out are the run's name, its folder, what only its exit status follows from, the place of models whose digests
-    are there, and the mixture, which follows from the run's selection and has a digest of its own.
+    are there, the mixture, which follows from the run's selection and has a digest of its own, and what `tamis watch`
+    makes of the config.
     """
     output = {key: value for key, value in config.get("output", {}).items() if key != "path"}
     steps = []

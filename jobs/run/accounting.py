@@ -25,6 +25,7 @@ from tamis.schemas.manifest import (
     InputRecord,
     Manifest,
     ModelRecord,
+    ParentRecord,
     PassRecord,
     Provenance,
     ShardRecord,
@@ -34,7 +35,7 @@ from tamis.schemas.manifest import (
 from tamis.schemas.secrets import redacted
 from tamis.schemas.wording import counted
 
-__all__ = ["CARD", "Finish", "RunRecord", "StepPlan"]
+__all__ = ["CARD", "Finish", "RunRecord", "StepPlan", "as_selected"]
 
 CARD = ".huggingface.yaml"
 """Says to `datasets.load_dataset`, given a run's folder, which of its files belong together."""
@@ -80,6 +81,7 @@ class RunRecord:
         started: when the run began, in UTC.
         clock: the same on the driver's clock.
         warnings: what was found before.
+        parents: runs that it builds on.
     """
 
     output: str
@@ -98,6 +100,7 @@ class RunRecord:
     started: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
     clock: float = field(default_factory=time.time)
     warnings: tuple[str, ...] = ()
+    parents: tuple[ParentRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,10 +174,11 @@ class _Account:
             text_bytes=sum(summary.text_bytes for summary in self._summaries),
             sources=counts,
             steps=tuple(self._steps()),
-            mixture=_mixture(shards),
+            mixture=as_selected(shards),
             shards=shards,
             tables=tuple(self._tables()),
             warnings=tuple(redacted(told) for told in self._warnings(repeated)),
+            parents=record.parents,
             started=record.started,
             seconds=round(time.time() - record.clock, 3),
             passes=tuple(self._passes()),
@@ -322,7 +326,7 @@ def _check(counts: Mapping[str, Mapping[str, int]], records: Sequence[ShardRecor
             raise BalanceError(msg)
 
 
-def _mixture(records: Sequence[ShardRecord]) -> dict[str, Any]:
+def as_selected(records: Sequence[ShardRecord]) -> dict[str, Any]:
     """Return each source's share of the selected text bytes."""
     sizes: dict[str, int] = {}
     for record in records:

@@ -36,12 +36,13 @@ def claim(output: str) -> None:
     """
     work = filesystem.join(output, "work")
     marker = filesystem.join(work, MARKER)
-    if filesystem.exists(marker):
+    if filesystem.content(marker) is not None:
         return
-    if filesystem.exists(filesystem.join(work, LOCK)):  # the marker was lost
+    there = filesystem.names_in(output)
+    if "work" in there and LOCK in filesystem.names_in(work):  # the marker was lost
         _mark(marker)
         return
-    taken = [name for name in (MANIFEST, *FATES, TABLES, "work") if filesystem.exists(filesystem.join(output, name))]
+    taken = [name for name in (MANIFEST, *FATES, TABLES, "work") if name in there]
     if MANIFEST in taken:
         try:
             read_manifest(output)
@@ -135,20 +136,32 @@ def owned(output: str) -> Iterator[None]:
     if not filesystem.create(path, json.dumps(me).encode()):
         with filesystem.open_binary(path) as stream:
             owner = _owner(stream.read())
-        if not _ended(owner):
+        if owner == me:  # it was written by a try of which the answer was lost
+            pass
+        elif not _ended(owner):
             msg = f"{_told(output, owner)}; if that run is dead, delete {path}"
             raise RunError(msg)
-        with filesystem.write_atomically(path) as stream:
-            stream.write(json.dumps(me).encode())
-        time.sleep(TAKING_OVER)
-        with filesystem.open_binary(path) as stream:
-            owner = _owner(stream.read())
-        if owner != me:
-            raise RunError(_told(output, owner))
+        else:
+            _take_over(path, output, me)
     try:
         yield
     finally:
         filesystem.remove(path)
+
+
+def _take_over(path: str, output: str, me: dict[str, Any]) -> None:
+    """Take a dead owner's lock.
+
+    Raises:
+        RunError: if another took it at the same moment.
+    """
+    with filesystem.write_atomically(path) as stream:
+        stream.write(json.dumps(me).encode())
+    time.sleep(TAKING_OVER)
+    with filesystem.open_binary(path) as stream:
+        owner = _owner(stream.read())
+    if owner != me:
+        raise RunError(_told(output, owner))
 
 
 @contextlib.contextmanager

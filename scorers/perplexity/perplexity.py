@@ -161,10 +161,10 @@ class NgramPerplexity:
             check_normalizer(self.model, self.normalizer, named=normalizer is not None, name=str(model))
         self.schema = pa.schema(
             [
-                described(f"{name}_log10_prob", pa.float64(), "log10 of the text's probability under the model"),
-                described(f"{name}_tokens", pa.int64(), "words or pieces, ends of sentences too", nullable=False),
-                described(f"{name}_oov", pa.int64(), "words or pieces that the model doesn't know", nullable=False),
-                described(f"{name}_perplexity", pa.float64(), "10^(-log10_prob / tokens); null without a sentence"),
+                described(f"{name}_log10_prob", pa.float64(), "log10 probability of all sentences with their ends"),
+                described(f"{name}_tokens", pa.int64(), "words or pieces, and one end a sentence", nullable=False),
+                described(f"{name}_oov", pa.int64(), "words that the model doesn't know", nullable=False),
+                described(f"{name}_perplexity", pa.float64(), "10 ^ (-log10_prob / tokens); lower is likelier"),
             ]
         )
 
