@@ -16,7 +16,7 @@ from tamis.jobs.manifest.file import FATES, TABLES, config_folders, files_of, re
 from tamis.jobs.manifest.verify_counts import Keys, balance, mixture, recount
 from tamis.jobs.manifest.verify_sources import check_config, input_problems, model_problems, undigested_inputs
 from tamis.jobs.watch.corpus import is_corpus
-from tamis.pipeline.corpus.earlier import index_problems, taken_over
+from tamis.pipeline.corpus.earlier import has_index, index_problems, taken_over
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError
 from tamis.schemas.manifest import Manifest, ShardRecord
@@ -26,6 +26,7 @@ __all__ = ["VerifyResult", "verify"]
 
 LEADING = {"selected": DOCUMENT_SCHEMA, "rejected": REJECTED_SCHEMA, "errors": ERROR_SCHEMA}
 BLOCK = 1 << 20
+"""Begins the note about an index that was deleted."""
 THREADS = 8
 
 
@@ -93,7 +94,9 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     for shard in found.values():
         failures += shard.failures
     failures += _table_problems(run, manifest)
-    failures += _index_problems(run, manifest)
+    wrong, odd = _check_indexes(run, manifest)
+    failures += wrong
+    notes += odd
     failures += _unknown_files(run, manifest)
     failures += balance(manifest)
     if not any(shard.failures for shard in found.values()):  # rows of a damaged one would only be told a second time
@@ -219,12 +222,19 @@ def _table_problems(run: str, manifest: Manifest) -> Iterator[str]:
                 yield f"{record.path} was changed: its SHA-256 is {sha256}, recorded is {record.sha256}"
 
 
-def _index_problems(run: str, manifest: Manifest) -> Iterator[str]:
-    """Yield what is wrong with the indexes that steps left for later runs."""
+def _check_indexes(run: str, manifest: Manifest) -> tuple[list[str], list[str]]:
+    """Return what is wrong with the indexes that steps left for later runs, and which were deleted since."""
+    wrong: list[str] = []
+    gone: list[str] = []
     for step in manifest.steps:
         told = step.metrics.get("index")
-        if isinstance(told, dict) and "sha256" in told:
-            yield from index_problems(run, step.label, told["sha256"])
+        if not isinstance(told, dict) or "sha256" not in told:
+            continue
+        if has_index(run, step.label):
+            wrong += index_problems(run, step.label, told["sha256"])
+        elif not taken_over(run):
+            gone.append(f"the index that {step.label} left isn't there any more, and can't be checked")
+    return wrong, gone
 
 
 def _without_taken_over(manifest: Manifest) -> Manifest:

@@ -28,6 +28,7 @@ from tamis.pipeline.corpus.earlier import take_over
 from tamis.pipeline.corpus.resample import MODEL_FOLDER
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.seen import IndexedStep
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError, RunError, TamisError
@@ -244,7 +245,7 @@ class Watched:
         yield from self._tell(found)
         if not record.increments:
             for step in steps_of(self.config):
-                if step.rewrites and step.over_corpus:
+                if step.rewrites and step.over_corpus and not isinstance(step, IndexedStep):
                     yield Told(f"step {step.label} compares what an increment holds, not earlier ones", matters=False)
             if self.config.mixture is not None:
                 yield Told("the mixture is made when the corpus is compacted", matters=False)

@@ -362,7 +362,25 @@ def test_what_is_remembered_can_be_read_by_no_older_program(growing):
 
 
 def test_events_say_what_compares_within_an_increment(tmp_path):
-    growing = Growing(tmp_path, [{"paragraph_dedup": {"name": "lines"}}])
+    growing = Growing(tmp_path, [{"substring_dedup": {"name": "bytes"}}, {"paragraph_dedup": {"name": "lines"}}])
     growing.put("a.jsonl", texts_of(5))
     told = [event.text for event in growing.watch() if isinstance(event, Told)]
-    assert told == ["step paragraph_dedup.lines compares what an increment holds, not earlier ones"]
+    assert told == ["step substring_dedup.bytes compares what an increment holds, not earlier ones"]
+
+
+def test_paragraphs_that_an_earlier_increment_has_seen_go(tmp_path):
+    growing = Growing(tmp_path, [{"paragraph_dedup": {"unit": "lines"}}])
+    growing.put("a.jsonl", ["first\nread more", "second\nread more"])
+    growing.grow()
+    growing.put("b.jsonl", ["third\nread more", "second\nfourth", "first"])
+    assert growing.grow().read == 5
+    growing.put("c.jsonl", ["third\nfifth"])
+    growing.grow()
+    texts = tamis.open(growing.corpus).sql("SELECT text FROM selected ORDER BY doc_id")["text"].to_pylist()
+    kept = sorted(text.strip() for text in texts)
+    assert kept in (
+        [*sorted(["fourth", "fifth", "third"]), "first\nread more", "second"],
+        sorted(["fourth", "fifth", "third", "first\nread more", "second"]),
+        sorted(["fourth", "fifth", "third", "first", "second\nread more"]),
+    )
+    assert tamis.open(growing.corpus).verify().ok
