@@ -13,7 +13,7 @@ from tamis.schemas.mixture import MixtureConfig
 from tamis.schemas.secrets import redacted_all
 from tamis.schemas.step import StepConfig
 
-__all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "significant"]
+__all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "PricesConfig", "significant"]
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
