@@ -14,7 +14,7 @@ from tamis.schemas.secrets import redacted_all
 from tamis.schemas.step import StepConfig
 from tamis.schemas.watch import WatchConfig
 
-__all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "significant"]
+__all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "PricesConfig", "significant"]
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")

@@ -26,7 +26,6 @@ __all__ = ["VerifyResult", "verify"]
 
 LEADING = {"selected": DOCUMENT_SCHEMA, "rejected": REJECTED_SCHEMA, "errors": ERROR_SCHEMA}
 BLOCK = 1 << 20
-"""Begins the note about an index that was deleted."""
 THREADS = 8
 
 
