@@ -29,7 +29,7 @@ SPEED = 6.3e6
 PASSES = 16
 """Passes over stored shards in the demo's eight steps, of some 25 in all."""
 PER_SHARD_AND_PASS = 4
-"""Requests: look, read, write, look; as counted by tests/engines/test_s3.py."""
+"""Requests: look, read, write, look; as counted by tests/engines/test_stores.py."""
 REQUESTS = 100
 """Requests besides."""
 TASK = 134

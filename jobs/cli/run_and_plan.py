@@ -28,6 +28,8 @@ __all__ = ["print_summary", "run_config", "show_graph", "show_plan"]
 
 INPUTS_LOOKED_AT = 2000
 """Input files that a plan looks at, at most: it is made on one machine, and a run looks at all of them."""
+CENT = 0.01
+"""US dollars below which a plan tells no sum."""
 TOLD_MEMORY = 10_000_000
 """Bytes of a worker from which on a plan names the step that takes them."""
 QUERY = "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"
@@ -48,6 +50,7 @@ def run_config(
     cache: str | None = None,
     limit: int | None = None,
     wait: bool = True,
+    cancel_on_stop: bool = False,
     as_json: bool = False,
     quiet: bool = False,
 ) -> Manifest | None:
@@ -66,6 +69,7 @@ def run_config(
         cache: a folder of finished stages that several runs share.
         limit: the run is a trial over so many documents, and has a folder of its own unless `output` names one.
         wait: follow a job on a service to its end; otherwise it is let go once it is submitted.
+        cancel_on_stop: cancel a job on a service that is followed, when this process is told to stop.
         as_json: print the manifest instead of a summary.
         quiet: show no progress and no summary, only warnings.
 
@@ -94,7 +98,15 @@ def run_config(
     shown: Progress = RunProgress(quiet=quiet)
     if filesystem.is_local(folder):
         shown = ProgressFile(Path(filesystem.local_path(folder)) / "work" / PROGRESS, shown)
-    engine = Engine(scratch, workers=workers, runner=runner, options=options, progress=shown, wait=wait)
+    engine = Engine(
+        scratch,
+        workers=workers,
+        runner=runner,
+        options=options,
+        progress=shown,
+        wait=wait,
+        cancel_on_stop=cancel_on_stop,
+    )
     plan = plan_from(config, plain, places)
     _say_notes(plan.notes, quiet=quiet)
     refuse_out_of_reach(plan, folder, runner, options, cache)  # before anything is asked of a store
@@ -190,14 +202,18 @@ def show_plan(
     Raises:
         TamisError: if the config doesn't fit its inputs, models or itself.
     """
+    from tamis.jobs.cli.plan_mixture import print_planned_mixture
     from tamis.jobs.cli.plan_sample import print_sampled, taken_sample
     from tamis.jobs.run.check import check_steps
+    from tamis.jobs.run.execute import graph_of
     from tamis.jobs.run.kept_stages import kept_stages
     from tamis.jobs.run.licences import read_files
     from tamis.jobs.run.memory import estimate, step_costs
     from tamis.jobs.run.paths import places_of
     from tamis.jobs.run.plan import check_inputs, plan_from
-    from tamis.jobs.run.unused_steps import idle_steps
+    from tamis.jobs.run.planned_mixture import planned_mixture
+    from tamis.jobs.run.requests import store_use
+    from tamis.jobs.run.unused_steps import idle_steps, tiny_percentiles
 
     places = places_of(config_file)
     made = plan_from(config, plain, places)
@@ -211,7 +227,9 @@ def show_plan(
     if sample is not None:
         need = estimate(made, documents=sample.read, text=float(sample.text_bytes))
     files = read_files(made)
-    kept = kept_stages(made, output or places.output(config.output.path), cache)
+    folder = output or places.output(config.output.path)
+    kept = kept_stages(made, folder, cache)
+    use = store_use(made, graph_of(made, folder, schema, cache=cache), need, cache or folder)
     steps = [
         {
             "step": step.label,
@@ -238,10 +256,18 @@ def show_plan(
         "notes": [
             *(note for i, step in enumerate(made.steps) for note in step.notes(made.steps[:i])),
             *idle_steps(made),
+            *tiny_percentiles(made),
         ],
         "costs": step_costs(made, need.documents),
         "kept": {"finished": kept.finished, "shards": kept.shards},
+        "store": None if use is None else asdict(use),
     }
+    groups = None if sample is None else sample.groups
+    mixed = planned_mixture(
+        made, output or places.output(config.output.path), finished=kept.finished, sample=groups
+    )
+    if mixed is not None:
+        told["mixture"] = mixed
     if sample is not None:
         told["sample"] = asdict(sample)
     told = redacted_all(told)
@@ -252,6 +278,8 @@ def show_plan(
     if sample is not None:
         say()
         print_sampled(sample, need.worker)
+    if mixed is not None:
+        print_planned_mixture(told["mixture"])
 
 
 def show_graph(config: Config, plain: Mapping[str, Any], form: str, config_file: str | None = None) -> None:
@@ -304,6 +332,7 @@ def _print_plan(told: Mapping[str, Any]) -> None:
             how = f": {step['how']}" if step["how"] else ""
             say(harmless(f"  step {step['step']}: about {step['memory'] / 1e6:,.0f} MB{how}"))
     say(f"work folder: about {disk:,.0f} MB")
+    _print_store(told["store"])
     _print_kept(told["kept"])
     for note in told["notes"]:
         say(harmless(f"note: {note}"))
@@ -311,6 +340,17 @@ def _print_plan(told: Mapping[str, Any]) -> None:
         say()
         for sentence in sentences:
             say(harmless(f"{label}: {sentence}"))
+
+
+def _print_store(use: Mapping[str, Any] | None) -> None:
+    """Print what the run asks of object stores."""
+    if use is None:
+        return
+    say(f"object stores: about {use['reads']:,} requests that read, {use['writes']:,} that write or list")
+    say(f"  a rerun with nothing to do: {use['rerun']:,}")
+    say(f"  bytes: {file_size(use['bytes_read'])} read, {file_size(use['bytes_written'])} written and kept")
+    price = f"about ${use['price']:,.2f}" if use["price"] >= CENT else "less than $0.01"
+    say(f"  with a month of keeping: {price}, by the config's `prices`")
 
 
 def _about_model(model: Mapping[str, Any]) -> str:

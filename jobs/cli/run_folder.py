@@ -1,10 +1,12 @@
-"""Carries out `tamis status`, `tamis clean` and `tamis warm`."""
+"""Carries out `tamis status`, `tamis cancel`, `tamis clean` and `tamis warm`."""
+
+from collections.abc import Sequence
 
 from tamis.jobs.cli.console import out_console, say
 from tamis.jobs.cli.layout import print_pairs
 from tamis.jobs.cli.text import counted, duration, file_size, harmless
 
-__all__ = ["clean", "show_status", "show_warm"]
+__all__ = ["cancel", "clean", "show_status", "show_warm"]
 
 
 def show_status(run: str) -> None:
@@ -13,8 +15,11 @@ def show_status(run: str) -> None:
     Raises:
         RunError: if the folder holds none.
     """
+    from tamis.jobs.cli.watch import show_corpus_status
     from tamis.jobs.run.status import run_status
 
+    if show_corpus_status(run):
+        return
     status = run_status(run)
     pairs = [("run:", run), ("state:", status.state)]
     if status.owner is not None:
@@ -42,6 +47,19 @@ def show_status(run: str) -> None:
 
 def _rate(rate: float) -> str:
     return f"{rate:,.1f} tasks a second" if rate >= 1 else f"a task in {duration(1 / rate)}"
+
+
+def cancel(run: str, options: Sequence[str]) -> None:
+    """Cancel the job on a service that works in a run's folder.
+
+    Raises:
+        RunError: if there is none, or it is over already, or the service can't be asked.
+    """
+    from tamis.jobs.run.status import cancel_job
+
+    job = cancel_job(run, options)
+    say(harmless(f"{job.name} was told to end; what is finished is kept, and the same `tamis run` goes on from there"))
+    out_console().print(f"{'state:':<12} {harmless(job.describe)}", soft_wrap=True)
 
 
 def clean(run: str) -> None:

@@ -15,7 +15,7 @@ from tamis.pipeline.graph.nursery_process import SIGNALS
 
 __all__ = ["RESUMABLE", "SENTENCE", "end_by_signals"]
 
-RESUMABLE = ("run", "demo", "manifest rerun", "train preselect")
+RESUMABLE = ("run", "demo", "watch", "compact", "manifest rerun", "train preselect")
 """Commands that go on from where they were."""
 SENTENCE = "stopped; what is finished is kept, and the same command goes on from there"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -62,7 +62,10 @@ def _end(number: int) -> None:
         last = b"\n" + _SHOW_CURSOR if os.isatty(2) else b""
         stderr = os.dup(2)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the other threads still report; nothing follows the sentence
-        os.write(stderr, last + f"tamis: {SENTENCE}\n".encode())
+        # Who follows a job on a service has loaded this; it may be asked to end, which takes as long as it takes.
+        followed = sys.modules.get("tamis.pipeline.graph.followed")
+        told = followed.end_followed() if followed is not None else None
+        os.write(stderr, last + f"tamis: {told or SENTENCE}\n".encode())
     # Whoever has made some has loaded these modules; loading them here would take seconds.
     for name, what in (("graph.pool", "end_pools"), ("storage.temporary", "forget_temporary")):
         module = sys.modules.get(f"tamis.pipeline.{name}")

@@ -6,13 +6,13 @@ from typing import Any
 
 from tamis.jobs.manifest.differences import ORDER, Difference, differences, shard_digests
 from tamis.jobs.manifest.file import read_manifest
-from tamis.jobs.sql.views import connect, shard_relation
-from tamis.pipeline.storage import filesystem
+from tamis.jobs.sql.views import connect, reach, shard_relation
 from tamis.schemas.base import canonical_json
 from tamis.schemas.manifest import Manifest
+from tamis.schemas.wording import counted
 from tamis.scorers.mixture.record import explain_difference
 
-__all__ = ["Comparison", "Moved", "compare"]
+__all__ = ["Comparison", "Moved", "compare", "moved_documents"]
 
 CAUSES = ("config", "inputs", "models", "program", "packages")
 """Sections that can explain why others differ."""
@@ -73,6 +73,15 @@ def compare(first: str, second: str, *, documents: bool = True) -> Comparison:
     return Comparison(same, found, moved, tuple(why))
 
 
+def moved_documents(first: str, second: str) -> tuple[Moved, ...]:
+    """Return the documents that only one of two runs selected, by what became of them in the other.
+
+    Raises:
+        RunError: if one of the folders holds no finished run.
+    """
+    return _moved(first, read_manifest(first), second, read_manifest(second))
+
+
 def _moved(first: str, a: Manifest, second: str, b: Manifest) -> tuple[Moved, ...]:
     return tuple(
         Moved(only, step, rule, documents)
@@ -84,10 +93,7 @@ def _moved(first: str, a: Manifest, second: str, b: Manifest) -> tuple[Moved, ..
 def _lost(run: str, other: str, manifest: Manifest) -> Sequence[tuple[str | None, str | None, int]]:
     """Return what became in the other run of the documents that only `run` selected."""
     with connect(run) as connection:
-        if not filesystem.is_local(other):
-            import fsspec
-
-            connection.register_filesystem(fsspec.core.url_to_fs(other)[0])
+        reach(connection, other)
         for fate in ("selected", "rejected"):
             relation = shard_relation(other, manifest, fate)
             rows = f"FROM {relation}" if relation else f"FROM {fate} WHERE false"
@@ -155,7 +161,7 @@ def _fate(moved: Moved) -> str:
 def _where_they_part(a: Manifest, b: Manifest) -> str:
     """Return which step is the first with other counts."""
     if a.read != b.read:
-        return f"The runs part when they read: {a.read:,} records in the first, {b.read:,} in the second."
+        return f"The runs part when they read: {counted(a.read, 'record')} in the first, {b.read:,} in the second."
     labels = {"first": [step.label for step in a.steps], "second": [step.label for step in b.steps]}
     for left, right in zip(a.steps, b.steps, strict=False):
         if left.label != right.label:

@@ -1,21 +1,24 @@
 """Runs a plan: one graph from inputs to shards and manifest, reusing what is there."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from tamis.jobs.manifest.file import MANIFEST, read_manifest, shard_path
+from tamis.jobs.manifest.file import FATES, TABLES, read_manifest
 from tamis.jobs.provenance import version
 from tamis.jobs.run.build import FINISH, build_graph, file_list
 from tamis.jobs.run.cache import USERS, alone, cache_folder, shared
 from tamis.jobs.run.check import check_steps
-from tamis.jobs.run.folder import LOCK, MARKER, claim, owned, sweep
+from tamis.jobs.run.folder import LOCK, MARKER, claim, owned, refuse_own_inputs, sweep
 from tamis.jobs.run.memory import estimate, refuse_what_does_not_fit
 from tamis.jobs.run.outcome import problems
 from tamis.jobs.run.plan import Plan
 from tamis.jobs.run.reach import refuse_out_of_reach
 from tamis.jobs.run.stages import place_stages
+from tamis.jobs.run.untouched import unfinished
+from tamis.jobs.watch.corpus import refuse_corpus
 from tamis.pipeline.corpus.earlier import has_index
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.graph.passes import Graph
@@ -76,8 +79,6 @@ def labels_of(plan: Plan) -> dict[str, str]:
 
 def finished_run(plan: Plan, output: str) -> Manifest | None:
     """Return the manifest of a run that is finished and that this plan wouldn't change; None if there is work to do."""
-    if not filesystem.exists(filesystem.join(output, MANIFEST)):
-        return None
     try:
         manifest = read_manifest(output)
     except RunError:
@@ -86,13 +87,16 @@ def finished_run(plan: Plan, output: str) -> Manifest | None:
         return None
     if not all(filesystem.tells_changes(file.fingerprint) for file in plan.files):
         return None  # only their content says whether they changed, which workers read
-    for shard in manifest.files:
-        path = shard_path(output, shard)
-        if not filesystem.exists(path) or filesystem.info(path).size != shard.bytes:
-            return None
+    sizes = {f"{name}/{path}": size for name in (*FATES, TABLES) for path, size in _sizes(output, name)}
+    if any(sizes.get(shard.path) != shard.bytes for shard in manifest.files):
+        return None
     if any("index" in step.metrics and not has_index(output, step.label) for step in manifest.steps):
         return None
     return manifest
+
+
+def _sizes(output: str, name: str) -> Iterable[tuple[str, int]]:
+    return filesystem.below(filesystem.join(output, name)).items()
 
 
 def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cache: str | None = None) -> Finished:
@@ -113,6 +117,8 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
         LetGo: when its job was submitted and nobody waits for it; the job finishes the run but for its mixture, which
             the same call makes when it is over.
     """
+    filesystem.forget()
+    refuse_corpus(output)
     refuse_out_of_reach(plan, output, engine.runner, engine.options, cache)
     known = None if fresh else finished_run(plan, output)
     if known is not None:
@@ -127,15 +133,14 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
     graph = graph_of(plan, place, cache=stages)
     if engine.local:
         refuse_what_does_not_fit(estimate(plan), engine.workers)
-        engine.prepare()  # while this process holds no lock that a fork would keep
+    refuse_own_inputs(output, plan)
+    engine.prepare()  # while this process holds no lock that a fork would keep
     claim(output)
     if fresh:
         with owned(output), alone(work):
             filesystem.remove_below(work, keep=(LOCK, MARKER, USERS))
-    with owned(output), shared(stages):
+    with owned(output), shared(stages), unfinished(output):
         sweep(output)
-        # Without its manifest a folder is no finished run: nobody takes half of the new for the whole of the old.
-        filesystem.remove(filesystem.join(output, MANIFEST))
         write_file_list(file_list(work, plan), plan.inputs, plan.files)
         try:
             finished = Finished(_carried_out(graph, engine, plan))
@@ -178,6 +183,7 @@ def _carried_out(graph: Graph, engine: Engine, plan: Plan) -> Manifest:
                 raise
             if engine.progress is not None:
                 engine.progress.note(f"{error}: it is made again")
+            filesystem.forget()
             filesystem.remove(error.path)
         else:
             return Manifest.model_validate_json(value)

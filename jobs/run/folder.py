@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tamis.jobs.manifest.file import FATES, MANIFEST, TABLES, files_of, read_manifest
+from tamis.jobs.run.plan import Plan
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.temporary import process_lives, process_start, sweep_temporary
 from tamis.schemas.errors import ConfigError, RunError
 
-__all__ = ["LOCK", "MARKER", "claim", "owned", "owner_of", "remove_others", "sweep"]
+__all__ = ["LOCK", "MARKER", "claim", "owned", "owner_of", "refuse_own_inputs", "remove_others", "sweep"]
 
 MARKER = "tamis-run"
 """In a work folder: it is ours."""
@@ -35,12 +36,13 @@ def claim(output: str) -> None:
     """
     work = filesystem.join(output, "work")
     marker = filesystem.join(work, MARKER)
-    if filesystem.exists(marker):
+    if filesystem.content(marker) is not None:
         return
-    if filesystem.exists(filesystem.join(work, LOCK)):  # the marker was lost
+    there = filesystem.names_in(output)
+    if "work" in there and LOCK in filesystem.names_in(work):  # the marker was lost
         _mark(marker)
         return
-    taken = [name for name in (MANIFEST, *FATES, TABLES, "work") if filesystem.exists(filesystem.join(output, name))]
+    taken = [name for name in (MANIFEST, *FATES, TABLES, "work") if name in there]
     if MANIFEST in taken:
         try:
             read_manifest(output)
@@ -52,6 +54,27 @@ def claim(output: str) -> None:
         msg = f"{output} holds {', '.join(taken)}, not made by tamis: give another folder with --output"
         raise ConfigError(msg)
     _mark(marker)
+
+
+def refuse_own_inputs(output: str, plan: Plan) -> None:
+    """Refuse a folder that an input names, or in whose shards inputs lie: the run would delete what it reads.
+
+    Raises:
+        ConfigError: naming the input.
+    """
+    if not filesystem.is_local(output):
+        return
+    root = Path(filesystem.local_path(output)).resolve()
+    inside = [root / name for name in (*FATES, TABLES, "work")]
+    named = [path for entry in plan.config.inputs for path in entry.path if not path.startswith("@")]
+    for path in (*named, *(file.path for file in plan.files)):
+        if not filesystem.is_local(path):
+            continue
+        places = [Path(folder) / filesystem.local_path(path) for folder in plan.folders or (str(Path.cwd()),)]
+        real = next((place for place in places if place.exists()), places[0]).resolve()
+        if real == root or any(folder in real.parents for folder in inside):
+            msg = f"{output} is where the run would write, and the input {path} lies there: give another folder"
+            raise ConfigError(msg)
 
 
 def _mark(marker: str) -> None:
@@ -113,20 +136,32 @@ def owned(output: str) -> Iterator[None]:
     if not filesystem.create(path, json.dumps(me).encode()):
         with filesystem.open_binary(path) as stream:
             owner = _owner(stream.read())
-        if not _ended(owner):
+        if owner == me:  # it was written by a try of which the answer was lost
+            pass
+        elif not _ended(owner):
             msg = f"{_told(output, owner)}; if that run is dead, delete {path}"
             raise RunError(msg)
-        with filesystem.write_atomically(path) as stream:
-            stream.write(json.dumps(me).encode())
-        time.sleep(TAKING_OVER)
-        with filesystem.open_binary(path) as stream:
-            owner = _owner(stream.read())
-        if owner != me:
-            raise RunError(_told(output, owner))
+        else:
+            _take_over(path, output, me)
     try:
         yield
     finally:
         filesystem.remove(path)
+
+
+def _take_over(path: str, output: str, me: dict[str, Any]) -> None:
+    """Take a dead owner's lock.
+
+    Raises:
+        RunError: if another took it at the same moment.
+    """
+    with filesystem.write_atomically(path) as stream:
+        stream.write(json.dumps(me).encode())
+    time.sleep(TAKING_OVER)
+    with filesystem.open_binary(path) as stream:
+        owner = _owner(stream.read())
+    if owner != me:
+        raise RunError(_told(output, owner))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import calendar
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from tamis.pipeline.graph.remote_job import RemoteJob, find_job
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import RunError
 
-__all__ = ["PROGRESS", "RunStatus", "clean_run", "run_status"]
+__all__ = ["PROGRESS", "RunStatus", "cancel_job", "clean_run", "run_status"]
 
 PROGRESS = "progress.json"
 """In a work folder: how far the run at work is."""
@@ -107,6 +108,41 @@ def _pace(told: dict[str, Any]) -> tuple[float | None, float | None]:
     rate = done / took
     left = (told["tasks"] - done) / rate - (time.time() - told["updated"])
     return rate, max(0.0, left)
+
+
+def cancel_job(output: str, options: Sequence[str] = ()) -> RemoteJob:
+    """Ask a service to end the job that works in a run's folder.
+
+    Args:
+        output: the run's folder.
+        options: further Beam options, for who asks the service.
+
+    Returns:
+        The job.
+
+    Raises:
+        RunError: if there is none, it is over already, or the service can't be asked.
+    """
+    from tamis.pipeline.graph.dataflow import DATAFLOW, active, cancel
+    from tamis.pipeline.graph.failures import cause
+
+    job = find_job(filesystem.join(output, "work", "passes"))
+    if job is None:
+        msg = f"{output} has no job on a service that could be cancelled: Ctrl-C ends a run on this machine"
+        raise RunError(msg)
+    try:
+        works = active(job, options)
+        if works:
+            cancel(job, options)
+    except ImportError as error:
+        msg = f'jobs on Dataflow need a package that isn\'t installed ({error}): pip install "tamis[gcp]"'
+        raise RunError(msg) from error
+    except Exception as error:
+        raise cause(DATAFLOW, error) from error
+    if not works:
+        msg = f"the job {job.name} is over already: `{job.describe}` tells how it ended"
+        raise RunError(msg)
+    return job
 
 
 def clean_run(output: str) -> int:

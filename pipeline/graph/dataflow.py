@@ -7,11 +7,13 @@ from typing import Any
 
 from tamis.pipeline.graph.remote_job import RemoteJob
 from tamis.schemas.errors import ConfigError, TamisError
+from tamis.schemas.wording import install_extra
 
 __all__ = [
     "DATAFLOW",
     "MAX_GRAPH",
     "active",
+    "cancel",
     "check_graph",
     "ended_by_itself",
     "option_problems",
@@ -51,7 +53,7 @@ def option_problems(options: Sequence[str]) -> list[str]:
         from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
         from apache_beam.runners.dataflow.internal import apiclient as _needed  # noqa: F401
     except ImportError as error:
-        msg = f'the runner {DATAFLOW} needs a package that isn\'t installed ({error}): pip install "tamis[gcp]"'
+        msg = f"the runner {DATAFLOW} needs a package that isn't installed ({error}): {install_extra('gcp')}"
         raise ConfigError(msg) from error
     given = beam.PipelineOptions([f"--runner={DATAFLOW}", *options])
     cloud = given.view_as(beam.GoogleCloudOptions)
@@ -121,13 +123,29 @@ def active(job: RemoteJob, options: Sequence[str]) -> bool:
     Raises:
         Exception: whatever the service's client raises, if it can't be asked.
     """
+    state = _client(job, options).get_job(job.id).current_state
+    return not getattr(state, "name", str(state)).endswith(ENDED)
+
+
+def cancel(job: RemoteJob, options: Sequence[str]) -> None:
+    """Ask the service to end a job.
+
+    Args:
+        job: one that was submitted.
+        options: as on Beam's command line.
+
+    Raises:
+        Exception: whatever the service's client raises, if it can't be asked.
+    """
+    _client(job, options).modify_job_state(job.id, "JOB_STATE_CANCELLED")
+
+
+def _client(job: RemoteJob, options: Sequence[str]) -> Any:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.dataflow.internal.apiclient import DataflowApplicationClient
 
     wanted = [f"--project={job.project}", f"--region={job.region}"]
-    client = DataflowApplicationClient(PipelineOptions([*options, *wanted]))
-    state = client.get_job(job.id).current_state
-    return not getattr(state, "name", str(state)).endswith(ENDED)
+    return DataflowApplicationClient(PipelineOptions([*options, *wanted]))
 
 
 def waits(options: Sequence[str]) -> bool:

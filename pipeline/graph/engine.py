@@ -8,12 +8,14 @@ import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tamis.pipeline.graph.dataflow import DATAFLOW, active, check_graph, ended_by_itself, submitted_job, waits
+from tamis.pipeline.graph.dataflow import DATAFLOW, active, cancel, check_graph, ended_by_itself, submitted_job, waits
 from tamis.pipeline.graph.exchange import through_files
 from tamis.pipeline.graph.failures import Failures, cause
+from tamis.pipeline.graph.followed import following
 from tamis.pipeline.graph.local import LocalRun
 from tamis.pipeline.graph.options import check_options
 from tamis.pipeline.graph.passes import Exchange, Graph, Pass, Spent, Values, unpack_value
@@ -50,6 +52,7 @@ class Engine:
         options: further Beam options, as on its command line.
         progress: told how far a run is.
         wait: whether a job on a service is followed to its end; otherwise it is let go once it is submitted.
+        cancel_on_stop: whether a job on a service that is followed is cancelled when this process is told to stop.
         counters: what the engine counted in the last graph, by `step: event`, where the runner tells.
     """
 
@@ -59,6 +62,7 @@ class Engine:
     options: Sequence[str] = ()
     progress: Progress | None = None
     wait: bool = True
+    cancel_on_stop: bool = False
     counters: dict[str, int] = field(default_factory=dict, init=False)
     _pool: LocalPool | None = field(default=None, init=False)
 
@@ -74,6 +78,10 @@ class Engine:
             raise ConfigError(msg)
         if not self.wait and self.runner != DATAFLOW:
             msg = f"--no-wait lets go of a job on a service, and {self.runner} is none: it works for {DATAFLOW}"
+            raise ConfigError(msg)
+        if self.cancel_on_stop and (not self.wait or self.runner != DATAFLOW):
+            why = "--no-wait lets it go" if not self.wait else f"{self.runner} is none: it works for {DATAFLOW}"
+            msg = f"--cancel-on-stop ends a job on a service that is followed, and {why}"
             raise ConfigError(msg)
         check_options(self.runner, self.options)
         self.scratch = filesystem.absolute(self.scratch)
@@ -246,9 +254,13 @@ class Engine:
                 result = pipeline.run()
             finally:  # in a notebook Beam leaves it
                 shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
-            if self.runner == DATAFLOW:
-                self._follow(submitted_job(result, self.options, job, failure))
-            result.wait_until_finish()
+            if self.runner != DATAFLOW:
+                result.wait_until_finish()
+                return result
+            submitted = submitted_job(result, self.options, job, failure)
+            self._follow(submitted)
+            with following(submitted, partial(cancel, options=self.options) if self.cancel_on_stop else None):
+                result.wait_until_finish()
         return result
 
     def _follow(self, job: RemoteJob) -> None:

@@ -222,7 +222,10 @@ class InspectFiles:
         if known is not None:
             return Done(known, reused=True)
         with filesystem.relative_to(self.folders):
-            found = [inspect_file(i, files[i], inputs[files[i].input], hashing=True) for i in mine]
+            found = []
+            for i in mine:
+                with filesystem.looking():
+                    found.append(inspect_file(i, files[i], inputs[files[i].input], hashing=True))
         value = b"".join(one.to_line() for one in found)
         if not any(one.problem for one in found):
             write_value(kept, value)

@@ -25,7 +25,7 @@ class Kept:
     def __call__(self, shard: Shard, values: Values) -> bytes:
         """Return the shard's value."""
         path = self.place.file(shard)
-        value = read_value(path, [])
+        value = read_value(path, [], look=True)
         if value is None:
             value = self.process(shard, values)
             write_value(path, value)

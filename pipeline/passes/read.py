@@ -162,7 +162,7 @@ class ReadShard:
         return Done(note.to_line(), counters, note.reused)
 
     def _known(self, path: str, shard: SourceShard, damaged: list[str]) -> ReadNote | None:
-        value = read_value(path, damaged)
+        value = read_value(path, damaged, look=True)
         if value is None:
             return None
         kept = ReadNote.from_line(value)
@@ -255,9 +255,7 @@ class _Counted:
     @property
     def note(self) -> FileNote:
         """The counts, for the shard's note."""
-        skipped, notes, refused = (
-            dict(sorted(found.items())) for found in (self._skipped, self._notes, self._refused)
-        )
+        skipped, notes, refused = (dict(sorted(found.items())) for found in (self._skipped, self._notes, self._refused))
         return FileNote(self._file, self.records, skipped, notes, refused)
 
 

@@ -118,7 +118,7 @@ class _Written:
             name: digest of all that determines the shard.
             path: relative to the run.
         """
-        value = read_value(self._note(name), [])
+        value = read_value(self._note(name), [], look=True)
         if value is None:
             return None
         note: dict[str, Any] = json.loads(value)

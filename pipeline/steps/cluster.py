@@ -156,6 +156,8 @@ class _Assign:
         if len(bad):  # of one row it becomes that row's error record
             msg = "the embedding holds a number that isn't finite (NaN or infinite)"
             raise ValueError(msg)
+        if self._clustering is None:
+            return pa.RecordBatch.from_arrays([pa.nulls(len(column), f.type) for f in self.schema], schema=self.schema)
         found = self._clustering.assign(matrix)
         outside = found.clusters < 0
         return pa.RecordBatch.from_arrays(

@@ -211,7 +211,8 @@ class LanguageStep(Step):
         known = [*identifier.languages, UNDETERMINED]
         for code in self.keep:
             if code not in known:
-                close = difflib.get_close_matches(code, known, n=3, cutoff=0.3)
+                low = code.lower().replace("-", "_").partition("_")[0]
+                close = [low] if low in known else difflib.get_close_matches(low, known, n=3, cutoff=0.3)
                 hint = f", such as {', '.join(close)}" if close else ""
                 msg = f"step {self.label}: keep: the model has no language {code!r}; it has {len(known)} codes{hint}"
                 raise ConfigError(msg)

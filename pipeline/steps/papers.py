@@ -13,11 +13,13 @@ __all__ = [
     "HARMFUL",
     "KENLM",
     "LID",
+    "MADLAD",
     "MINHASH",
     "NGRAM_OVERLAP",
     "PRESELECT",
     "QUAD",
     "RESILIPARSE",
+    "SOFT_DEDUP",
     "SUBSTRINGS",
     "TRAFILATURA",
 ]
@@ -83,6 +85,12 @@ LID = Paper(
     2016,
     "https://arxiv.org/abs/1612.03651",
 )
+MADLAD = Paper(
+    ("Sneha Kudugunta", "Isaac Caswell", "Biao Zhang", "Xavier Garcia", "others"),
+    "MADLAD-400: A Multilingual And Document-Level Large Audited Dataset",
+    2023,
+    "https://arxiv.org/abs/2309.04662",
+)
 MINHASH = Paper(
     ("Andrei Z. Broder",),
     "On the resemblance and containment of documents",
@@ -112,6 +120,12 @@ RESILIPARSE = Paper(
     "Elastic ChatNoir: Search Engine for the ClueWeb and the Common Crawl",
     2018,
     "https://doi.org/10.1007/978-3-319-76941-7_83",
+)
+SOFT_DEDUP = Paper(
+    ("Nan He", "Weichen Xiong", "Hanwen Liu", "Yi Liao", "others"),
+    "SoftDedup: an Efficient Data Reweighting Method for Speeding Up Language Model Pre-training",
+    2024,
+    "https://arxiv.org/abs/2407.06654",
 )
 SUBSTRINGS = Paper(
     ("Katherine Lee", "Daphne Ippolito", "Andrew Nystrom", "Chiyuan Zhang", "others"),

@@ -1,7 +1,7 @@
 """`paragraph_dedup`: lines or paragraphs that the corpus has again, taken out."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,7 @@ from tamis.pipeline.corpus.context import Corpus, Decision
 from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory
 from tamis.pipeline.steps.papers import CCNET
 from tamis.pipeline.steps.repeats import RepeatsStep
+from tamis.pipeline.steps.seen import IndexedStep
 from tamis.schemas.guide import WEB, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import Decides
@@ -38,11 +39,11 @@ cc_net's deduplication, by the same folding, but over the whole input rather tha
 )
 
 
-class ParagraphDedupStep(RepeatsStep):
+class ParagraphDedupStep(RepeatsStep, IndexedStep):
     """Takes out lines or paragraphs that stand elsewhere in the whole input too, all copies but the first or all.
 
     Later steps and the output have the text that is left, rejected documents the text as it came. The first copy is
-    the one in the document of smallest `doc_id`.
+    the one in the document of smallest `doc_id`, or that of an earlier run which `index` names.
     """
 
     verb: ClassVar[str] = "paragraph_dedup"
@@ -79,14 +80,21 @@ class ParagraphDedupStep(RepeatsStep):
 
     def decide(self, corpus: Corpus) -> Decision:
         """Find the copies, and take them out."""
+        from tamis.pipeline.corpus.earlier import IndexOptions
         from tamis.pipeline.corpus.remove_paragraphs import RemoveParagraphs, remove_paragraphs
 
-        wanted = RemoveParagraphs(self.options(), self._prefix, self.min_characters, self.spans)
+        index = IndexOptions.of(corpus.stage, corpus.output, self.index_settings(), write=self.write_index)
+        wanted = RemoveParagraphs(self.options(), self._prefix, self.min_characters, self.spans, index)
         return remove_paragraphs(corpus, wanted)
 
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
         """The different lines or paragraphs of a shard, or of a partition."""
         from tamis.pipeline.corpus.remove_paragraphs import paragraph_memory
 
-        del models
-        return Memory(worker=paragraph_memory(documents * DOCUMENT_BYTES))
+        # A row of an index has 10 bytes or so: hashes can't be compressed, counts can.
+        seen = sum(model.bytes for model in models.values()) // 10
+        return Memory(worker=paragraph_memory(documents * DOCUMENT_BYTES, seen))
+
+    def index_settings(self) -> dict[str, Any]:
+        """Return what makes hashes comparable."""
+        return {"unit": self.unit, "folding": self.folding, "min_words": self.min_words}

@@ -22,6 +22,7 @@ from tamis.scorers.base import Annotator
 if TYPE_CHECKING:
     from tamis.pipeline.corpus.quad import Quad
     from tamis.pipeline.corpus.quad_direction import Proxy
+    from tamis.scorers.influence.size import ProxySize
 
 __all__ = ["QuadStep"]
 
@@ -270,10 +271,10 @@ class QuadStep(Step):
         check_causal_model(models["proxy"], context=self.context)
         proxy_size(models["proxy"], InfluenceOptions(**self._influence()))
 
-    def _batch(self, context: int) -> int:
+    def _batch(self, size: "ProxySize") -> int:
         """Return the tokens of the largest batch: one of the reference or of the sample, as far as these fill it."""
         chunks = self.batch_tokens if self.chunks is None else self.chunks * max(self.reference_documents, self.sample)
-        return max(context, min(self.batch_tokens, chunks * context))
+        return max(size.context, min(size.batch, chunks * size.context))
 
     def costs(self, documents: int, models: Mapping[str, FoundFile], before: Sequence[Step]) -> tuple[str, ...]:
         """Say how much of the pool is scored about, how long that takes here, and what it holds in memory."""
@@ -297,7 +298,7 @@ class QuadStep(Step):
         looks = {"none": 0, "kfac": 1, "ekfac": 2}[self.curvature]
         fitting = 1.5 * per_document * (self.reference_documents + looks * min(self.sample, documents)) * seconds
         share = scored / documents if documents else 0.0
-        batches = size.activations * self._batch(size.context)
+        batches = size.activations * self._batch(size)
         unsure = "" if clusters else "; the number of clusters isn't known before the run"
         return (
             f"scores about {scored:,} of {documents:,} documents ({share:.1%}), {chunks:,} chunks of up to "
@@ -315,7 +316,7 @@ class QuadStep(Step):
 
         size = proxy_size(models["proxy"].path, InfluenceOptions(**self._influence()))
         costs = 0 if self._cost is None else 60 * documents
-        batches = size.activations * self._batch(size.context)
+        batches = size.activations * self._batch(size)
         return Memory(worker=max(size.fitting, size.scoring) + batches + costs + 400 * min(documents, 1_000_000))
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision
-from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.base import Earlier, Step
 from tamis.pipeline.steps.papers import FINEWEB_2
 from tamis.schemas.base import Model, nearest
 from tamis.schemas.errors import ConfigError
@@ -115,6 +115,16 @@ class RepeatStep(Step):
     def over_corpus(self) -> bool:
         """A draw, by the run's seed."""
         return True
+
+    def frozen(self, earlier: Earlier) -> Self:
+        """A table is the config's; a curve follows from the corpus.
+
+        Raises:
+            ConfigError: if there is a curve.
+        """
+        if self.curve is not None:
+            return super().frozen(earlier)
+        return self
 
     @property
     def _field(self) -> pa.Field:

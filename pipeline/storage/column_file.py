@@ -24,6 +24,7 @@ from tamis.pipeline.storage.own_name import name_digest
 from tamis.schemas.errors import DamagedError, InputError
 
 __all__ = [
+    "OPTIONS",
     "ColumnFile",
     "ColumnWriter",
     "aligned",
@@ -34,11 +35,12 @@ __all__ = [
     "writer",
 ]
 
-# Compressing costs less than the disk it saves: LZ4 packs web text to half at several hundred MB/s.
 # Threads would each keep what they allocated for one column of a batch; passes work side by side in processes.
 OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+"""Compressing costs less than the disk it saves: LZ4 packs web text to half at several hundred MB/s."""
 MAGIC = b"TAMISCF2"
 TRAILER = struct.Struct("<I16s16s8s")
+_MISSING = "it is missing"
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM})
 """Errors that say nothing about a file's bytes: what can't be opened now isn't damaged, and must not be deleted."""
 
@@ -89,7 +91,7 @@ class ColumnWriter:
 @contextmanager
 def writer(path: str, schema: pa.Schema) -> Iterator[ColumnWriter]:
     """Open a column file for writing; it appears under its name only when complete."""
-    with filesystem.write_atomically(path) as stream:
+    with filesystem.write_atomically(path, keep=True) as stream:
         digesting = _Digesting(stream)
         with pa.PythonFile(digesting, "w") as sink, pa.ipc.new_file(sink, schema, options=OPTIONS) as out:
             made = ColumnWriter(out)
@@ -115,20 +117,22 @@ def write_table(path: str, table: pa.Table) -> None:
     write_batches(path, table.schema, table.to_batches())
 
 
-def _content(path: str, stack: ExitStack) -> pa.Buffer:
-    """Return the bytes of a file: mapped into memory, or fetched whole by one request."""
+def _content(path: str, stack: ExitStack) -> tuple[pa.Buffer, bytes]:
+    """Return the bytes of a file, mapped into memory, or fetched whole by one request: then they come a second time."""
     try:
         if filesystem.is_local(path):
             mapped = stack.enter_context(pa.memory_map(filesystem.local_path(path)))
-            return mapped.read_buffer()
-        with filesystem.open_binary(path) as stream:
-            return pa.py_buffer(stream.read())
+            return mapped.read_buffer(), b""
+        found = filesystem.content(path)
     except (FileNotFoundError, InputError) as error:
-        raise DamagedError(path, "it is missing") from error
+        raise DamagedError(path, _MISSING) from error
     except (pa.ArrowInvalid, OSError) as error:  # an empty file can't be mapped
         if getattr(error, "errno", None) in _OURS:
             raise
         raise DamagedError(path, str(error)) from error
+    if found is None:
+        raise DamagedError(path, _MISSING)
+    return pa.py_buffer(found), found
 
 
 class ColumnFile:
@@ -147,8 +151,9 @@ class ColumnFile:
         self.path = path
         self._stack = ExitStack()
         try:
-            content = _content(path, self._stack)
+            content, fetched = _content(path, self._stack)
             note_bytes, end = self._checked(content)
+            filesystem.keep(path, fetched)
             self.note: dict[str, Any] = json.loads(note_bytes) if len(note_bytes) else {}
             source = pa.BufferReader(content.slice(0, end))
             reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(use_threads=False))
@@ -209,12 +214,14 @@ def intact_note(path: str, damaged: list[str]) -> dict[str, Any] | None:
         path: the file; deleted if it is damaged.
         damaged: gets a sentence about a damaged file.
     """
-    if not filesystem.exists(path):
+    if filesystem.absent(path):
         return None
     try:
         with ColumnFile(path) as file:
             return file.note
     except DamagedError as error:
+        if error.why == _MISSING:
+            return None
         damaged.append(str(error))
         found_damage(str(error))
         filesystem.remove(path)

@@ -5,12 +5,12 @@ A path is a plain local path, a `file://` URL, or a URL of any file system that 
 mend are `InputError`s that name the path.
 """
 
+import functools
 import glob
 import hashlib
 import io
 import logging
 import os
-import re
 import shutil
 import time
 import uuid
@@ -22,22 +22,32 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NoReturn, cast
 
+from tamis.pipeline.storage.remembered import Remembered
+from tamis.pipeline.storage.stores import SCHEME, check_reach, client_options, patient, scheme_of, store_fault
 from tamis.pipeline.storage.temporary import temporary_folder
-from tamis.schemas.errors import InputError
+from tamis.schemas.errors import InputError, NoFileError
 from tamis.schemas.secrets import redacted
+from tamis.schemas.wording import install_extra
 
 __all__ = [
     "DOCUMENT_SUFFIXES",
     "FileInfo",
+    "absent",
     "absolute",
+    "below",
+    "content",
     "create",
     "exists",
     "expand",
+    "forget",
     "info",
     "is_local",
     "join",
+    "keep",
     "local_path",
+    "looking",
     "make_dirs",
+    "names_in",
     "open_binary",
     "relative_to",
     "remove",
@@ -48,20 +58,30 @@ __all__ = [
     "write_atomically",
 ]
 
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 _BUFFER = 1 << 20
 # Extras that bring the file system of a scheme; fsspec names the Python package, the user needs the extra.
-_EXTRAS = {"gs": "gcp", "gcs": "gcp", "s3": "aws", "s3a": "aws"}
+_EXTRAS = {"gs": "gcp", "gcs": "gcp", "s3": "aws", "s3a": "aws", "abfs": "azure", "abfss": "azure", "az": "azure"}
 # A put on these replaces the object in one step; elsewhere a rename does.
 _OBJECT_STORES = frozenset({"gs", "gcs", "s3", "s3a", "abfs", "abfss", "az", "hf", "memory", "oss"})
-_TRIES = 4
+_TRIES, _WAIT = 4, 0.1
 DOCUMENT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".xhtml")
 """Suffixes of files that are one document each."""
+DESCRIPTIONS = frozenset({
+    "croissant.json", "datapackage.json", "dataset_dict.json", "dataset_info.json", "dataset_infos.json",
+    "manifest.json", "metadata.json", "provenance.json", "state.json",
+})  # fmt: skip
+"""Names of files that describe the data beside them: of the hub, Croissant, Frictionless and others."""
 _PACKED = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4"})
 _NOWHERE = "link to nothing"
 RUN_MARKS = ("work/tamis-run", "manifest.json")
 """Files by which a run's folder is known, that it may not be read as input by mistake."""
 _LOG = logging.getLogger("tamis")
+_REMEMBERED = Remembered()
+_PIECE, _GLANCE = 16 << 20, 1 << 20
+"""Bytes of a remote file that one request fetches: of one that is read, and of one that is looked at."""
+_ROOT, _ABOVE = "work", 2
+"""The folder above all that a run keeps between passes, and how far up it is looked for at most."""
+_LOOKED_AT: ContextVar[dict[str, Any] | None] = ContextVar("looked_at", default=None)
 _FOLDERS: ContextVar[tuple[str, ...]] = ContextVar("folders", default=())
 """Where relative local paths are looked up, the first one that has them; the working folder alone if there is none."""
 
@@ -82,15 +102,9 @@ class FileInfo:
     fingerprint: str
 
 
-def _scheme(path: str) -> str | None:
-    match = _SCHEME.match(path)
-    scheme = match.group(1).lower() if match else None
-    return None if scheme in ("file", "local") else scheme
-
-
 def is_local(path: str) -> bool:
     """Return whether `path` lies on a file system of this machine."""
-    return _scheme(path) is None
+    return scheme_of(path) is None
 
 
 @contextmanager
@@ -108,7 +122,7 @@ def relative_to(folders: Iterable[str]) -> Iterator[None]:
 
 def local_path(path: str) -> str:
     """Return a local path without its `file://`, with `~` resolved, and looked up as `relative_to` says."""
-    plain = str(Path(_SCHEME.sub("", path)).expanduser())
+    plain = str(Path(SCHEME.sub("", path)).expanduser())
     folders = _FOLDERS.get()
     if not folders or Path(plain).is_absolute():
         return plain
@@ -125,11 +139,12 @@ def _remote(path: str) -> tuple[Any, str]:
     """Return the fsspec file system of `path`, and the path as that file system calls it."""
     import fsspec
 
-    scheme = _scheme(path) or ""
+    scheme = scheme_of(path) or ""
+    check_reach(path)
     try:
-        return cast("tuple[Any, str]", fsspec.core.url_to_fs(path))
+        fs, inner = fsspec.core.url_to_fs(path, **client_options(path))
     except ImportError as error:
-        extra = f'pip install "tamis[{_EXTRAS[scheme]}]"' if scheme in _EXTRAS else str(error)
+        extra = install_extra(_EXTRAS[scheme]) if scheme in _EXTRAS else str(error)
         msg = f"{path}: the file system {scheme}:// needs a package that isn't installed: {extra}"
         raise InputError(msg) from error
     except ValueError as error:
@@ -138,10 +153,11 @@ def _remote(path: str) -> tuple[Any, str]:
     except OSError as error:  # a native library that is missing, such as Hadoop's
         msg = f"{path}: the file system {scheme}:// can't be used: {error}"
         raise InputError(msg) from error
+    return patient(path, fs), inner
 
 
 def _is_http(path: str) -> bool:
-    return _scheme(path) in ("http", "https")
+    return scheme_of(path) in ("http", "https")
 
 
 def join(base: str, *parts: str) -> str:
@@ -161,12 +177,116 @@ def exists(path: str) -> bool:
         return bool(fs.exists(inner))
 
 
+def _listing(path: str, *, deep: bool) -> dict[str, int]:
+    """Return the names below a remote folder with the files' sizes; folders among them have size -1.
+
+    Asked for anew, and not kept: a listing that file systems hold back would hide what other processes write.
+    """
+    fs, inner = _remote(path)
+    root = inner.rstrip("/")
+    with _asked(path):
+        fs.invalidate_cache(root)
+        try:
+            entries = fs.find(root, detail=True).values() if deep else fs.ls(root, detail=True)
+        except FileNotFoundError:
+            return {}
+        finally:
+            fs.invalidate_cache(root)
+    found = {}
+    for entry in entries:
+        name = str(entry["name"]).rstrip("/").rpartition(f"{root.strip('/')}/")[2]
+        if name and not name.startswith("/"):
+            found[name] = -1 if entry.get("type") == "directory" else int(entry.get("size") or 0)
+    return found
+
+
+def names_in(folder: str) -> set[str]:
+    """Return the names of the files and folders in a folder, by one request; none where there is no such folder."""
+    if is_local(folder):
+        path = Path(local_path(folder))
+        return {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    return set(_listing(folder, deep=False))
+
+
+def below(folder: str) -> dict[str, int]:
+    """Return the files below a folder, relative to it, with their sizes in bytes; one request for a thousand."""
+    if is_local(folder):
+        root = Path(local_path(folder))
+        names = _below(str(root)) if root.is_dir() else []
+        return {name: (root / name).stat().st_size for name in names if (root / name).exists()}
+    return {name: size for name, size in _listing(folder, deep=True).items() if size >= 0}
+
+
+def absent(path: str) -> bool:
+    """Return whether a file is known not to be there, by a listing of its folder which is made once a process.
+
+    Only for files that would be made again for nothing at worst: one that another process has written since then counts
+    as absent. Local files are asked for themselves.
+    """
+    if is_local(path):
+        return not Path(local_path(path)).exists()
+    _list_once(path.rpartition("/")[0])
+    return _REMEMBERED.absent(path)
+
+
+def _list_once(folder: str, above: int = _ABOVE) -> None:
+    """List a folder, unless one above it was listed and hasn't it: so a new run lists one for all that it will make."""
+    if _REMEMBERED.listed(folder):
+        return
+    parent, _, name = folder.rpartition("/")
+    if above and name != _ROOT and not parent.endswith(("/", ":")):
+        _list_once(parent, above - 1)
+        if _REMEMBERED.absent(folder):
+            _REMEMBERED.list(folder, set())
+            return
+    _REMEMBERED.list(folder, names_in(folder))
+
+
+def forget() -> None:
+    """Forget what is remembered of remote files: a run begins, and others may have written since the last one."""
+    _REMEMBERED.clear()
+
+
+def content(path: str) -> bytes | None:
+    """Return a file's bytes, by one request; None if there is no such file.
+
+    Raises:
+        InputError: if it can't be read.
+        OSError: if a remote file system fails for a reason that may pass.
+    """
+    if is_local(path):
+        try:
+            with open_binary(path) as stream:
+                return stream.read()
+        except InputError:
+            if Path(local_path(path)).exists():
+                raise
+            return None
+    known = _REMEMBERED.content(path)
+    if known is not None:
+        return known
+    fs, inner = _remote(path)
+    # S3's would ask for the size first, to fetch what is large in parts at once.
+    more = {"max_concurrency": 1} if scheme_of(path) in ("s3", "s3a") else {}
+    with _asked(path):
+        try:
+            return cast("bytes", fs.cat_file(inner, **more))
+        except FileNotFoundError:
+            return None
+
+
+def keep(path: str, found: bytes) -> None:
+    """Remember the bytes of a remote file that never changes, and that proved to be whole."""
+    if not is_local(path):
+        _REMEMBERED.keep(path, found)
+
+
 def make_dirs(path: str) -> None:
     """Create a folder and those above it; does nothing where they exist or the file system has none."""
     if is_local(path):
         Path(local_path(path)).mkdir(parents=True, exist_ok=True)
         return
-    if _scheme(path) in _OBJECT_STORES:  # they have none, and asking might make a bucket
+    if scheme_of(path) in _OBJECT_STORES:  # they have none, and asking might make a bucket
         return
     fs, inner = _remote(path)
     with _asked(path):
@@ -179,6 +299,7 @@ def remove(path: str) -> None:
         Path(local_path(path)).unlink(missing_ok=True)
         return
     fs, inner = _remote(path)
+    _REMEMBERED.removed(path)
     with _asked(path), suppress(FileNotFoundError):
         fs.rm_file(inner)
 
@@ -191,6 +312,7 @@ def remove_tree(path: str) -> None:
             shutil.rmtree(folder)
         return
     fs, inner = _remote(path)
+    _REMEMBERED.removed(path)
     with _asked(path):
         if fs.exists(inner):
             fs.rm(inner, recursive=True)
@@ -208,6 +330,7 @@ def remove_below(folder: str, *, keep: tuple[str, ...] = ()) -> None:
                 path.unlink()
         return
     fs, inner = _remote(folder)
+    _REMEMBERED.removed(folder)
     with _asked(folder):
         for path in fs.ls(inner, detail=False):
             if str(path).rsplit("/", 1)[-1] not in keep:
@@ -263,39 +386,6 @@ def _remote_info(path: str, entry: dict[str, Any]) -> FileInfo:
     return FileInfo(path, size, f"size:{size}")
 
 
-_NO_CREDENTIALS = frozenset(
-    {"DefaultCredentialsError", "NoCredentialsError", "PartialCredentialsError", "RefreshError", "TokenRetrievalError"}
-)
-_UNREACHABLE = re.compile(r"Endpoint|Connect|Timeout|DNS|Resolution|gaierror")
-_CREDENTIALS = {
-    "gs": "`gcloud auth application-default login`, or GOOGLE_APPLICATION_CREDENTIALS",
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws configure`",
-    "az": "AZURE_STORAGE_CONNECTION_STRING",
-}
-
-
-def _of_store(path: str, error: Exception) -> str | None:
-    """Return in a sentence what is wrong with a store as such, not with a file of it; None if it's not that."""
-    scheme = {"gcs": "gs", "s3a": "s3", "abfs": "az", "abfss": "az"}.get(_scheme(path) or "", _scheme(path) or "")
-    chain: list[BaseException] = [error]
-    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and inner not in chain:
-        chain.append(inner)
-    names = [type(one).__name__ for one in chain]
-    text = " ".join(" ".join(map(str, chain)).split())
-    anonymous = "Anonymous caller" in text or "Invalid Credentials" in text
-    if anonymous or not _NO_CREDENTIALS.isdisjoint(names):
-        how = _CREDENTIALS.get(scheme)
-        return f"{path}: no credentials for {scheme}:// were found{f': give {how}' if how else ''}"
-    if re.search(r"bucket does ?n.t exist|bucket does not exist|NoSuchBucket", text):
-        root = _SCHEME.sub("", path).partition("/")[0]
-        return f"{path}: there is no bucket {root}"
-    if isinstance(error, PermissionError) or re.search(r"\b403\b|Forbidden|AccessDenied", text):
-        return f"{path}: no permission for this, with the credentials at hand"
-    if any(_UNREACHABLE.search(name) for name in names):
-        return f"the store of {path} can't be reached: {error}: check the network, and the endpoint if one is set"
-    return None
-
-
 @contextmanager
 def _asked(path: str) -> Iterator[None]:
     """Turn what a remote store raises, but for a file that is missing or in the way, into one sentence about `path`."""
@@ -304,7 +394,7 @@ def _asked(path: str) -> Iterator[None]:
     except (InputError, FileExistsError, TypeError, NotImplementedError, ValueError):
         raise
     except Exception as error:
-        told = _of_store(path, error)
+        told = store_fault(path, error)
         if told is not None:
             raise InputError(told) from _cause(path, error)
         if isinstance(error, OSError):
@@ -326,7 +416,7 @@ def _sentences(path: str, otherwise: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # noqa: BLE001  (each file system has its own kinds of failure)
-        told = None if is_local(path) or _is_http(path) else _of_store(path, error)
+        told = None if is_local(path) or _is_http(path) else store_fault(path, error)
         if told is None:
             _tell(path, error, otherwise)
         raise InputError(told) from _cause(path, error)
@@ -334,10 +424,13 @@ def _sentences(path: str, otherwise: str) -> Iterator[None]:
 
 def _tell(path: str, error: Exception, otherwise: str) -> NoReturn:
     """Raise an `InputError` about what happened to one file."""
+    kind = InputError
     try:
         raise error
     except FileNotFoundError:
         msg = f"{path}: there is no such file"
+        if error.__cause__ is None or getattr(error.__cause__, "status", None) == 404:
+            kind = NoFileError
         if error.__cause__ is not None:  # HTTP tells all failures so
             msg = f"{path} can't be reached: {error.__cause__}"
             if getattr(error.__cause__, "status", None) == 404:
@@ -345,7 +438,7 @@ def _tell(path: str, error: Exception, otherwise: str) -> NoReturn:
         if is_local(path) and Path(local_path(path)).is_symlink():
             target = Path(local_path(path)).readlink()
             msg = f"{path} is a link to nothing ({target}): restore what it leads to, or remove the link"
-        raise InputError(msg) from _cause(path, error)
+        raise kind(msg) from _cause(path, error)
     except PermissionError:
         msg = f"{path}: no permission to read this file"
         raise InputError(msg) from error
@@ -370,6 +463,7 @@ def info(path: str) -> FileInfo:
                 raise IsADirectoryError(local)
             return _local_info(local, path)
         fs, inner = _remote(path)
+        fs.invalidate_cache(fs._parent(inner))  # a listing that was made before hides what changed since
         return _remote_info(path, fs.info(inner))
 
 
@@ -385,7 +479,8 @@ def expand(
         patterns: a file, a folder (all below it but names that begin with `.` or `_`), a glob (`*`, `?`,
             `[...]`, `**`) of files and folders, a URL, `@list.txt` (a file of such patterns, one a line), or several
             of these. Links are followed; one that leads nowhere is a file that can't be read.
-        suffixes: of a folder's files, only those whose name ends so; files named otherwise aren't filtered. Documents
+        suffixes: of a folder's files, only those whose name ends so, but no descriptions of a data set
+            (`dataset_infos.json`); files named otherwise aren't filtered. Documents
             that are a file each (`.txt`, `.md`, `.html`) are taken from folders that hold nothing else: beside files
             of records they are a README, not data.
         notice: called with a sentence for each folder of which files are left out for their suffix.
@@ -408,6 +503,10 @@ def expand(
     if not files:
         msg = "no input file is named: give a file, folder, glob or URL"
         raise InputError(msg)
+    for path in files:
+        if not path.isprintable() and any("\ud800" <= character <= "\udfff" for character in path):
+            msg = f"{path}: its name isn't UTF-8, which manifests are in: rename the file"
+            raise InputError(msg)
     return [files[path] for path in sorted(files)]
 
 
@@ -434,7 +533,7 @@ def _wanted(
     shown = [name for name in every if not any(part.startswith((".", "_")) for part in name.split("/"))]
     if suffixes is None:
         return shown
-    known = [name for name in shown if name.lower().endswith(suffixes)]
+    known = [name for name in shown if name.lower().endswith(suffixes) and _file_of(name) not in DESCRIPTIONS]
     records = [name for name in known if not _is_document(name)]
     wanted = records or known
     kept = set(wanted)
@@ -458,6 +557,11 @@ def _runs(names: Iterable[str]) -> set[str]:
     return {root for root in found if f"{root}{RUN_MARKS[0]}" in known or root in shards}
 
 
+def _file_of(name: str) -> str:
+    """Return the last part of a name, in small letters."""
+    return name.rpartition("/")[2].lower()
+
+
 def _is_document(name: str) -> bool:
     """Return whether a file is a document by itself, by its suffix before that of compression."""
     name = name.lower()
@@ -467,6 +571,8 @@ def _is_document(name: str) -> bool:
 
 def _suffix(name: str) -> str:
     """Return the suffix of a name as people say it: `.tar.gz`, `.zip`, or `without suffix`."""
+    if _file_of(name) in DESCRIPTIONS:
+        return _file_of(name)
     suffixes = PurePosixPath(name.lower()).suffixes
     if not suffixes:
         return "without suffix"
@@ -502,7 +608,7 @@ def _in_folder(folder: str, shown: str, suffixes: tuple[str, ...] | None, notice
 
 
 def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]) -> list[FileInfo]:
-    plain = str(Path(_SCHEME.sub("", pattern)).expanduser())
+    plain = str(Path(SCHEME.sub("", pattern)).expanduser())
     folders = _FOLDERS.get()
     roots: tuple[str, ...] = folders if folders and not Path(plain).is_absolute() else ("",)
     for root in roots:
@@ -512,9 +618,13 @@ def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callab
             break
     else:
         msg = f"{pattern}: there is no such file or folder"
-        if glob.has_magic(plain):
+        if "$" in pattern:
+            msg += "; an environment variable is written ${NAME}"
+        if "{" in plain and "}" in plain:
+            msg += "; braces stand for themselves: give a list of paths"
+        elif glob.has_magic(plain):
             msg = f"no file matches {pattern}: check the folder and the pattern (*, ?, [...] and **)"
-        raise InputError(msg)
+        raise NoFileError(msg)
     found = []
     for name in names:
         shown = name.removeprefix(root.rstrip("/") + "/") if root else name
@@ -535,7 +645,7 @@ def _matches(
     if Path(path).is_dir():
         names = _in_folder(path, pattern, suffixes, notice)
         if not names:
-            raise InputError(_nothing_in(pattern, suffixes))
+            raise NoFileError(_nothing_in(pattern, suffixes))
         return names
     if Path(path).exists() or Path(path).is_symlink():
         return [path]
@@ -592,12 +702,13 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Calla
                     entries[name] = entry
                 elif "**" not in inner.rpartition("/")[2]:
                     entries |= below(name, str(fs.unstrip_protocol(name)))
-        elif fs.isdir(inner):
+        else:
+            entry = fs.info(inner)
+            if entry.get("type") != "directory":
+                return [_remote_info(pattern, entry)]
             entries = below(inner, pattern)
             if not entries:
-                raise InputError(_nothing_in(pattern, suffixes))
-        else:
-            return [info(pattern)]
+                raise NoFileError(_nothing_in(pattern, suffixes))
     found = [
         _remote_info(str(fs.unstrip_protocol(name)), entry)
         for name, entry in entries.items()
@@ -606,9 +717,10 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Calla
     if not found:
         root = inner.strip("/").partition("/")[0]
         msg = f"no file matches {pattern}: check the folder and the pattern"
-        if _scheme(pattern) in _OBJECT_STORES and not glob.has_magic(root) and not fs.exists(root):
+        if scheme_of(pattern) in _OBJECT_STORES and not glob.has_magic(root) and not fs.exists(root):
             msg = f"no file matches {pattern}: there is no bucket {root}, or no permission to list it"
-        raise InputError(msg)
+            raise InputError(msg)
+        raise NoFileError(msg)
     return found
 
 
@@ -662,7 +774,7 @@ class _Resuming(io.RawIOBase):
                 if attempt == _TRIES or not self._file.seekable():
                     msg = f"{redacted(self._path)} can't be read at byte {self._position}: {redacted(str(error))}"
                     raise OSError(msg) from _cause(self._path, error)
-            time.sleep(0.1 * 4**attempt)
+            time.sleep(_WAIT * 4**attempt)
             attempt += 1
             self._file = self._open()
             self._file.seek(self._position)
@@ -673,11 +785,107 @@ class _Resuming(io.RawIOBase):
         super().close()
 
 
+class _Lent:
+    """A remote file that several readers use one after the other: closing leaves it open."""
+
+    def __init__(self, file: Any):
+        self._file = file
+        file.seek(0)
+
+    def read(self, size: int) -> Any:
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> Any:
+        return self._file.seek(offset, whence)
+
+    def seekable(self) -> bool:
+        return bool(self._file.seekable())
+
+    def close(self) -> None:
+        """The file is `looking`'s."""
+
+
+@contextmanager
+def looking() -> Iterator[None]:
+    """Open each remote file once while the block runs, whoever asks for it, and fetch it in smaller pieces.
+
+    For looking at what a file is: its beginning, or its end, several times over.
+    """
+    files: dict[str, Any] = {}
+    token = _LOOKED_AT.set(files)
+    try:
+        yield
+    finally:
+        _LOOKED_AT.reset(token)
+        for file in files.values():
+            file.close()
+
+
+class _Pieces:
+    """A file on an object store that comes in pieces; one that isn't larger than a piece takes one request in all."""
+
+    def __init__(self, fs: Any, inner: str, piece: int):
+        self._open: Callable[[], Any] = functools.partial(fs.open, inner, "rb", block_size=piece)
+        self._first: bytes = fs.cat_file(inner, start=0, end=piece)
+        self._whole = len(self._first) < piece
+        self._position = 0
+        self._rest: Any = None
+
+    def _file(self) -> Any:
+        if self._rest is None:
+            self._rest = self._open()
+        return self._rest
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        begin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence)
+        if begin is None:
+            begin = len(self._first) if self._whole else int(self._file().seek(0, io.SEEK_END))
+        self._position = begin + offset
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        data = self._first[self._position : self._position + size]
+        if not data and not self._whole:
+            file = self._file()
+            file.seek(self._position)
+            data = file.read(size)
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        if self._rest is not None:
+            self._rest.close()
+
+
+def _opened(path: str, fs: Any, inner: str) -> Any:
+    """Open a remote file; from an object store it comes in pieces so large that requests don't cost more than bytes."""
+    files = _LOOKED_AT.get()
+    if files is not None and path in files:
+        return _Lent(files[path])
+    file: Any
+    if scheme_of(path) in _OBJECT_STORES - {"memory", "hf"}:
+        try:
+            file = _Pieces(fs, inner, _PIECE if files is None else _GLANCE)
+        except (FileNotFoundError, PermissionError):
+            raise
+        except Exception:  # noqa: BLE001  (an empty file has no first byte, and each store says so in its own way)
+            file = fs.open(inner, "rb")
+    else:
+        file = fs.open(inner, "rb")
+    if files is None or not file.seekable():
+        return file
+    files[path] = file
+    return _Lent(file)
+
+
 def _open_remote(path: str) -> BinaryIO:
     fs, inner = _remote(path)
     try:
         with _asked(path):
-            raw = _Resuming(path, lambda: fs.open(inner, "rb"))
+            raw = _Resuming(path, lambda: _opened(path, fs, inner))
     except InputError:
         raise
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
@@ -711,11 +919,15 @@ def open_binary(path: str, start: int = 0) -> BinaryIO:
 
 
 @contextmanager
-def write_atomically(path: str) -> Iterator[BinaryIO]:
+def write_atomically(path: str, *, keep: bool = False) -> Iterator[BinaryIO]:
     """Give a stream whose bytes appear under `path` at once when the block ends, and not at all if it raises.
 
     Locally that is a temporary file beside it and a rename; on an object store one put of a spooled file;
     elsewhere a put under a temporary name and a rename. Folders above are made.
+
+    Args:
+        path: the file.
+        keep: remember what was written to a remote store: a work file, which a later pass will read.
     """
     if is_local(path):
         target = Path(local_path(path))
@@ -734,14 +946,17 @@ def write_atomically(path: str) -> Iterator[BinaryIO]:
         with spooled.open("wb") as stream:
             yield stream
         with _asked(path):
-            if _scheme(path) in _OBJECT_STORES:
+            _REMEMBERED.written(path)
+            if scheme_of(path) in _OBJECT_STORES:
                 fs.put_file(str(spooled), inner)
-                return
-            parent, _, name = inner.rpartition("/")
-            fs.makedirs(parent, exist_ok=True)
-            beside = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
-            fs.put_file(str(spooled), beside)
-            fs.mv(beside, inner)
+            else:
+                parent, _, name = inner.rpartition("/")
+                fs.makedirs(parent, exist_ok=True)
+                beside = f"{parent}/.{name}.{uuid.uuid4().hex[:8]}.tmp"
+                fs.put_file(str(spooled), beside)
+                fs.mv(beside, inner)
+        if keep and spooled.stat().st_size <= _REMEMBERED.largest:
+            _REMEMBERED.keep(path, spooled.read_bytes())
 
 
 def sha256(path: str) -> str:

@@ -5,7 +5,7 @@ import xxhash
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.damage import found_damage
 from tamis.pipeline.storage.own_name import name_digest
-from tamis.schemas.errors import DamagedError, InputError
+from tamis.schemas.errors import DamagedError
 
 __all__ = ["read_value", "write_value"]
 
@@ -15,34 +15,33 @@ DIGEST_BYTES = 16
 
 def write_value(path: str, value: bytes) -> None:
     """Write a value with its digest; it appears under its name only when complete."""
-    with filesystem.write_atomically(path) as stream:
+    with filesystem.write_atomically(path, keep=True) as stream:
         digest = xxhash.xxh3_128_digest(value)
         stream.write(MAGIC + digest + name_digest(path, digest) + value)
 
 
-def read_value(path: str, damaged: list[str]) -> bytes | None:
+def read_value(path: str, damaged: list[str], *, look: bool = False) -> bytes | None:
     """Return a value; None if there is none, or if it is damaged and so has to be found again.
 
     Args:
         path: the file; deleted if it is damaged.
         damaged: gets a sentence about a damaged file.
+        look: see `filesystem.absent`: for a value that is found again where another process has just written it.
     """
-    if not filesystem.exists(path):
+    if look and filesystem.absent(path):
+        return None
+    data = filesystem.content(path)
+    if data is None:
         return None
     try:
-        with filesystem.open_binary(path) as stream:
-            data = stream.read()
-    except InputError:
-        if filesystem.exists(path):
-            raise
-        return None  # another task that found it damaged was faster
-    try:
-        return _proven(path, data)
+        value = _proven(path, data)
     except DamagedError as error:
         damaged.append(str(error))
         found_damage(str(error))
         filesystem.remove(path)
         return None
+    filesystem.keep(path, data)
+    return value
 
 
 def _proven(path: str, data: bytes) -> bytes:

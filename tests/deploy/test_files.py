@@ -181,39 +181,103 @@ def test_flinks_workers_stand_beside_task_managers_and_the_submission_finds_them
     assert f"flink-{version}-job-server" in (DEPLOY / "flink" / "Containerfile").read_text()
 
 
-def test_flinks_cluster_follows_the_operators_schema():
+def checked(*words):
+    """Run check-jsonschema."""
+    command = [sys.executable, "-m", "check_jsonschema", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_flinks_cluster_follows_the_operators_schema(tmp_path):
+    pytest.importorskip("check_jsonschema", reason="pip install check-jsonschema")
     path = Path(os.environ.get("TAMIS_FLINK_SCHEMA", ROOT.parent / "shared/engines/flinkdeployment_v1beta1.json"))
     if not path.exists():
         pytest.skip("the schema of FlinkDeployment is absent; name it with TAMIS_FLINK_SCHEMA")
-    schema = json.loads(path.read_text())
-    problems = list(unlike(FLINK, schema, "cluster"))
-    assert problems == []
-    assert list(unlike(FLINK | {"spec": {"flinkVersion": "v9"}}, schema, "cluster"))
+    right = checked("--schemafile", path, DEPLOY / "flink" / "cluster.yaml")
+    assert right.returncode == 0, right.stdout
+    wrong = tmp_path / "cluster.yaml"
+    wrong.write_text(yaml.safe_dump(FLINK | {"spec": FLINK["spec"] | {"flinkVersion": "v9"}}))
+    assert checked("--schemafile", path, wrong).returncode == 1
 
 
-def unlike(value, schema, where):
-    """Yield what of a value a schema doesn't allow: unknown keys, types and choices, all the way down."""
-    if schema.get("x-kubernetes-int-or-string") or "anyOf" in schema or "oneOf" in schema:
-        return
-    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
-    named = schema.get("type")
-    for kind in [named] if isinstance(named, str) else []:
-        if not isinstance(value, kinds[kind]):
-            yield f"{where}: {value!r} is no {kind}"
-            return
-    if "enum" in schema and value not in schema["enum"]:
-        yield f"{where}: {value!r} is none of {schema['enum']}"
-    if isinstance(value, dict):
-        known, others = schema.get("properties", {}), schema.get("additionalProperties", "properties" not in schema)
-        for key, inner in value.items():
-            if key in known:
-                yield from unlike(inner, known[key], f"{where}.{key}")
-            elif isinstance(others, dict):
-                yield from unlike(inner, others, f"{where}.{key}")
-            elif not others and not schema.get("x-kubernetes-preserve-unknown-fields"):
-                yield f"{where}.{key} is unknown"
-    for number, inner in enumerate(value if isinstance(value, list) else []):
-        yield from unlike(inner, schema.get("items", {}), f"{where}[{number}]")
+@pytest.mark.parametrize("name", ["flink", "spark", "store"])
+def test_compose_files_follow_the_schema_of_compose(name, tmp_path):
+    pytest.importorskip("check_jsonschema", reason="pip install check-jsonschema")
+    path = DEPLOY / name / "compose.yaml"
+    right = checked("--builtin-schema", "vendor.compose-spec", path)
+    assert right.returncode == 0, right.stdout
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text(path.read_text().replace("image:", "images:"))
+    assert checked("--builtin-schema", "vendor.compose-spec", wrong).returncode == 1
+
+
+JOB = {
+    "type": "object",
+    "required": ["apiVersion", "kind", "metadata", "spec"],
+    "additionalProperties": False,
+    "properties": {
+        "apiVersion": {"const": "batch/v1"},
+        "kind": {"const": "Job"},
+        "metadata": {"type": "object", "required": ["name"]},
+        "spec": {
+            "type": "object",
+            "required": ["template"],
+            "properties": {
+                "backoffLimit": {"type": "integer", "minimum": 0},
+                "template": {
+                    "type": "object",
+                    "required": ["spec"],
+                    "properties": {
+                        "spec": {
+                            "type": "object",
+                            "required": ["containers", "restartPolicy"],
+                            "properties": {
+                                "restartPolicy": {"enum": ["Never", "OnFailure"]},
+                                "containers": {
+                                    "type": "array",
+                                    "minItems": 1,
+                                    "items": {
+                                        "type": "object",
+                                        "required": ["name", "image"],
+                                        "properties": {"args": {"type": "array", "items": {"type": "string"}}},
+                                    },
+                                },
+                            },
+                        }
+                    },
+                },
+            },
+        },
+    },
+}
+"""What Kubernetes asks of a Job, as far as the submission has it."""
+
+
+def test_flinks_submission_is_a_job_of_kubernetes(tmp_path):
+    pytest.importorskip("check_jsonschema", reason="pip install check-jsonschema")
+    schema = tmp_path / "job.json"
+    schema.write_text(json.dumps(JOB))
+    right = checked("--schemafile", schema, DEPLOY / "flink" / "submit.yaml")
+    assert right.returncode == 0, right.stdout
+
+
+def test_the_store_to_try_out_is_closed_to_others_and_its_config_is_one(tmp_path):
+    told = yaml.safe_load((DEPLOY / "store" / "compose.yaml").read_text())["services"]
+    assert told["store"]["ports"] == ["127.0.0.1:5000:5000"]
+    assert told["tamis"]["build"]["dockerfile"] == "deploy/Containerfile"
+    assert (DEPLOY / "store" / told["tamis"]["build"]["context"]).resolve() == ROOT
+    from tamis.jobs.config_file import load_config
+
+    config, _ = load_config(str(DEPLOY / "store" / "corpus.yaml"))
+    (path,) = config.inputs[0].path
+    assert (ROOT / path.partition("/tamis/")[2].partition("/tamis/")[2]).exists()
+    assert config.output.path.startswith("s3://corpus/")
+
+
+@pytest.mark.parametrize("path", CONTAINERFILES[:2], ids=lambda path: str(path.parent.name))
+def test_images_say_what_is_in_them(path):
+    text = " ".join(rest for _, rest in instructions(path))
+    assert re.search(r"pip install --no-cache-dir cyclonedx-bom==[0-9.]+ ", text)
+    assert "-o /opt/tamis/sbom.json /opt/tamis/venv" in text
 
 
 def test_sparks_submission_has_options_that_beam_knows():

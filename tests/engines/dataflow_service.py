@@ -16,6 +16,7 @@ from typing import ClassVar
 
 NOW = "2026-01-01T00:00:00Z"
 JOBS = re.compile(r"/v1b3/projects/([^/]+)/locations/([^/]+)/jobs")
+STATES = {4: "JOB_STATE_FAILED", 5: "JOB_STATE_CANCELLED"}
 ENDED = ("JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 
 
@@ -92,7 +93,8 @@ class Service(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         """Cancel a job."""
         job = self._job()
-        job["currentState"] = self._body()["requestedState"]
+        wanted = self._body()["requestedState"]  # by name, or by its number in the service's list
+        job["currentState"] = STATES.get(wanted, wanted)
         self._reply(job)
 
     def do_GET(self) -> None:

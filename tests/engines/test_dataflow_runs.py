@@ -23,7 +23,7 @@ from tests.engines.carriers import HERE, Child, environment, tamis, wait_for
 
 pytest.importorskip("gcp_storage_emulator", reason="pip install gcp-storage-emulator")
 if importlib.util.find_spec("gcsfs") is None:
-    pytest.skip("Beam's extra gcp isn't installed: pip install 'tamis[gcp]'", allow_module_level=True)
+    pytest.skip("Beam's extra gcp isn't installed: pip install '.[gcp]'", allow_module_level=True)
 
 LIMIT = 120.0
 BUCKET = "tamis-bucket"
@@ -225,3 +225,52 @@ def test_a_driver_that_is_killed_leaves_the_job_at_work(store, service, remote, 
     assert jobs(folder) - before == 1
 
 
+def driver(folder, remote, options, output, *further):
+    """Start a driver that follows its job, and wait for the job."""
+    return Child(
+        folder, "run", str(remote / "far.yaml"), "-o", f"gs://{BUCKET}/{output}", "--runner", "DataflowRunner",
+        *further, "--", *options, **EMULATED,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_job_at_work_and_cancels_it_on_request(store, service, remote, tmp_path):
+    options, folder = service
+    (folder / "hold").touch()
+    try:
+        for output, further, told, state in (
+            ("left", (), "works on, and finishes the run by itself: `gcloud dataflow jobs cancel", "RUNNING"),
+            ("ended", ("--cancel-on-stop",), "was cancelled, and what is finished is kept", "CANCELLED"),
+        ):
+            child = driver(tmp_path / output, remote, options, output, *further)
+            wait_for(lambda output=output: store.exists(f"{output}/work/passes/job.json"), LIMIT, "job")
+            job = json.loads(store.read(f"{output}/work/passes/job.json"))
+            os.kill(child.process.pid, signal.SIGINT)
+            ended = child.ended(LIMIT)
+            assert ended.status == 130
+            last = ended.err.strip().splitlines()[-1]
+            assert last.startswith(f"tamis: stopped; the job {job['name']} ")
+            assert told in last
+            assert "Traceback" not in ended.err
+            assert state_of(options, job["id"]) == f"JOB_STATE_{state}"
+        command = ("cancel", f"gs://{BUCKET}/left", "--", *options)
+        ended = tamis(tmp_path / "c", *command, **EMULATED)
+        assert (ended.status, ended.err) == (0, ""), ended.err
+        assert "was told to end" in ended.out
+        again = tamis(tmp_path / "d", *command, **EMULATED)
+        assert again.status == 1
+        assert "is over already" in again.err
+        assert len(again.err.strip().splitlines()) == 1
+        nothing = tamis(tmp_path / "e", "cancel", f"gs://{BUCKET}/nothing", **EMULATED)
+        assert "has no job on a service" in nothing.err
+    finally:
+        (folder / "hold").unlink()
+    assert run(tmp_path / "f", remote, options, "ended").status == 0
+
+
+def state_of(options, job: str) -> str:
+    """Return what the service tells of a job."""
+    endpoint = next(option for option in options if option.startswith("--dataflow_endpoint=")).partition("=")[2]
+    address = f"{endpoint}/v1b3/projects/tamis-test/locations/europe-west1/jobs/{job}"
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        return json.loads(answer.read())["currentState"]

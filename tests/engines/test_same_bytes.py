@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import pytest
+import yaml
 
 from tests.engines.carriers import prism_arguments, tamis
 
@@ -111,3 +112,29 @@ def test_counters_of_the_demo_are_its_funnel(local_demo):
     funnel = told_by_counters(run)
     assert {key: ended.counters.get(key, 0) for key in funnel} == funnel
     assert not [name for name in ended.counters if "rejected" in name and name not in funnel and ended.counters[name]]
+
+
+@pytest.fixture(scope="module")
+def local_large(dev_data, tmp_path_factory):
+    """A run over 240 MB of text by the local engine: (its config, its folder)."""
+    folder = tmp_path_factory.mktemp("large")
+    plain = {
+        "name": "large",
+        "inputs": [{"path": str(dev_data / "dev.jsonl.zst"), "source": "mixed"}],
+        "steps": ["exact_dedup", {"heuristics": {"presets": ["gopher_quality"]}}, {"sample": {"fraction": 0.5}}],
+        "output": {"shard_mb": 64},
+    }
+    (folder / "large.yaml").write_text(yaml.safe_dump(plain))
+    ended = tamis(folder / "told", "run", str(folder / "large.yaml"), "-o", str(folder / "run"))
+    assert ended.status == 0, ended.err
+    return folder / "large.yaml", folder / "run"
+
+
+@pytest.mark.slow
+@pytest.mark.devdata
+@pytest.mark.parametrize("carrier", ["prism", "pool", "boot"], indirect=True)
+def test_two_hundred_megabytes_give_the_same_bytes_through_prism(tmp_path, local_large, carrier):
+    config, run = local_large
+    ended = same(run, carrier, config, tmp_path)
+    assert sum(one["text_bytes"] for one in json.loads((run / "manifest.json").read_text())["shards"]) > 200e6
+    print(f"{ended.seconds:.0f} s")
