@@ -34,6 +34,7 @@ IDENTIFIER = 40
 """Columns up to so many characters whose values are one word each, such as a doc_id, aren't cut."""
 NAMES = frozenset({"column", "column_name", "label", "name", "path", "reason", "reference", "rule", "step"})
 """Columns of names, which are folded where they don't fit, and never cut."""
+LONGEST_NAME = 400
 FOLDED = 24
 """Characters that a column of names gets at least."""
 GAP = 3
@@ -118,7 +119,8 @@ def _show_table(
     width = console.width if console.is_terminal else PIPED_WIDTH
     heads = [harmless(name) for name in names]
     room = width if console.is_terminal else CELL
-    shown = [[_cell(value, room) for value in row] for row in rows[:limit]]
+    rooms = [LONGEST_NAME if head in NAMES else room for head in heads]
+    shown = [[_cell(value, most) for value, most in zip(row, rooms, strict=True)] for row in rows[:limit]]
     widest = [max(map(cell_len, column), default=0) for column in zip(heads, *shown, strict=True)]
     # No name is cut, no identifier, and no text below what lets it be told from another.
     words = [all(" " not in row[i] for row in shown) for i in range(len(heads))]
