@@ -1,7 +1,9 @@
 """The command line. Commands are thin, and import what they need when they run: `tamis --help` answers at once."""
 
 import json
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,10 +71,27 @@ def main() -> None:
         if debug:
             raise
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+    except Exception:  # whatever it is, its text may hold credentials
+        if debug:
+            raise
+        _unforeseen()
+
+
+def _unforeseen() -> None:
+    """Tell of a fault of Tamis with all that helps to find it, but no credentials of addresses."""
+    import traceback
+
+    print(harmless(redacted(traceback.format_exc().rstrip()), lines=True), file=sys.stderr)  # noqa: T201
+    _fail("this is a fault of tamis: please report it, with what is above", 1)
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"tamis: {harmless(redacted(message), lines=True)}", file=sys.stderr)  # noqa: T201
+    told = f"tamis: {harmless(redacted(message), lines=True)}"
+    if sys.stderr.isatty():  # folded between words, without Rich: a mistake is told at once
+        room = shutil.get_terminal_size().columns
+        folded = textwrap.TextWrapper(room, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+        told = "\n".join(folded.fill(line) for line in told.split("\n"))
+    print(told, file=sys.stderr)  # noqa: T201
     sys.exit(status)
 
 

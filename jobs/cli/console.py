@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from tamis.jobs.cli.text import duration, harmless
@@ -25,6 +27,10 @@ from tamis.schemas.secrets import redacted
 
 __all__ = ["RunProgress", "SafeConsole", "error_console", "out_console", "say", "stamped", "write_json"]
 
+BAR, LEAST_BAR = 40, 8
+"""Columns of a progress bar."""
+BESIDE = 34
+"""Columns of what stands beside label and bar: a spinner, counts of five digits, two times."""
 WIDTH = 80
 """Columns where neither a terminal nor COLUMNS says how many."""
 
@@ -125,7 +131,11 @@ class RunProgress:
         self._next = self._began + self.FIRST
         if self._quiet or not self._console.is_terminal:
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+        # A long label is folded, never cut; the bar gives way to it.
+        name = TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold"))
+        free = self._console.width - cell_len(self._label) - BESIDE
+        bar = (BarColumn(min(free, BAR)),) if free >= LEAST_BAR else ()
+        columns = (SpinnerColumn(), name, *bar, MofNCompleteColumn())
         self._live = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console)
         self._task = self._live.add_task(self._label, total=total)
         self._live.start()

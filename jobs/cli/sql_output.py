@@ -1,7 +1,9 @@
 """Shows the rows of a query: a table for people, CSV, TSV or JSON lines for programs."""
 
 import csv
+import itertools
 import json
+import re
 import sys
 from collections.abc import Sequence
 from decimal import Decimal
@@ -30,6 +32,11 @@ NARROW = 10
 """A column that must be cut below so many characters is better shown as a line of its own."""
 IDENTIFIER = 40
 """Columns up to so many characters whose values are one word each, such as a doc_id, aren't cut."""
+NAMES = frozenset({"column", "column_name", "label", "name", "path", "reason", "reference", "rule", "step"})
+"""Columns of names, which are folded where they don't fit, and never cut."""
+LONGEST_NAME = 400
+FOLDED = 24
+"""Characters that a column of names gets at least."""
 GAP = 3
 """Blanks between two columns."""
 PIPED_WIDTH = 200
@@ -112,13 +119,15 @@ def _show_table(
     width = console.width if console.is_terminal else PIPED_WIDTH
     heads = [harmless(name) for name in names]
     room = width if console.is_terminal else CELL
-    shown = [[_cell(value, room) for value in row] for row in rows[:limit]]
+    rooms = [LONGEST_NAME if head in NAMES else room for head in heads]
+    shown = [[_cell(value, most) for value, most in zip(row, rooms, strict=True)] for row in rows[:limit]]
     widest = [max(map(cell_len, column), default=0) for column in zip(heads, *shown, strict=True)]
     # No name is cut, no identifier, and no text below what lets it be told from another.
-    whole = [most <= IDENTIFIER and all(" " not in row[i] for row in shown) for i, most in enumerate(widest)]
+    words = [all(" " not in row[i] for row in shown) for i in range(len(heads))]
+    folds = [head in NAMES and most > FOLDED for head, most in zip(heads, widest, strict=True)]
     least = [
-        most if is_whole else max(cell_len(head), min(most, NARROW))
-        for head, most, is_whole in zip(heads, widest, whole, strict=True)
+        FOLDED if fold else most if is_word and most <= IDENTIFIER else max(cell_len(head), min(most, NARROW))
+        for head, most, is_word, fold in zip(heads, widest, words, folds, strict=True)
     ]
     if shown and sum(least) + GAP * (len(least) - 1) > width:
         _show_records(console, heads, shown, width)
@@ -130,7 +139,12 @@ def _show_table(
         rule = "─" if console.encoding.lower().startswith("utf") else "-"
         _print(console, (rule * GAP).join(rule * one for one in widths))
         for row in shown:
-            _line(console, row, widths, sides)
+            parts = [
+                _folded(cell, width) if fold else [_cut(cell, width)]
+                for cell, width, fold in zip(row, widths, folds, strict=True)
+            ]
+            for cells in itertools.zip_longest(*parts, fillvalue=""):
+                _line(console, cells, widths, sides)
     if len(rows) > limit:
         say(f"the first {counted(limit, 'row')}: {more}")
     else:
@@ -161,6 +175,21 @@ def _line(console: Console, cells: Sequence[str], widths: Sequence[int], sides: 
     _print(console, (" " * GAP).join(parts).rstrip(), style)
 
 
+def _folded(text: str, width: int) -> list[str]:
+    """Return a name's lines: parted behind a blank or a mark, and anywhere where there is none."""
+    lines = [""]
+    for part in re.findall(r"[^ ._/+-]*[ ._/+-]|[^ ._/+-]+", text):
+        piece = part
+        if cell_len(lines[-1] + piece.rstrip()) > width and lines[-1]:
+            lines.append("")
+        while cell_len(piece) > width:
+            lines[-1] = piece[:width]
+            piece = piece[width:]
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines if line.strip()] or [""]
+
+
 def _cut(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
@@ -176,7 +205,9 @@ def _show_records(console: Console, names: Sequence[str], rows: Sequence[Sequenc
     for number, row in enumerate(rows, start=1):
         _print(console, f"--- row {number} ".ljust(min(width, 60), "-"))
         for name, cell in zip(names, row, strict=True):
-            _print(console, (name + " " * (left - cell_len(name)) + "  " + _cut(cell, room)).rstrip())
+            for i, line in enumerate(_folded(cell, room) if name in NAMES else [_cut(cell, room)]):
+                head = "" if i else name
+                _print(console, (head + " " * (left - cell_len(head)) + "  " + line).rstrip())
 
 
 def _print(console: Console, line: str, style: str = "") -> None:

@@ -58,6 +58,12 @@ def test_a_broken_link_ends_a_strict_build(tmp_path: Path) -> None:
     assert "#nothing" in done.stderr
 
 
+def test_every_page_is_in_the_navigation() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text("utf-8").split("\nnav:\n")[1]
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in sorted((ROOT / "docs").rglob("*.md"))]
+    assert [page for page in pages if not re.search(rf"[ -]{re.escape(page)}$", nav, re.MULTILINE)] == []
+
+
 def test_python_page_has_every_public_name() -> None:
     told = re.findall(r"heading: tamis\.(\w+)", python_page())
     assert sorted(told) == sorted(tamis.__all__)

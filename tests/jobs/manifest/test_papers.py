@@ -349,3 +349,31 @@ def test_signature(finished, tmp_path):
     assert command("verify", finished, "--public-key", public).status == 1
     assert command("verify", finished, "--signature", signature).status == 2
     assert command("sign", finished, "--key", public).status == 2
+
+
+@pytest.mark.parametrize("reject", [[], ["robots"]])
+def test_opt_outs_are_in_the_public_summary(tmp_path, reject):
+    (tmp_path / "robots.txt").write_text("news.example.org\n")
+    rows = [{"text": f"page {i} about rivers", "id": i, "url": f"https://{HOSTS[0]}/{i}"} for i in range(6)]
+    rows += [{"text": f"news {i} für alle", "id": f"n{i}", "url": f"https://news.example.org/{i}"} for i in range(3)]
+    (tmp_path / "web.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    config = {
+        "inputs": [{"path": str(tmp_path / "web.jsonl"), "source": "web"}],
+        "steps": [{"url_filter": {"opt_out": {"robots": str(tmp_path / "robots.txt")}, "reject": reject}}],
+        "output": {"path": str(tmp_path / "run")},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert CliRunner().invoke(app, ["run", str(tmp_path / "config.yaml"), "--quiet"]).exit_code == 0
+    manifest, facts = collect_facts(str(tmp_path / "run"))
+    (one,) = facts.opt_outs
+    left = 0 if reject else 3
+    assert (one.name, one.rejected, one.selected.documents) == ("robots", 3 - left, left)
+    assert one.selected.bytes == left * len("news 0 für alle".encode())
+    assert one.sha256 == manifest.models[0].sha256
+    told = ai_act_summary(manifest, facts, About(reservation_of_rights="We asked."), list_name="d.csv")
+    section = told.split("### 3.1")[1].split("### 3.2")[0]
+    assert "We asked." in section
+    assert (
+        f"opt-outs `robots` (SHA-256 `{one.sha256}`): {3 - left} documents under its addresses were left out" in section
+    )
+    assert f"{left} of the selected documents" in section

@@ -24,6 +24,7 @@ SCORE_COLUMNS = ["language", "language_score", "dup_cluster"]
 VIEWS = [
     "documents",
     "errors",
+    "increments",
     "inputs",
     "manifest",
     "mixture",
@@ -231,6 +232,29 @@ def test_on_a_terminal_long_text_gives_way(made, capsys, monkeypatch):
     assert lines[0].startswith("--- row 1 -")
     assert "doc_id          b0" in lines
     assert max(map(len, lines)) <= 50
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_on_a_terminal_names_are_folded_and_never_cut(made, capsys, monkeypatch, width):
+    monkeypatch.setattr(
+        "tamis.jobs.cli.sql_output.out_console",
+        lambda: SafeConsole(width=width, force_terminal=True, color_system=None),
+    )
+    rule = "gopher_repetition.max_duplicate_5_gram_char_fraction"
+    passes = "heuristics + perplexity.harmful + perplexity.quality: threshold, pass 1"
+    run_query(made[0], f"SELECT 'perplexity.quality' AS step, '{rule}' AS rule, 12345 AS documents, '{passes}' AS name")
+    out = capsys.readouterr().out
+    assert "…" not in out
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= width
+    run_query(made[0], f"SELECT 'perplexity.quality' AS step, '{rule}' AS rule, 12345 AS documents")
+    out = capsys.readouterr().out.splitlines()
+    assert max(map(len, out)) <= width
+    assert "…" not in "".join(out)
+    place = out[0].index("rule")
+    told = [line[place:].split("   ")[0].strip() for line in out[2:-1]]
+    assert "".join(told) == rule
+    assert len(told) > 1
 
 
 def test_many_rows_are_all_printed(made, capsys):
