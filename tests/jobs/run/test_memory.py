@@ -60,7 +60,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(planned, monkeypatch, case):
     refuse_what_does_not_fit(need, 1)  # partitions are bounded: this machine holds any corpus
     small = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": BASE}
     monkeypatch.setattr(os, "sysconf", small.__getitem__)
-    with pytest.raises(RunError, match=rf"needs about .* GB of memory with 1 workers.*step {label} takes .* GB of it"):
+    with pytest.raises(RunError, match=rf"needs about .* GB of memory with 1 worker,.*step {label} takes .* GB of it"):
         refuse_what_does_not_fit(need, 1)
 
 
