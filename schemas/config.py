@@ -14,7 +14,7 @@ from tamis.schemas.secrets import redacted_all
 from tamis.schemas.step import StepConfig
 from tamis.schemas.watch import WatchConfig
 
-__all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "significant"]
+__all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "PricesConfig", "significant"]
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -179,9 +179,11 @@ class Config(Model):
     @model_validator(mode="after")
     def _steps_fit(self) -> "Config":
         labels = [step.label for step in self.steps]
-        for label in labels:
+        for step, label in zip(self.steps, labels, strict=True):
             if labels.count(label) > 1:
-                msg = f"two steps are called {label!r}: give each a `name` of its own, or merge them"
+                named = "name" in type(step).model_fields
+                hint = "give each a `name` of its own, or merge them" if named else "a run has one of that kind"
+                msg = f"two steps are called {label!r}: {hint}"
                 raise ValueError(msg)
         if [step for step in self.steps if isinstance(step, ExtractConfig)] != list(self.steps[:1]):
             msg = "extract must be the first step: it makes the text that all others read"

@@ -20,13 +20,14 @@ from tamis.pipeline.corpus.earlier import (
     EveryPart,
     Indexes,
     IndexOptions,
-    WriteIndex,
+    IndexPlace,
     every_part,
+    index_passes,
     write_part,
 )
-from tamis.pipeline.graph.passes import Done, Exchange, Pass, Values
+from tamis.pipeline.graph.passes import Done, Exchange, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
-from tamis.pipeline.passes.stage import READ, stored_shards
+from tamis.pipeline.passes.stage import READ
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.scorers.dedup.keep import Keep
 from tamis.scorers.dedup.text_hash import HASH_COLUMN
@@ -233,16 +234,8 @@ def deduplicate_exact(corpus: Corpus, exact: ExactDedup | None = None) -> Decisi
         return Decision((exchange,), added, _Found(name, indexes), (READ, name))
     group = schema.names[0]
     reader = ColumnReader.of(corpus.state, {**corpus.columns, group: columns}, [exact.hash, group])
-    parts = Pass(
-        f"{stage.label}: index",
-        _WriteHashes(exact.index.folder, reader, exact.hash, group, indexes, stage.place("index")),
-        EveryPart(indexes),
-        inputs=(READ,),
-        after=(name,),
-        step=stage.label,
-    )
-    write = WriteIndex(exact.index.folder, stage.step.verb, exact.index.settings, parts.name)
-    listing = Pass(f"{stage.label}: index listing", write, inputs=(parts.name,), step=stage.label, small=True)
+    hashes = _WriteHashes(exact.index.folder, reader, exact.hash, group, indexes, stage.place("index"))
+    parts, listing = index_passes(stage, exact.index, hashes, (name,))
     reads = (READ, name, listing.name)
     return Decision((exchange, parts, listing), added, _Found(name, indexes, listing.name), reads)
 
@@ -273,9 +266,7 @@ class _WriteHashes:
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Return a line of `WrittenPart`."""
-        shards = len(stored_shards(values[READ]))
-        earlier = len(every_part(values, self.indexes)) - shards
-        position = shard.index - shards if isinstance(shard, EarlierPart) else earlier + shard.index
+        position = IndexPlace.of(shard, values, self.indexes).position
         return write_part(self.folder, position, self.notes, shard, partial(self._table, shard))
 
     def _table(self, shard: Shard) -> tuple[pa.Table, int]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tamis.pipeline.corpus.clusters import LARGEST, MATCHES, ApplyClusters, cluster_schema
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
-from tamis.pipeline.corpus.earlier import EveryPart, IndexOptions, WriteIndex
+from tamis.pipeline.corpus.earlier import EveryPart, IndexOptions, index_passes
 from tamis.pipeline.corpus.near_clusters import (
     MEMBERS,
     MEMBERS_PER_PARTITION,
@@ -186,16 +186,7 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
             indexes,
             stage.place("index"),
         )
-        parts = Pass(
-            f"{stage.label}: index",
-            seen,
-            EveryPart(indexes),
-            inputs=(READ,),
-            after=(*corpus.after, clusters.name),
-            step=stage.label,
-        )
-        written = WriteIndex(folder, stage.step.verb, near.index.settings, parts.name)
-        listing = Pass(f"{stage.label}: index listing", written, inputs=(parts.name,), step=stage.label, small=True)
+        parts, listing = index_passes(stage, near.index, seen, (*corpus.after, clusters.name))
         nodes += [parts, listing]
     told = listing.name if listing is not None else None
     report = _Found(near, stage.label, candidates.name, counted, components.name, clusters.name, told)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tamis.pipeline.graph.passes import Done, Values
+from tamis.pipeline.graph.passes import Done, Pass, Process, Values
 from tamis.pipeline.passes.stage import READ, Stage, stored_shards
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.place import Place, Shard
@@ -32,6 +32,7 @@ __all__ = [
     "EveryPart",
     "IndexOptions",
     "IndexPart",
+    "IndexPlace",
     "Indexes",
     "SeenIndex",
     "WriteIndex",
@@ -39,7 +40,10 @@ __all__ = [
     "every_part",
     "find_index",
     "has_index",
+    "index_passes",
     "index_problems",
+    "take_over",
+    "taken_over",
     "write_part",
 ]
 
@@ -48,6 +52,8 @@ Indexes: TypeAlias = tuple[tuple[str, str], ...]
 INDEX_FOLDER = "index"
 """Folder of a run that its steps' indexes lie in, each in one that is called like its step."""
 _LISTING = "index.json"
+_TAKEN_OVER = "taken-over"
+"""In a run's folder of indexes: a later run has them in its own, and they were deleted."""
 _FORMAT = 1
 
 
@@ -133,8 +139,23 @@ class SeenIndex:
         return pa.concat_tables(tables) if tables else pa.table({})
 
 
+def take_over(output: str) -> None:
+    """Delete the indexes of a run that a later one has in its own, and leave word of it."""
+    folder = filesystem.join(output, INDEX_FOLDER)
+    if not filesystem.exists(folder):
+        return
+    with filesystem.write_atomically(filesystem.join(folder, _TAKEN_OVER)) as stream:
+        stream.write(b"A later run has these indexes in its own.\n")
+    filesystem.remove_below(folder, keep=(_TAKEN_OVER,))
+
+
+def taken_over(output: str) -> bool:
+    """Return whether the indexes of a run were deleted, since a later one has them in its own."""
+    return filesystem.exists(filesystem.join(output, INDEX_FOLDER, _TAKEN_OVER))
+
+
 def index_problems(output: str, label: str, sha256: str) -> Iterator[str]:
-    """Yield what is wrong with the index that a step of a run left, a sentence each.
+    """Yield what is wrong with the index that a step of a run left, a sentence each; nothing if it was deleted.
 
     Args:
         output: the run's folder.
@@ -144,7 +165,6 @@ def index_problems(output: str, label: str, sha256: str) -> Iterator[str]:
     inside = f"{INDEX_FOLDER}/{label}"
     folder = filesystem.join(output, inside)
     if not has_index(output, label):
-        yield f"{inside}/{_LISTING} is missing"
         return
     try:
         index = SeenIndex.open(folder)
@@ -181,6 +201,9 @@ def find_index(reference: str, label: str) -> SeenIndex:
         return SeenIndex.open(inside)
     if filesystem.exists(filesystem.join(reference, _LISTING)):
         return SeenIndex.open(reference)
+    if taken_over(reference):
+        msg = f"{reference} has its index no longer, for a later run has it in its own: `watch.indexes: all` keeps all"
+        raise ModelError(msg)
     msg = f"{reference} is neither an index nor a run with one of {label}: runs leave one with `write_index: true`"
     raise ModelError(msg)
 
@@ -331,6 +354,28 @@ class EveryPart:
         return every_part(values, self.indexes)
 
 
+class IndexPlace(NamedTuple):
+    """Where a task's part goes in the index that a run leaves: those of the indexes that it read come first.
+
+    Attributes:
+        shards: how many shards the run has.
+        earlier: how many parts the indexes have.
+        position: of the part.
+    """
+
+    shards: int
+    earlier: int
+    position: int
+
+    @classmethod
+    def of(cls, shard: Shard, values: Values, indexes: Indexes) -> "IndexPlace":
+        """Return it, of a shard or a part of one of the indexes."""
+        shards = len(stored_shards(values[READ]))
+        earlier = len(every_part(values, indexes)) - shards
+        position = shard.index - shards if isinstance(shard, EarlierPart) else earlier + shard.index
+        return cls(shards, earlier, position)
+
+
 class WrittenPart(NamedTuple):
     """A part that was written.
 
@@ -459,3 +504,17 @@ class WriteIndex:
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         return json.dumps(summary).encode()
+
+
+def index_passes(stage: Stage, index: IndexOptions, work: Process, after: tuple[str, ...]) -> tuple[Pass, Pass]:
+    """Return the passes that write the parts of an index, and its listing.
+
+    Args:
+        stage: the step.
+        index: what it does with indexes; leaves one.
+        work: writes the part of a shard, or copies that of an index: returns a line of `WrittenPart`.
+        after: passes that must be over before.
+    """
+    parts = Pass(f"{stage.label}: index", work, EveryPart(index.read), inputs=(READ,), after=after, step=stage.label)
+    write = WriteIndex(index.folder or "", stage.step.verb, index.settings, parts.name)
+    return parts, Pass(f"{stage.label}: index listing", write, inputs=(parts.name,), step=stage.label, small=True)

@@ -7,11 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from tamis.pipeline.corpus.clusters import MATCHES, batch_rows
-from tamis.pipeline.corpus.earlier import EarlierPart, Indexes, every_part, write_part
+from tamis.pipeline.corpus.earlier import EarlierPart, Indexes, IndexPlace, write_part
 from tamis.pipeline.corpus.near_edges import evidence_of
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
-from tamis.pipeline.passes.stage import READ, stored_shards
 from tamis.pipeline.storage.column_file import ColumnFile
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.scorers.dedup.near_duplicates import NearDuplicates
@@ -62,17 +61,14 @@ class WriteSignatures:
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Return a line of `WrittenPart`."""
-        shards = len(stored_shards(values[READ]))
-        earlier = len(every_part(values, self.indexes)) - shards
+        place = IndexPlace.of(shard, values, self.indexes)
         if isinstance(shard, EarlierPart):
-            position = shard.index - shards
-            make = partial(self._earlier, shard, shards, earlier, position)
+            make = partial(self._earlier, shard, place)
         else:
-            position = earlier + shard.index
-            make = partial(self._new, shard, shards, earlier, position)
-        return write_part(self.folder, position, self.notes, shard, make)
+            make = partial(self._new, shard, place)
+        return write_part(self.folder, place.position, self.notes, shard, make)
 
-    def _new(self, shard: Shard, shards: int, earlier: int, position: int) -> tuple[pa.Table, int]:
+    def _new(self, shard: Shard, place: IndexPlace) -> tuple[pa.Table, int]:
         columns = [f"{self.prefix}_bands", f"{self.prefix}_digest"]
         compared = {"shingles": "text", "signatures": f"{self.prefix}_minima", "none": None}[self.options.verify]
         schema = pa.schema([SIGNATURES.field(name) for name in _MADE])
@@ -91,19 +87,19 @@ class WriteSignatures:
             first += batch.num_rows
         found = pa.concat_tables(tables).combine_chunks()
         places = np.concatenate(rows)
-        return self._joined(shard, found, places, (shards, earlier, position)), len(places)
+        return self._joined(shard, found, places, place), len(places)
 
-    def _earlier(self, shard: EarlierPart, shards: int, earlier: int, position: int) -> tuple[pa.Table, int]:
+    def _earlier(self, shard: EarlierPart, place: IndexPlace) -> tuple[pa.Table, int]:
         table = shard.read(["row", *_MADE])
         rows = table.column("row").to_numpy().astype(np.int64)
-        return self._joined(shard, table, rows, (shards, earlier, position)), len(table)
+        return self._joined(shard, table, rows, place), len(table)
 
     def _joined(
         self,
         shard: Shard,
         table: pa.Table,
         rows: "np.ndarray[tuple[int], np.dtype[np.int64]]",
-        at: tuple[int, int, int],
+        place: IndexPlace,
     ) -> pa.Table:
         """Return the table with what was found of the rows; those that were in no cluster stand for themselves.
 
@@ -111,9 +107,9 @@ class WriteSignatures:
             shard: the task.
             table: what is known of the rows.
             rows: their numbers in the shard, ascending.
-            at: how many shards there are, how many parts of indexes, and the part's position.
+            place: where the part goes.
         """
-        shards, earlier, position = at
+        shards, earlier, position = place
         with ColumnFile(self.matches.file(shard)) as file:
             found = batch_rows(list(file), MATCHES)
         ids = id_words([value.hex() for value in table.column("doc_id").to_pylist()])

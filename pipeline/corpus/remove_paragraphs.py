@@ -21,13 +21,14 @@ from tamis.pipeline.corpus.earlier import (
     EveryPart,
     Indexes,
     IndexOptions,
-    WriteIndex,
+    IndexPlace,
     every_part,
+    index_passes,
     write_part,
 )
 from tamis.pipeline.corpus.rewrite_text import CutText, Rewritten, cut_schema, kept_batches
 from tamis.pipeline.corpus.unfinished import Unfinished
-from tamis.pipeline.graph.passes import Done, Exchange, Node, Pass, Values
+from tamis.pipeline.graph.passes import Done, Exchange, Node, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
 from tamis.pipeline.passes.stage import READ, stored_shards
 from tamis.pipeline.storage.place import Place, Shard
@@ -259,9 +260,7 @@ class _WriteKeys:
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Return a line of `WrittenPart`."""
-        shards = len(stored_shards(values[READ]))
-        earlier = len(every_part(values, self.indexes)) - shards
-        position = shard.index - shards if isinstance(shard, EarlierPart) else earlier + shard.index
+        position = IndexPlace.of(shard, values, self.indexes).position
         return write_part(self.folder, position, self.notes, shard, partial(self._table, shard))
 
     def _table(self, shard: Shard) -> tuple[pa.Table, int]:
@@ -303,15 +302,7 @@ def remove_paragraphs(corpus: Corpus, options: RemoveParagraphs) -> Decision:
     if options.index.folder is None:
         report = Rewritten(stage.label, name, what)
         return Decision((unfinished, exchange), added, report, (name,))
-    written = Pass(
-        f"{stage.label}: index",
-        _WriteKeys(options.index.folder, small, **parts, indexes=indexes, notes=stage.place("index")),
-        EveryPart(indexes),
-        inputs=(READ,),
-        after=(name,),
-        step=stage.label,
-    )
-    write = WriteIndex(options.index.folder, stage.step.verb, options.index.settings, written.name)
-    listing = Pass(f"{stage.label}: index listing", write, inputs=(written.name,), step=stage.label, small=True)
+    keys = _WriteKeys(options.index.folder, small, **parts, indexes=indexes, notes=stage.place("index"))
+    written, listing = index_passes(stage, options.index, keys, (name,))
     nodes: tuple[Node, ...] = (unfinished, exchange, written, listing)
     return Decision(nodes, added, Rewritten(stage.label, name, what, listing.name), (name, listing.name))

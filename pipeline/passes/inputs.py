@@ -23,6 +23,7 @@ from tamis.scorers.extraction.html import ExtractOptions
 
 __all__ = [
     "INPUTS",
+    "PACKED_BYTES",
     "SHARD_BYTES",
     "FileGroups",
     "InspectFiles",

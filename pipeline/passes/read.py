@@ -30,7 +30,7 @@ from tamis.schemas.secrets import redacted
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, STATE_SCHEMA, described
 from tamis.scorers.extraction.html import extraction_seconds
 
-__all__ = ["FILE_COLUMN", "STORED_SCHEMA", "TEXT_SCHEMA", "ReadFolders", "ReadShard"]
+__all__ = ["CUT_BYTES", "FILE_COLUMN", "STORED_SCHEMA", "TEXT_SCHEMA", "ReadFolders", "ReadShard"]
 
 TEXT_SCHEMA = pa.schema([DOCUMENT_SCHEMA.field("text")])
 FILE_COLUMN = "file"

@@ -294,9 +294,9 @@ class DecontaminateStep(Step):
         if long:
             find = finder(self, items).find
             brief = [text for text in long if len(text.split()) < _SHORT_ITEM]
-            told += [_recall(long, find, "items")]
+            told += [_recall(long, find, "")]
             if 0 < len(brief) < len(long):
-                told += [_recall(brief, find, f"items of fewer than {_SHORT_ITEM} words")]
+                told += [_recall(brief, find, f" of fewer than {_SHORT_ITEM} words")]
         return tuple(told)
 
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
@@ -314,7 +314,8 @@ def _recall(texts: list[str], find: "Callable[[TextBuffer], Hits]", what: str) -
 
     step = -(-len(texts) // _PLANTED)
     shares = ", ".join(f"{share:.0%} {PLANTED[kind]}" for kind, share in planted_recall(texts[::step], find).items())
-    return f"of {len(texts[::step])} {what} planted in other text are found: {shares}"
+    count = len(texts[::step])
+    return f"of {count} item{'s' * (count > 1)}{what} planted in other text are found: {shares}"
 
 
 def _field(fields: _Fields | None, name: str) -> str | None:

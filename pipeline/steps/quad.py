@@ -294,9 +294,10 @@ class QuadStep(Step):
         if self.chunks is not None:
             per_document = min(per_document, self.chunks)
         chunks = scored * per_document
-        # With a backward pass: three passes where scoring has two; EK-FAC looks at the sample twice.
-        looks = {"none": 0, "kfac": 1, "ekfac": 2}[self.curvature]
-        fitting = 1.5 * per_document * (self.reference_documents + looks * min(self.sample, documents)) * seconds
+        # With a backward pass: three passes where scoring has two; EK-FAC looks at the sample twice. For each group of
+        # layers the sample passes once more, and backward as far as the group's first layer: half of it in the mean.
+        looks = {"none": 0, "kfac": 1, "ekfac": 2}[self.curvature] * (0.5 * size.groups + 0.5 * (size.groups + 1))
+        fitting = per_document * (1.5 * self.reference_documents + looks * min(self.sample, documents)) * seconds
         share = scored / documents if documents else 0.0
         batches = size.activations * self._batch(size)
         unsure = "" if clusters else "; the number of clusters isn't known before the run"

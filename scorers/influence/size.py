@@ -7,7 +7,7 @@ from pathlib import Path
 from tamis.scorers.causal.models import empty_causal_model, load_causal_model, resolve_device
 from tamis.scorers.causal.threads import one_thread
 from tamis.scorers.influence.fit import InfluenceOptions
-from tamis.scorers.influence.layers import influence_memory
+from tamis.scorers.influence.layers import FACTOR_BYTES, block_groups, influence_memory
 from tamis.scorers.influence.samples import batch_limit, influence_context, token_bytes
 
 __all__ = ["ProxySize", "chunk_seconds", "proxy_size"]
@@ -24,6 +24,7 @@ class ProxySize:
         scoring: bytes while documents are scored.
         activations: bytes of a token's activations and logits in a batch, about.
         batch: tokens of a batch, at most.
+        groups: of layers whose curvature is held at a time.
         flops: floating-point operations to score a chunk of `context` tokens: two forward passes.
     """
 
@@ -33,6 +34,7 @@ class ProxySize:
     scoring: int
     activations: int
     batch: int
+    groups: int
     flops: float
 
 
@@ -53,7 +55,9 @@ def proxy_size(path: str | Path, options: InfluenceOptions) -> ProxySize:
     key = (str(path), options)
     if key not in _sizes:
         model = empty_causal_model(path)
-        need = influence_memory(model, options.blocks(model), options.curvature)
+        blocks = options.blocks(model)
+        need = influence_memory(model, blocks, options.curvature)
+        groups = len(block_groups(blocks, FACTOR_BYTES))
         context = influence_context(model, options.context)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         config = model.config.get_text_config()
@@ -62,7 +66,14 @@ def proxy_size(path: str | Path, options: InfluenceOptions) -> ProxySize:
         forward = 2.0 * parameters * context + 4.0 * layers * width * context**2
         batch = max(context, batch_limit(model.config, options.batch_tokens))
         _sizes[key] = ProxySize(
-            parameters, context, need["curvature"], need["scoring"], token_bytes(model.config), batch, 2 * forward
+            parameters,
+            context,
+            need["curvature"],
+            need["scoring"],
+            token_bytes(model.config),
+            batch,
+            groups,
+            2 * forward,
         )
     return _sizes[key]
 

@@ -167,8 +167,10 @@ def test_an_index_is_verified_with_its_run(crawls, tmp_path):
     (folder / "index.json").write_text("nonsense")
     (told,) = verify(str(tmp_path)).failures
     assert told.endswith("it isn't the listing of an index")
-    shutil.rmtree(folder)
-    assert verify(str(tmp_path)).failures == ("index/paragraph_dedup/index.json is missing",)
+    shutil.rmtree(folder)  # which a later run's index makes superfluous
+    result = verify(str(tmp_path))
+    assert result.ok
+    assert result.notes == ("the index that paragraph_dedup left isn't there any more, and can't be checked",)
 
 
 def test_two_indexes_that_know_nothing_of_each_other(pools, tmp_path):
