@@ -43,6 +43,7 @@ TESTED_THERE = {
     "near_dedup": "tests/jobs/run/test_near_dedup.py|tests/jobs/run/test_index.py",
     "paragraph_dedup": "tests/jobs/run/test_repeats.py|tests/jobs/run/test_index.py",
     "pii": "tests/jobs/run/test_pii.py",
+    "PricesConfig": "tests/jobs/run/test_requests.py",
     "quad": "tests/**/test_*quad*.py|tests/scorers/influence/*.py",
     "repair": "tests/jobs/run/test_repair.py",
     "repeat": "tests/jobs/run/test_repeat.py",
@@ -140,6 +141,7 @@ ELSEWHERE = {
     **dict.fromkeys(
         ("Config.watch", "combine.cuts", "dsir.write_model", "sample.max_draw"), "tests/jobs/watch/*.py"
     ),
+    "Config.prices": "tests/jobs/run/test_requests.py",
     "language.engine": "tests/scorers/language/*.py",  # the other one is an extra
     "perplexity.tokenizer": "tests/scorers/perplexity/test_perplexity.py",  # a model has one that fits it
     "heuristics.splitter": "tests/scorers/statistics/test_text_statistics.py",  # the other one is an extra
