@@ -99,10 +99,14 @@ class Size:
     block: int
     steps: int
     proxy_steps: int
+    rounds: int
 
 
-FULL = Size(8000, 128, 256, 40, 4, 40, 400, 1000)
-SMALL = Size(1500, 48, 64, 15, 3, 15, 300, 600)
+# Rounds are as many as score a twentieth of the pool: where nothing reaches tau, the bandit would look at all of it.
+FULL = Size(8000, 128, 256, 40, 4, 40, 400, 1000, 50)
+SMALL = Size(1500, 48, 64, 15, 2, 15, 300, 600, 18)
+PER_ROUND, ALPHA, TAU = 2, 0.5, 0.8
+"""Tau is high, as the mean of a few documents is: 0.5 to 0.7 standard deviations are its own error."""
 
 
 @dataclass
@@ -265,7 +269,7 @@ def quad(
     with cpu() as spent:
         some = proxy_sample(task, seed)
         with cpu() as embedding:
-            vectors = HashedEmbeddings(256, ngrams=2, seed=seed).vectors(task.texts)
+            vectors = HashedEmbeddings(1024, ngrams=1, seed=seed).vectors(task.texts)
             start = start_spread(vectors, size.clusters // parts, ids=task.ids, seed=seed)
             clustering = fit_clusters(vectors, start, ids=task.ids, rounds=15, empty="farthest")
             clusters = clustering.assign(vectors).clusters
@@ -286,7 +290,8 @@ def quad(
             sampled = [task.texts[i] for i in some[: 2 * size.reference]]
             direction = fit_direction(proxy.model, proxy.tokenizer, task.reference, sampled, options)
         scorer = direction.scorer(proxy.model, proxy.tokenizer)
-        bandit = BanditOptions(budget=budget, alpha=0.5, tau=0.5, probe=size.probe, block=size.block, per_round=5)
+        bandit = BanditOptions(budget=budget, alpha=ALPHA, tau=TAU, probe=size.probe, block=size.block,
+                               per_round=PER_ROUND, rounds=size.rounds)  # fmt: skip
         known: dict[int, dict[int, float]] = {}
         sizes = [len(own) for own in members]
         probes = first_probes(ScoreTable(sizes), bandit)
@@ -307,7 +312,7 @@ def quad(
                 state = play(table, bandit, state)
                 if state.stop != "missing":
                     break
-                probes = next_probes(table, bandit, state, 5 * size.probe)
+                probes = next_probes(table, bandit, state)
     chosen = [
         members[draw.cluster][rank]
         for draw in selected(table, bandit, state, cut=True)

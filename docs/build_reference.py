@@ -1,129 +1,30 @@
-"""Writes `config.md` and `columns.md` beside this file from the code: `python docs/build_reference.py`."""
+"""Writes config.md, columns.md and a page a step beside this file from the code: `python docs/build_reference.py`."""
 
 import sys
-import types
-import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pydantic
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT / "src") not in sys.path:
-    sys.path.insert(0, str(ROOT / "src"))
+for folder in (ROOT, ROOT / "src"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
-from tamis.pipeline.steps.base import Step  # noqa: E402
-from tamis.pipeline.steps.registry import built_in, step_class  # noqa: E402
-from tamis.schemas.base import canonical_json  # noqa: E402
-from tamis.schemas.config import Config  # noqa: E402
-from tamis.schemas.experiment import ExperimentConfig  # noqa: E402
-from tamis.schemas.merge import MergeConfig  # noqa: E402
-from tamis.schemas.rule import Rule  # noqa: E402
-from tamis.schemas.step import StepConfig  # noqa: E402
-from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA  # noqa: E402
-from tamis.scorers.statistics.columns import TEXT_COLUMNS  # noqa: E402
-from tamis.scorers.statistics.language_rules import ENGLISH_FIGURES  # noqa: E402
-from tamis.scorers.statistics.presets import ABOUT, ENGLISH, PRESETS  # noqa: E402
+from docs.step_pages import HEADER, step_index, step_page
+from docs.tables import fields, first_line, nested, options, table
+from tamis.pipeline.steps.registry import built_in, step_class
+from tamis.schemas.config import Config
+from tamis.schemas.experiment import ExperimentConfig
+from tamis.schemas.merge import MergeConfig
+from tamis.schemas.rule import Rule
+from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
+from tamis.scorers.statistics.columns import TEXT_COLUMNS
+from tamis.scorers.statistics.language_rules import ENGLISH_FIGURES
+from tamis.scorers.statistics.presets import ABOUT, ENGLISH, PRESETS
 
-__all__ = ["PAGES", "columns_page", "config_page", "main"]
-
-HEADER = "<!-- Made by docs/build_reference.py from the code: change it there. -->\n"
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [list(head), ["---"] * len(list(head)), *(list(row) for row in rows)]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines) + "\n"
-
-
-def type_name(kind: Any) -> str:
-    """Return a type as a reader of YAML would call it."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    plain = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "anything", type(None): "none"}
-    if kind in plain:
-        return plain[kind]
-    if origin is typing.Literal:
-        return ", ".join(f"`{choice}`" for choice in arguments)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(type_name(a) for a in arguments if a is not type(None))
-    if origin is typing.Annotated:
-        return type_name(arguments[0])
-    if origin is tuple:
-        many = arguments[-1] is Ellipsis
-        return f"list of {type_name(arguments[0])}" if many else f"[{', '.join(type_name(a) for a in arguments)}]"
-    if origin in (dict, Mapping):
-        return f"{type_name(arguments[0])} to {type_name(arguments[1])}"
-    if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
-        return f"[{kind.__name__}](#{kind.__name__.lower()})"
-    return getattr(kind, "__name__", str(kind))
-
-
-def default(field: FieldInfo) -> str:
-    """Return a field's default as YAML would have it, or that it must be given."""
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True)
-    if value is None or value is PydanticUndefined:
-        return "none"
-    if isinstance(value, pydantic.BaseModel):
-        return "its own"
-    if isinstance(value, tuple):
-        value = [one.verb if isinstance(one, StepConfig) else one for one in value]
-    return f"`{canonical_json(value).strip(chr(34))}`"
-
-
-def bounds(field: FieldInfo) -> str:
-    """Return a field's limits in words; empty if it has none."""
-    told = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
-    found = [(told[name], getattr(m, name)) for m in field.metadata for name in told if hasattr(m, name)]
-    return ", ".join(f"{words} {'2^63' if value == 2**63 else format(value, 'g')}" for words, value in found)
-
-
-def by_itself(field: FieldInfo) -> str:
-    """Return the meaning of a field that its type tells: a table of its own, or the name that chooses this form."""
-    if any(True for _ in models_in(field.annotation)):
-        return "see there"
-    alone = typing.get_origin(field.annotation) is typing.Literal and len(typing.get_args(field.annotation)) == 1
-    return "chooses this form" if alone else ""
-
-
-def options(model: type[pydantic.BaseModel]) -> str:
-    """Return the table of a model's keys."""
-    rows = []
-    for name, field in model.model_fields.items():
-        meaning = "; ".join(part for part in (field.description or by_itself(field), bounds(field)) if part)
-        rows.append((f"`{field.alias or name}`", type_name(field.annotation), default(field), meaning))
-    return table(("key", "type", "default", "meaning"), rows) if rows else "No options.\n"
-
-
-def models_in(kind: Any) -> Iterator[type[pydantic.BaseModel]]:
-    """Yield the models that a type names."""
-    if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
-        yield kind
-    for argument in typing.get_args(kind):
-        yield from models_in(argument)
-
-
-def nested(roots: Iterable[type[pydantic.BaseModel]]) -> list[type[pydantic.BaseModel]]:
-    """Return the models that the roots' keys hold, in the order in which they are met; steps aside."""
-    found: list[type[pydantic.BaseModel]] = []
-    waiting = list(roots)
-    while waiting:
-        for field in waiting.pop(0).model_fields.values():
-            for model in models_in(field.annotation):
-                if model not in found and not issubclass(model, Step):
-                    found.append(model)
-                    waiting.append(model)
-    return found
-
-
-def first_line(text: str | None) -> str:
-    """Return the first paragraph of a docstring on one line."""
-    return " ".join((text or "").split("\n\n")[0].split())
+__all__ = ["PAGES", "columns_page", "config_page", "main", "nested", "python_page"]
 
 
 def config_page() -> str:
@@ -181,12 +82,6 @@ def shown(rule: Rule) -> str:
     return f"`{rule.column}` {told} {rule.threshold:g}"
 
 
-def fields(schema: Iterable[pa.Field]) -> str:
-    """Return the table of a schema's columns."""
-    rows = [(f"`{f.name}`", str(f.type), (f.metadata or {}).get(b"description", b"").decode()) for f in schema]
-    return table(("column", "type", "meaning"), rows)
-
-
 def columns_page() -> str:
     """Return the reference of the tables' columns."""
     texts = [pa.field(name, c.type, metadata={"description": c.description}) for name, c in TEXT_COLUMNS.items()]
@@ -205,13 +100,43 @@ def columns_page() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"config.md": config_page, "columns.md": columns_page}
+PYTHON = """\
+What `import tamis` has, made from the docstrings. `tamis.scorers` has the algorithms as classes with a `schema` and
+`score(texts)`, `tamis.pipeline.steps` the steps; [a notebook](notebook.ipynb) shows them at work. Whatever stops a
+call is a `TamisError`, whose text is one sentence.
+"""
+
+
+def python_page() -> str:
+    """Return the page of the public names, which mkdocstrings fills."""
+    import tamis
+
+    parts = ["# Python\n", HEADER, PYTHON]
+    names = sorted(tamis.__all__, key=lambda name: (name[0].isupper(), name.endswith("Error"), name))
+    for name in names:
+        found = getattr(tamis, name)
+        renamed = ", show_signature: false" if found.__name__ != name else ""
+        options = f"    options: {{heading: tamis.{name}, toc_label: {name}{renamed}}}\n"
+        parts.append(f"::: {found.__module__}.{found.__qualname__}\n{options}")
+    return "\n".join(parts)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "config.md": config_page,
+    "columns.md": columns_page,
+    "python.md": python_page,
+    "steps/index.md": step_index,
+    **{f"steps/{verb}.md": partial(step_page, verb) for verb in built_in()},
+}
+"""Path below this folder to what makes the page."""
 
 
 def main() -> None:
     """Write the pages."""
     for name, page in PAGES.items():
-        (Path(__file__).parent / name).write_text(page(), "utf-8")
+        path = Path(__file__).parent / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(page(), "utf-8")
 
 
 if __name__ == "__main__":

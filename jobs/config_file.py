@@ -1,5 +1,6 @@
 """Reads a config file, applies overrides from the command line, and says plainly what is wrong with either."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,6 +33,11 @@ def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+_BRACES = r"\$?\{\w+(?:,\w+)*\}"
+_UNQUOTED = re.compile(rf"(?<![\w'\"])(?:[@%`*]|[\w.~/:-]*{_BRACES})(?:[\w.~/*?@%`:-]|{_BRACES}|\[[^\]\s]*\])*")
+"""A value that YAML doesn't take for text: one with braces within braces, or one that begins with a sign of its own."""
+
+
 def read_yaml(text: str, where: str) -> Any:
     """Parse YAML; `where` names it in errors."""
     try:
@@ -39,11 +45,30 @@ def read_yaml(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        msg = f"{where}: {place}{getattr(error, 'problem', None) or 'no valid YAML'}"
+        hint = _quotes(text, mark.line, mark.column) if mark else ""
+        msg = f"{where}: {place}{getattr(error, 'problem', None) or 'no valid YAML'}{hint}"
         raise ConfigError(msg) from None
     except ConfigError as error:
         msg = f"{where}: {error}"
         raise ConfigError(msg) from None
+
+
+def _quotes(text: str, row: int, column: int) -> str:
+    """Return what to write where YAML takes a path for something else, such as `lm/{language}` in braces; or nothing.
+
+    Args:
+        text: the YAML.
+        row: of the mistake, from 0.
+        column: of the mistake, from 0.
+    """
+    lines = text.splitlines()
+    line = lines[row] if row < len(lines) else ""
+    if line[column : column + 1] == "\t":
+        return ": indent with blanks"
+    for found in _UNQUOTED.finditer(line):
+        if found.start() <= column <= found.end():
+            return f": put quotes around it, '{found[0]}'"
+    return ""
 
 
 def load_config(path: str, overrides: Iterable[str] = ()) -> tuple[Config, dict[str, Any]]:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from tamis.jobs.unprintable import UNPRINTABLE
+from tamis.schemas.wording import counted
 
 __all__ = ["counted", "duration", "figure", "file_size", "harmless", "one_line"]
 
@@ -60,14 +61,6 @@ def one_line(text: str, room: int, end: str = "") -> str:
             break
         parts.append(part)
     return "".join(parts).rstrip() + end
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: "1 file", "2 files", "2 entries"."""
-    if number == 1:
-        return f"1 {noun}"
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"
-    return f"{number:,} {plural}"
 
 
 def figure(value: Any) -> str:

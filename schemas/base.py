@@ -9,6 +9,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict
 
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.wording import counted
 
 __all__ = ["Model", "canonical_json", "digest", "nearest", "validate"]
 
@@ -68,6 +69,13 @@ PLAIN = {
     "bool_parsing": "true or false",
 }
 """Pydantic's words for types, in those of a config file."""
+_LEAST = {
+    "too_short": ("entry", "min_length"),
+    "too_long": ("entry", "max_length"),
+    "string_too_short": ("character", "min_length"),
+    "string_too_long": ("character", "max_length"),
+}
+"""Type of a mistake of length, to what is counted and the limit's name."""
 
 
 def _shown(value: Any) -> str:
@@ -87,6 +95,10 @@ def _sentence(model: type[BaseModel], error: pydantic.ValidationError, where: st
     if first["type"] == "missing":
         return f"{path}: this key is required"
     message = PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if first["type"] in _LEAST:
+        noun, limit = _LEAST[first["type"]]
+        number = first["ctx"][limit]
+        message = f"at {'most' if limit.startswith('max') else 'least'} {counted(number, noun)}"
     if first["type"] == "string_pattern_mismatch":
         message = f"a name of the form {first['ctx']['pattern']}"
     if first["type"].startswith("value_error"):

@@ -12,12 +12,13 @@ from tamis.schemas.extract import ExtractConfig
 from tamis.schemas.mixture import MixtureConfig
 from tamis.schemas.secrets import redacted_all
 from tamis.schemas.step import StepConfig
+from tamis.schemas.watch import WatchConfig
 
 __all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "PricesConfig", "significant"]
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture", "prices")
+_NO_RESULT = ("name", "max_errors", "allow_empty", "mixture", "prices", "watch")
 _DOCUMENT = ("doc_id", "url", "source", "text", "timestamp", "meta")
 
 
@@ -53,6 +54,10 @@ class InputConfig(Model):
     )
     html: bool = Field(default=False, description="the text field holds HTML, to be extracted")
     encoding: str = Field(default="utf-8", description="of JSONL and CSV files")
+    delimiter: str | None = Field(
+        default=None,
+        description="between columns of CSV files; a comma if absent, a tab in `.tsv` files",
+    )
     unreadable: Literal["fail", "record"] = Field(
         default="fail", description="files that can't be read at all: fail before any work, or become error records"
     )
@@ -62,6 +67,14 @@ class InputConfig(Model):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_sign(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) != 1 or value in '\r\n"'):
+            msg = f"expected one character, no quote and no end of line, got {value!r}"
+            raise ValueError(msg)
+        return value
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -135,11 +148,27 @@ class Config(Model):
         default=None, description="of groups of what was selected, written to `mixture/` in the run's folder"
     )
     prices: PricesConfig = Field(default=PricesConfig(), description="of requests and bytes, for `tamis plan`")
+    watch: WatchConfig | None = Field(
+        default=None, description="of `tamis watch`, which takes new files in as they come: see docs/watch.md"
+    )
     limit: int | None = Field(
         default=None,
         ge=1,
         description="a trial: so many documents at most, drawn by `sample`, of so many files as hold about as many",
     )
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _mappings(cls, value: Any) -> Any:
+        entries = value if isinstance(value, list | tuple) else [value]
+        bare = next((entry for entry in entries if isinstance(entry, str)), None)
+        if bare is not None:
+            msg = f"an input is a path with the name of its source, not {bare!r}: write [{{path: {bare}, source: web}}]"
+            raise ValueError(msg)
+        if isinstance(value, dict):
+            msg = "expected a list: write a - before the first input"
+            raise ValueError(msg)
+        return value
 
     @field_validator("inputs")
     @classmethod
@@ -182,8 +211,8 @@ class Config(Model):
             if digests:
                 options["sha256"] = digests
             steps.append({step.verb: options})
-        left_out = {"steps", "prices"} if self.mixture else {"steps", "prices", "mixture"}
-        plain = self.model_dump(mode="json", exclude=left_out)
+        absent = {name for name in ("mixture", "watch") if getattr(self, name) is None}
+        plain = self.model_dump(mode="json", exclude={"steps", "prices", *absent})
         return plain | {"steps": steps}
 
     def digest(self, models: dict[str, dict[str, str]]) -> str:
@@ -195,7 +224,8 @@ def significant(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what can change a result of a resolved config, as `Config.resolved` gives it and a manifest records it.
 
     Left out are the run's name, its folder, what only its exit status follows from, the place of models whose digests
-    are there, and the mixture, which follows from the run's selection and has a digest of its own.
+    are there, the mixture, which follows from the run's selection and has a digest of its own, and what `tamis watch`
+    makes of the config.
     """
     output = {key: value for key, value in config.get("output", {}).items() if key != "path"}
     steps = []

@@ -4,6 +4,7 @@
 TamisError                      the root: its text is one plain sentence for the user
 ├── ConfigError  (ValueError)   the config or the command line is wrong; exit status 2
 ├── InputError   (ValueError)   an input file or record can't be read or has the wrong form
+│   └── NoFileError             there is no file of that name or pattern
 ├── ModelError   (ValueError)   a model file is missing, corrupt, or doesn't fit its tokenizer or normaliser
 ├── DataError    (ValueError)   the data doesn't allow what was asked (an empty target, no positive documents)
 └── RunError     (RuntimeError) the run failed
@@ -23,6 +24,7 @@ __all__ = [
     "DataError",
     "InputError",
     "ModelError",
+    "NoFileError",
     "RunError",
     "TamisError",
 ]
@@ -41,6 +43,10 @@ class ConfigError(TamisError, ValueError):
 
 class InputError(TamisError, ValueError):
     """An input file or record can't be read, or hasn't the form it should have."""
+
+
+class NoFileError(InputError):
+    """There is no file of that name or pattern: it is gone, or hasn't come yet."""
 
 
 class ModelError(TamisError, ValueError):

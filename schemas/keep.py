@@ -1,14 +1,17 @@
 """What a step keeps: fixed bounds, a percentile range per group, a fraction, or a number of documents."""
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from tamis.schemas.base import Model
 
-__all__ = ["SHARES", "Keep", "Unit"]
+__all__ = ["SHARES", "GivenThresholds", "Keep", "Unit"]
 
 Unit = Literal["documents", "characters", "bytes", "tokens"]
+Bounds: TypeAlias = float | tuple[float | None, float | None] | None
+GivenThresholds: TypeAlias = Bounds | dict[str, Bounds]
+"""A number, or low and high; or these by the name of a group, its values joined by a slash: as manifests have them."""
 SHARES = ("percentile", "fraction", "documents", "bytes", "tokens")
 """What is decided over the whole corpus, or over each group."""
 
@@ -39,6 +42,11 @@ class Keep(Model):
     best: Literal["high", "low"] | None = Field(
         default=None, description="which values shares and amounts keep; high, but of perplexities low"
     )
+    thresholds: GivenThresholds = Field(
+        default=None,
+        description="numbers that an earlier run found for this rule, as its manifest has them: they hold in place of "
+        "those of this corpus, by group if there are groups; a group without one has its own",
+    )
 
     @model_validator(mode="after")
     def _one_global_rule(self) -> "Keep":
@@ -55,10 +63,27 @@ class Keep(Model):
         if self.by and not given:
             msg = f"`by` is about each group of a corpus: give one of {', '.join(SHARES)} too"
             raise ValueError(msg)
+        if self.thresholds is not None:
+            problem = self._given_problem(given)
+            if problem is not None:
+                raise ValueError(problem)
         if self.min is not None and self.max is not None and self.min > self.max:
             msg = f"min {self.min} is above max {self.max}: nothing could be kept"
             raise ValueError(msg)
         return self
+
+    def _given_problem(self, given: list[str]) -> str | None:
+        if not given:
+            return f"`thresholds` are what one of {', '.join(SHARES)} came to in an earlier run: give that too"
+        grouped = isinstance(self.thresholds, dict)
+        found = list(self.thresholds.values()) if isinstance(self.thresholds, dict) else [self.thresholds]
+        pairs = [isinstance(one, tuple) for one in found if one is not None]
+        if any(pair != (self.percentile is not None) for pair in pairs):
+            wanted = "[low, high], as of a percentile range" if self.percentile is not None else "one number each"
+            return f"`thresholds` of `{given[0]}` are {wanted}"
+        if self.by and not grouped:
+            return "`thresholds` with `by` are by group: {group: number}"
+        return None
 
     @property
     def share(self) -> str | None:

@@ -12,6 +12,7 @@ __all__ = [
     "InputRecord",
     "Manifest",
     "ModelRecord",
+    "ParentRecord",
     "PassRecord",
     "Provenance",
     "ShardRecord",
@@ -99,6 +100,19 @@ class TableRecord(Model):
     sha256: str
 
 
+class ParentRecord(Model):
+    """A run that another one builds on, or that a corpus is made of."""
+
+    path: str = Field(description="of its folder, relative to this one's")
+    sha256: str = Field(description="of its manifest")
+    started: str
+    files: int = Field(description="input files that it read")
+    read: int
+    selected: int
+    rejected: int
+    errors: int
+
+
 class Provenance(Model):
     """What ran, where it matters for repeating it."""
 
@@ -141,6 +155,11 @@ class Manifest(Model):
     started: str
     seconds: float = Field(description="wall seconds of the run that finished it")
     passes: tuple[PassRecord, ...] = Field(default=(), description="in their order; the last one isn't among them")
+    parents: tuple[ParentRecord, ...] = Field(
+        default=(),
+        description="of an increment the one before it, of a compacted one those that it merges, of a corpus all of "
+        "its increments",
+    )
     plan_sha256: str | None = Field(default=None, description="of config, models, input files and program")
 
     @property

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
-from tamis.schemas.base import Model
+from tamis.schemas.base import Model, validate
 
 __all__ = ["NAME", "Decides", "FilePath", "StepConfig"]
 
@@ -53,7 +53,18 @@ class StepConfig(Model):
                 changed[name] = place(value)
             elif isinstance(value, dict):
                 changed[name] = {key: place(path) for key, path in value.items()}
+            elif isinstance(value, tuple):
+                changed[name] = tuple(place(path) if isinstance(path, str) else path for path in value)
         return self.model_copy(update=changed)
+
+    def changed(self, **options: Any) -> Self:
+        """Return the step with other values of some options, checked as if a config had given them.
+
+        Raises:
+            ConfigError: if they don't fit.
+        """
+        given = self.model_dump(mode="json", by_alias=True) | options
+        return validate(type(self), given, f"step {self.label}")
 
     @classmethod
     def marked(cls, marker: type) -> tuple[str, ...]:

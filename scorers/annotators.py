@@ -16,17 +16,21 @@ def nullable(schema: pa.Schema) -> pa.Schema:
 
 
 class OverText:
-    """A scorer over the text alone."""
+    """A scorer over the text alone.
+
+    Attributes:
+        scorer: the scorer.
+    """
 
     requires = ("text",)
 
     def __init__(self, scorer: Scorer):
-        self._scorer = scorer
+        self.scorer = scorer
         self.schema = nullable(scorer.schema)
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the scorer's columns."""
-        return pa.RecordBatch.from_arrays(self._scorer.score(batch.column("text")).columns, schema=self.schema)
+        return pa.RecordBatch.from_arrays(self.scorer.score(batch.column("text")).columns, schema=self.schema)
 
 
 class Renamed:

@@ -9,7 +9,7 @@ from tests.source_tree import ROOT
 
 pytestmark = pytest.mark.slow
 
-PAGES = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
+PAGES = [*sorted((ROOT / "docs" / "tutorial").glob("*.md")), ROOT / "docs" / "watch.md"]
 FENCES_A_BLOCK = 2
 
 

@@ -30,7 +30,8 @@ def main() -> None:
     if not all((MODELS / member.name / "model.safetensors").exists() for member in FAMILY):
         build(MODELS)
     config = load_training(CONFIG)
-    train_preselect(config, Engine(f"{config.output}/.work/passes", progress=RunProgress()), config.output)
+    engine = Engine(f"{config.output}/.work/passes", progress=RunProgress())
+    train_preselect(config, engine, config.output, config_file=CONFIG)
     TARGET.mkdir(parents=True, exist_ok=True)
     for name in (MODEL_FILE, "training.json", DESCRIPTION):
         shutil.copyfile(Path(config.output) / name, TARGET / name)

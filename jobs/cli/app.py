@@ -9,7 +9,19 @@ import typer
 
 from tamis.jobs.cli.manifest import manifest_app
 from tamis.jobs.cli.mix import mix_app
-from tamis.jobs.cli.options import AsJson, Output, Quiet, RunFolder, Runner, Set, Workers, examples, group
+from tamis.jobs.cli.options import (
+    AsJson,
+    BeamOptions,
+    Output,
+    Quiet,
+    RunFolder,
+    Runner,
+    Set,
+    Workers,
+    checked_beam_options,
+    examples,
+    group,
+)
 from tamis.jobs.cli.quad import quad_app
 from tamis.jobs.cli.signals import end_by_signals
 from tamis.jobs.cli.text import harmless
@@ -116,9 +128,7 @@ def demo(
 )
 def run(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="The config, a YAML file.")],
-    beam_options: Annotated[
-        list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")
-    ] = None,
+    beam_options: BeamOptions = None,
     output: Output = None,
     set_: Set = None,
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what earlier runs left, or go on.")] = False,
@@ -144,7 +154,7 @@ def run(
     from tamis.jobs.config_file import load_config
 
     loaded, plain = load_config(config, [*(set_ or ()), *([f"limit={limit}"] if limit is not None else [])])
-    options = _beam_options(beam_options or [])
+    options = checked_beam_options(beam_options or [])
     run_config(
         loaded,
         plain,
@@ -164,16 +174,86 @@ def run(
     )
 
 
-def _beam_options(options: list[str]) -> list[str]:
-    named = [option for option in options if option.startswith("--runner")]
-    if named:
-        msg = f"{named[0]}: give --runner before the --, not among the Beam options"
-        raise ConfigError(msg)
-    strange = [option for option in options if not option.startswith("-")]
-    if strange and strange[0] == options[0]:
-        msg = f"unexpected argument {strange[0]!r}: Beam options go after --, such as -- --region=europe-west1"
-        raise ConfigError(msg)
-    return options
+@app.command(
+    short_help="Take new files into a corpus as they come.",
+    epilog=examples(
+        "tamis watch corpus.yaml",
+        "tamis watch corpus.yaml --every 10m --workers 4",
+        "tamis watch corpus.yaml --quiet --output gs://b/corpus",
+    ),
+)
+def watch(
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="The config, a YAML file.")],
+    beam_options: BeamOptions = None,
+    output: Output = None,
+    set_: Set = None,
+    every: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Look again after 30s, 10m, 1h, 1d; else once.")
+    ] = None,
+    new_config: Annotated[
+        bool, typer.Option("--new-config", help="Go on where the config decides otherwise now.")
+    ] = False,
+    workers: Workers = 1,
+    runner: Runner = "FnApiRunner",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Take new files under the config's inputs into a corpus: each pass's are an increment, a run of its own.
+
+    What is new is read once, scored, and held against all that was seen. Nothing new is said so, with status 0.
+    """
+    from tamis.jobs.cli.watch import watch_config
+    from tamis.jobs.config_file import load_config
+
+    loaded, plain = load_config(config, set_ or ())
+    watch_config(
+        loaded,
+        plain,
+        output,
+        config_file=config,
+        every=every,
+        new_config=new_config,
+        workers=workers,
+        runner=runner,
+        options=checked_beam_options(beam_options or []),
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@app.command(
+    short_help="Merge a corpus's increments into one.",
+    epilog=examples("tamis compact runs/corpus", "tamis compact runs/corpus --thresholds frozen"),
+)
+def compact(
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="The folder of tamis watch.")],
+    beam_options: BeamOptions = None,
+    thresholds: Annotated[
+        str | None, typer.Option(metavar="HOW", help="Of frozen ones: frozen, or estimate anew.")
+    ] = None,
+    present: Annotated[
+        bool, typer.Option("--present", help="Files that changed or are gone: as they are now.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the merged increments on disk.")] = False,
+    workers: Workers = 1,
+    runner: Runner = "FnApiRunner",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Merge the increments of a corpus into one: the bytes that one run over all their files gives, or why not."""
+    from tamis.jobs.cli.watch import compact_corpus
+
+    compact_corpus(
+        corpus,
+        thresholds=thresholds,
+        present=present,
+        keep=keep,
+        workers=workers,
+        runner=runner,
+        options=checked_beam_options(beam_options or []),
+        as_json=as_json,
+        quiet=quiet,
+    )
 
 
 @app.command(
@@ -274,14 +354,12 @@ def status(run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A run'
 @app.command(short_help="Cancel a run's job on Dataflow.", epilog=examples("tamis cancel gs://b/runs/first"))
 def cancel(
     run_folder: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder.")],
-    beam_options: Annotated[
-        list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")
-    ] = None,
+    beam_options: BeamOptions = None,
 ) -> None:
     """Cancel the job on Dataflow that works in a run's folder; what is finished is kept."""
     from tamis.jobs.cli.run_folder import cancel as carry_out
 
-    carry_out(run_folder, _beam_options(beam_options or []))
+    carry_out(run_folder, checked_beam_options(beam_options or []))
 
 
 @app.command(short_help="Delete what a run keeps for resuming.", epilog=examples("tamis clean runs/demo"))

@@ -155,9 +155,7 @@ def export_command(
     if schema:
         print_schema()
         return
-    wanted = {
-        "card": card, "croissant": croissant, "citation": citation, "ai_act": ai_act, "openlineage": openlineage
-    }
+    wanted = {"card": card, "croissant": croissant, "citation": citation, "ai_act": ai_act, "openlineage": openlineage}
     export(run_folder, [name for name, asked in wanted.items() if asked], about=about, output=output, replace=replace)
 
 

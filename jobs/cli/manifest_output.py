@@ -13,7 +13,8 @@ from tamis.jobs.cli.console import RunProgress, out_console, say
 from tamis.jobs.cli.funnel import balance_lines, print_funnel, print_sources
 from tamis.jobs.cli.layout import Column, print_rows
 from tamis.jobs.cli.text import counted, file_size, harmless
-from tamis.jobs.manifest.compare import Comparison, Difference, compare
+from tamis.jobs.manifest.compare import Comparison, compare
+from tamis.jobs.manifest.differences import Difference
 from tamis.jobs.manifest.file import FATES, read_manifest, shards_of
 from tamis.jobs.manifest.rerun import RerunResult
 from tamis.jobs.manifest.rerun import rerun as repeat
@@ -62,6 +63,9 @@ def show(run: str, *, as_json: bool = False) -> None:
     say()
     print_sources(console, manifest)
     say()
+    if manifest.parents:
+        _print_parents(console, manifest)
+        say()
     _print_shards(console, manifest)
     say()
     if manifest.tables:
@@ -75,6 +79,18 @@ def show(run: str, *, as_json: bool = False) -> None:
     say(harmless(f"mixture: {manifest.mixture.get('method', 'none')}, in {manifest.mixture.get('unit', 'documents')}"))
     for warning in manifest.warnings:
         say(harmless(f"warning: {warning}"))
+
+
+def _print_parents(console: Console, manifest: Manifest) -> None:
+    corpus = all(not parent.path.startswith("..") for parent in manifest.parents)
+    rows = []
+    for parent in manifest.parents[-SHOWN:]:
+        numbers = [f"{getattr(parent, name):,}" for name in ("files", "read", "selected", "rejected", "errors")]
+        rows.append([parent.path, parent.started[:16], *numbers])
+    columns = [Column("run"), Column("begun")]
+    columns += [Column(name, right=True) for name in ("files", "read", "selected", "rejected", "errors")]
+    print_rows(console, columns, rows, title="increments, added up" if corpus else "follows")
+    _more(len(manifest.parents), "run")
 
 
 def _print_shards(console: Console, manifest: Manifest) -> None:

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from tamis.jobs.cli.options import AsJson, Quiet, RunFolder, Runner, Set, Workers, examples, group
+from tamis.jobs.cli.options import (
+    AsJson,
+    BeamOptions,
+    Quiet,
+    RunFolder,
+    Runner,
+    Set,
+    Workers,
+    checked_beam_options,
+    examples,
+    group,
+)
 
 __all__ = ["mix_app"]
 
@@ -32,6 +43,7 @@ def make_command(
         str | None,
         typer.Argument(metavar="CONFIG", help="A YAML file with the mixture's keys; the run's own if absent."),
     ] = None,
+    beam_options: BeamOptions = None,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="The mixture's folder; RUN/mixture if absent."),
@@ -47,6 +59,11 @@ def make_command(
     """Estimate or set a mixture of groups of a run's selection, and write it: shards and mixture.json."""
     from tamis.jobs.cli.mix_output import make, show_planned
 
+    beam = beam_options or []
+    if config is not None and config.startswith("-"):  # of a command without CONFIG: -- is no part of what arrives
+        beam = [config, *beam]
+        config = None
+    options = checked_beam_options(beam)
     if plan:
         show_planned(run_folder, config, set_ or (), workers=workers, as_json=as_json, quiet=quiet)
         return
@@ -57,6 +74,7 @@ def make_command(
         output,
         workers=workers,
         runner=runner,
+        options=options,
         fresh=fresh,
         as_json=as_json,
         quiet=quiet,
@@ -84,6 +102,10 @@ def export_command(
         bool, typer.Option("--special-tokens", help="Let the tokenizer put its own special tokens around.")
     ] = False,
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Tokens of an OLMo file, about.")] = 1 << 30,
+    copies: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Write documents so often; that of the step repeat if absent; none: once."),
+    ] = None,
     workers: Workers = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -99,6 +121,7 @@ def export_command(
         end=end,
         special_tokens=special_tokens,
         max_tokens=max_tokens,
+        copies=copies,
         workers=workers,
         as_json=as_json,
         quiet=quiet,

@@ -28,6 +28,7 @@ def show_export(
     end: str | None,
     special_tokens: bool,
     max_tokens: int,
+    copies: str | None,
     workers: int,
     as_json: bool,
     quiet: bool,
@@ -43,7 +44,7 @@ def show_export(
         named.end  # noqa: B018  (says now what is wrong with it)
     scratch = filesystem.join(output, "work", "passes")
     with Engine(scratch, workers=workers, progress=RunProgress(quiet=quiet)) as engine:
-        result = export(source, output, form, engine, tokenizer=named, max_tokens=max_tokens)
+        result = export(source, output, form, engine, tokenizer=named, max_tokens=max_tokens, copies=copies)
     if as_json:
         sys.stdout.write(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
         return

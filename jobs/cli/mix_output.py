@@ -19,7 +19,7 @@ from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.schemas.mixture import MixtureConfig
 from tamis.schemas.mixture_manifest import MixtureManifest
 
-__all__ = ["make", "make_mixture", "print_mixture", "print_sections", "show_planned"]
+__all__ = ["SHOWN", "make", "make_mixture", "print_mixture", "print_sections", "print_seen", "show_planned"]
 
 SHOWN = 40
 """Groups that are shown; JSON has all."""
@@ -33,6 +33,7 @@ def make(
     *,
     workers: int = 1,
     runner: str = "FnApiRunner",
+    options: Sequence[str] = (),
     fresh: bool = False,
     as_json: bool = False,
     quiet: bool = False,
@@ -46,6 +47,7 @@ def make(
         output: the mixture's folder; None: `mixture` in the run's.
         workers: local worker processes.
         runner: name of a Beam runner.
+        options: further Beam options.
         fresh: forget what earlier calls left.
         as_json: print the record.
         quiet: show no progress and no summary, only warnings.
@@ -55,7 +57,9 @@ def make(
     """
     parsed, plain = load_mixture(config, overrides, run=run)
     folder = output or filesystem.join(run, "mixture")
-    mixed = make_mixture(run, parsed, plain, folder, workers=workers, runner=runner, fresh=fresh, quiet=quiet)
+    mixed = make_mixture(
+        run, parsed, plain, folder, workers=workers, runner=runner, options=options, fresh=fresh, quiet=quiet
+    )
     if as_json:
         _json(mixed.manifest.model_dump(mode="json"))
     elif quiet:
@@ -75,12 +79,14 @@ def make_mixture(
     *,
     workers: int = 1,
     runner: str = "FnApiRunner",
+    options: Sequence[str] = (),
     fresh: bool = False,
     quiet: bool = False,
 ) -> Mixed:
     """Make a mixture with progress; Ctrl-C keeps what is finished."""
     scratch = filesystem.join(folder, "work", "passes")
-    with Engine(scratch, workers=workers, runner=runner, progress=RunProgress(quiet=quiet)) as engine:
+    progress = RunProgress(quiet=quiet)
+    with Engine(scratch, workers=workers, runner=runner, options=options, progress=progress) as engine:
         try:
             return materialise(run, config, plain, folder, engine, fresh=fresh)
         except KeyboardInterrupt:
@@ -155,6 +161,13 @@ def print_sections(record: Mapping[str, Any], repetition: Mapping[str, Any], war
     if len(record["stages"]) > 1:
         say(f"schedule: {counted(len(record['stages']), 'stage')}, in training order")
     say()
+    print_seen(repetition)
+    for warning in warnings:
+        say(harmless(f"warning: {warning}"))
+
+
+def print_seen(repetition: Mapping[str, Any]) -> None:
+    """Print how much is seen how often, and what that is worth."""
     histogram = [row for row in repetition["histogram"] if row["tokens"]]
     rows = [
         [
@@ -166,13 +179,22 @@ def print_sections(record: Mapping[str, Any], repetition: Mapping[str, Any], war
         for row in histogram
     ]
     columns = [Column("times seen"), *(Column(name, right=True) for name in (repetition["unit"], "unique", "share %"))]
-    print_rows(console, columns, rows)
+    print_rows(out_console(), columns, rows)
     say(
         f"{repetition['seen']:,.0f} {repetition['unit']} seen, {repetition['unique']:,.0f} unique, "
         f"worth {repetition['effective']:,.0f} fresh ones"
     )
-    for warning in warnings:
-        say(harmless(f"warning: {warning}"))
+    if "heavy" in repetition:
+        _print_heavy(repetition["heavy"], repetition["unit"])
+
+
+def _print_heavy(heavy: Mapping[str, Any], unit: str) -> None:
+    told = f"{100 * heavy['share']:.1f} % of the {unit}"
+    lines = heavy["lines"]
+    if lines is not None:
+        about = "" if lines["counted"] == 1 else "about "
+        told += f", {about}{100 * lines['share']:.1f} % of the lines"
+    say(f"seen {heavy['times']} times or more: {told}")
 
 
 def _found(record: Mapping[str, Any]) -> str:

@@ -7,14 +7,18 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tamis.schemas.errors import ConfigError
+
 __all__ = [
     "AsJson",
+    "BeamOptions",
     "Output",
     "Quiet",
     "RunFolder",
     "Runner",
     "Set",
     "Workers",
+    "checked_beam_options",
     "examples",
     "group",
 ]
@@ -28,6 +32,26 @@ Set = Annotated[
 ]
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Overrides output.path.")]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")]
+BeamOptions = Annotated[
+    list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")
+]
+
+
+def checked_beam_options(options: list[str]) -> list[str]:
+    """Return Beam options as they were given after --.
+
+    Raises:
+        ConfigError: if they name a runner, or the first is no option.
+    """
+    named = [option for option in options if option.startswith("--runner")]
+    if named:
+        msg = f"{named[0]}: give --runner before the --, not among the Beam options"
+        raise ConfigError(msg)
+    strange = [option for option in options if not option.startswith("-")]
+    if strange and strange[0] == options[0]:
+        msg = f"unexpected argument {strange[0]!r}: Beam options go after --, such as -- --region=europe-west1"
+        raise ConfigError(msg)
+    return options
 
 
 F = TypeVar("F", bound=Callable[..., Any])

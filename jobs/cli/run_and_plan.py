@@ -202,6 +202,7 @@ def show_plan(
     Raises:
         TamisError: if the config doesn't fit its inputs, models or itself.
     """
+    from tamis.jobs.cli.plan_mixture import print_planned_mixture
     from tamis.jobs.cli.plan_sample import print_sampled, taken_sample
     from tamis.jobs.run.check import check_steps
     from tamis.jobs.run.execute import graph_of
@@ -210,8 +211,9 @@ def show_plan(
     from tamis.jobs.run.memory import estimate, step_costs
     from tamis.jobs.run.paths import places_of
     from tamis.jobs.run.plan import check_inputs, plan_from
+    from tamis.jobs.run.planned_mixture import planned_mixture
     from tamis.jobs.run.requests import store_use
-    from tamis.jobs.run.unused_steps import idle_steps
+    from tamis.jobs.run.unused_steps import idle_steps, tiny_percentiles
 
     places = places_of(config_file)
     made = plan_from(config, plain, places)
@@ -254,11 +256,18 @@ def show_plan(
         "notes": [
             *(note for i, step in enumerate(made.steps) for note in step.notes(made.steps[:i])),
             *idle_steps(made),
+            *tiny_percentiles(made),
         ],
         "costs": step_costs(made, need.documents),
         "kept": {"finished": kept.finished, "shards": kept.shards},
         "store": None if use is None else asdict(use),
     }
+    groups = None if sample is None else sample.groups
+    mixed = planned_mixture(
+        made, output or places.output(config.output.path), finished=kept.finished, sample=groups
+    )
+    if mixed is not None:
+        told["mixture"] = mixed
     if sample is not None:
         told["sample"] = asdict(sample)
     told = redacted_all(told)
@@ -269,6 +278,8 @@ def show_plan(
     if sample is not None:
         say()
         print_sampled(sample, need.worker)
+    if mixed is not None:
+        print_planned_mixture(told["mixture"])
 
 
 def show_graph(config: Config, plain: Mapping[str, Any], form: str, config_file: str | None = None) -> None:

@@ -15,8 +15,11 @@ def show_status(run: str) -> None:
     Raises:
         RunError: if the folder holds none.
     """
+    from tamis.jobs.cli.watch import show_corpus_status
     from tamis.jobs.run.status import run_status
 
+    if show_corpus_status(run):
+        return
     status = run_status(run)
     pairs = [("run:", run), ("state:", status.state)]
     if status.owner is not None:

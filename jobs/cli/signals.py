@@ -11,9 +11,11 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from tamis.pipeline.graph.nursery_process import SIGNALS
+
 __all__ = ["RESUMABLE", "SENTENCE", "end_by_signals"]
 
-RESUMABLE = ("run", "demo", "manifest rerun", "train preselect")
+RESUMABLE = ("run", "demo", "watch", "compact", "manifest rerun", "train preselect")
 """Commands that go on from where they were."""
 SENTENCE = "stopped; what is finished is kept, and the same command goes on from there"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -37,7 +39,7 @@ def end_by_signals(arguments: Sequence[str]) -> None:
         return
     told, tell = os.pipe()
     os.set_blocking(tell, False)
-    threading.Thread(target=_wait, args=(told,), daemon=True).start()
+    threading.Thread(target=_wait, args=(told,), name=SIGNALS, daemon=True).start()
     signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -229,7 +229,7 @@ def preselect(
     folder = output or config.output
     progress = RunProgress(quiet=quiet)
     engine = Engine(filesystem.join(folder, WORK, "passes"), workers=workers, progress=progress)
-    result = train_preselect(config, engine, folder, fresh=fresh)
+    result = train_preselect(config, engine, folder, fresh=fresh, config_file=path)
     if as_json:
         _json(_preselect_told(result, folder))
     elif not quiet:

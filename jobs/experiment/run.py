@@ -19,6 +19,7 @@ from tamis.jobs.mix.materialise import materialise
 from tamis.jobs.mix.train import proxy_tokenizer
 from tamis.jobs.provenance import provenance
 from tamis.jobs.run.folder import claim, owned
+from tamis.jobs.run.paths import led
 from tamis.pipeline.code import module_code
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.storage import filesystem
@@ -66,13 +67,17 @@ class Experiment:
     trained: int
 
 
+PATHS = ("arms.*.run", "arms.*.mixture", "evaluation.*.path", "evaluation.*.run", "proxy.tokenizer.path")
+"""Keys of the config that hold paths."""
+
+
 def load_experiment(path: str, overrides: Sequence[str] = ()) -> tuple[ExperimentConfig, dict[str, Any]]:
-    """Read a config file.
+    """Read a config file, whose relative paths lead from its own folder.
 
     Raises:
         ConfigError: one sentence naming file and key.
     """
-    plain = load_plain(path, overrides)
+    plain, _ = led(load_plain(path, overrides), path, PATHS, "runs/experiment")
     try:
         return validate(ExperimentConfig, plain, "experiment"), plain
     except ConfigError as error:

@@ -2,46 +2,22 @@
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from tamis.jobs.manifest.differences import ORDER, Difference, differences, shard_digests
 from tamis.jobs.manifest.file import read_manifest
-from tamis.jobs.sql.views import connect, shard_relation
-from tamis.pipeline.storage import filesystem
+from tamis.jobs.sql.views import connect, reach, shard_relation
 from tamis.schemas.base import canonical_json
-from tamis.schemas.config import significant
 from tamis.schemas.manifest import Manifest
+from tamis.schemas.wording import counted
 from tamis.scorers.mixture.record import explain_difference
 
-__all__ = ["Comparison", "Difference", "Moved", "compare", "config_changes"]
+__all__ = ["Comparison", "Moved", "compare", "moved_documents"]
 
-ORDER = "order of steps"
 CAUSES = ("config", "inputs", "models", "program", "packages")
 """Sections that can explain why others differ."""
 SAID = 5
 """Differences of one kind that are told one by one."""
-SHORT = 40
-"""Characters of a value, at most, where it is told within a sentence."""
-ABSENT: Any = object()
-"""What a run lacks, where None may be a value: a rule that is switched off has the threshold null."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One thing that differs.
-
-    Attributes:
-        section: which part of the manifest it belongs to.
-        key: its name there.
-        first: its value in the first run; None where that lacks it, or where the value is null.
-        second: the same of the second.
-        only: "first" or "second", if one run alone has it; None if both do.
-    """
-
-    section: str
-    key: str
-    first: Any
-    second: Any
-    only: Literal["first", "second"] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,141 +66,20 @@ def compare(first: str, second: str, *, documents: bool = True) -> Comparison:
         RunError: if one of the folders holds no finished run.
     """
     a, b = read_manifest(first), read_manifest(second)
-    differences = tuple(_differences(a, b))
-    same = _digests(a) == _digests(b)
+    found = tuple(differences(a, b))
+    same = shard_digests(a) == shard_digests(b)
     moved = () if same or not documents else _moved(first, a, second, b)
-    why = [*_why(a, b, differences, moved, same=same, looked=documents), *_mixtures(a, b)]
-    return Comparison(same, differences, moved, tuple(why))
+    why = [*_why(a, b, found, moved, same=same, looked=documents), *_mixtures(a, b)]
+    return Comparison(same, found, moved, tuple(why))
 
 
-def _digests(manifest: Manifest) -> dict[str, str]:
-    return {record.path: record.sha256 for record in manifest.files}
+def moved_documents(first: str, second: str) -> tuple[Moved, ...]:
+    """Return the documents that only one of two runs selected, by what became of them in the other.
 
-
-# --- what ---
-
-
-def _differences(a: Manifest, b: Manifest) -> Iterator[Difference]:
-    sides: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
-        "config": (_config(a), _config(b)),
-        "inputs": (_inputs(a), _inputs(b)),
-        "models": (_models(a), _models(b)),
-        "program": (_program(a), _program(b)),
-        "packages": (a.provenance.packages, b.provenance.packages),
-        "steps": (_steps(a), _steps(b)),
-        "thresholds": (_thresholds(a), _thresholds(b)),
-        "totals": (_totals(a), _totals(b)),
-        "mixture": (_flat(_as_selected(a)), _flat(_as_selected(b))),
-        "shards": (_digests(a), _digests(b)),
-    }
-    for section, (left, right) in sides.items():
-        for key in dict.fromkeys([*left, *right]):
-            found = _difference(section, key, left, right)
-            if found is not None:
-                yield found
-
-
-def _difference(section: str, key: str, left: Mapping[str, Any], right: Mapping[str, Any]) -> Difference | None:
-    first, second = left.get(key, ABSENT), right.get(key, ABSENT)
-    for mine, others in ((first, right), (second, left)):
-        # An empty mapping beside one with keys: these are told one by one.
-        if mine == {} and key not in others and any(other.startswith(f"{key}.") for other in others):
-            return None
-    if first is ABSENT:
-        return Difference(section, key, None, second, "second")
-    if second is ABSENT:
-        return Difference(section, key, first, None, "first")
-    return Difference(section, key, first, second) if first != second else None
-
-
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    """Return nested data as dotted keys; lists are values."""
-    if not isinstance(value, Mapping) or not value:
-        return {key: value} if key else {}
-    flat: dict[str, Any] = {}
-    for name, inner in value.items():
-        flat |= _flat(inner, f"{key}.{name}" if key else str(name))
-    return flat
-
-
-def _as_selected(manifest: Manifest) -> dict[str, Any]:
-    return {key: value for key, value in manifest.mixture.items() if key != "materialised"}
-
-
-def config_changes(manifest: Manifest, config: Mapping[str, Any], labels: Sequence[str]) -> Iterator[str]:
-    """Yield what another config changes of a run's, a sentence's part each: `steps.language.min_score was 0.5 ...`.
-
-    Args:
-        manifest: of the run.
-        config: the other config, resolved.
-        labels: of its steps.
+    Raises:
+        RunError: if one of the folders holds no finished run.
     """
-    before, after = _config(manifest), _options(config, labels)
-    for key in dict.fromkeys([*before, *after]):
-        found = _difference("config", key, before, after)
-        if found is None:
-            continue
-        if found.only is not None:
-            yield f"{key} is {'new' if found.only == 'second' else 'gone'}"
-        else:
-            yield f"{key} was {_short(found.first)} and is {_short(found.second)}"
-
-
-def _short(value: Any) -> str:
-    told = canonical_json(value)
-    return told if len(told) <= SHORT else told[: SHORT - 3] + "..."
-
-
-def _config(manifest: Manifest) -> dict[str, Any]:
-    return _options(manifest.config, [record.label for record in manifest.steps])
-
-
-def _options(config: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
-    plain = significant(config)
-    flat = _flat({key: value for key, value in plain.items() if key not in ("inputs", "steps")})
-    seen: dict[str, int] = {}
-    for entry in plain.get("inputs", ()):
-        source = entry["source"]
-        seen[source] = seen.get(source, 0) + 1
-        name = f"inputs.{source}" + (f".{seen[source]}" if seen[source] > 1 else "")
-        flat |= _flat({option: value for option, value in entry.items() if option != "source"}, name)
-    for label, step in zip(labels, plain.get("steps", ()), strict=True):
-        for options in step.values():
-            # Digests of models are told among the models.
-            flat |= _flat({k: v for k, v in options.items() if k != "sha256"}, f"steps.{label}")
-    return flat | {ORDER: list(labels)}
-
-
-def _inputs(manifest: Manifest) -> dict[str, str]:
-    return {f"{record.source}: {record.path}": record.sha256 or record.fingerprint for record in manifest.inputs}
-
-
-def _models(manifest: Manifest) -> dict[str, str]:
-    return {f"{record.step}.{record.option}": record.sha256 for record in manifest.models}
-
-
-def _program(manifest: Manifest) -> dict[str, Any]:
-    plain = manifest.provenance.model_dump(exclude={"packages"})
-    return {key: value for key, value in plain.items() if value is not None}
-
-
-def _steps(manifest: Manifest) -> dict[str, Any]:
-    rows: dict[str, Any] = {}
-    for step in manifest.steps:
-        for counts in step.counts:
-            where = f"{step.label}, {counts.source}"
-            rows |= {f"{where}: {name}": getattr(counts, name) for name in ("documents", "kept", "errors")}
-            rows |= {f"{where}: rejected by {rule}": number for rule, number in counts.rejected.items()}
-    return rows
-
-
-def _thresholds(manifest: Manifest) -> dict[str, Any]:
-    return _flat({step.label: step.thresholds for step in manifest.steps})
-
-
-def _totals(manifest: Manifest) -> dict[str, Any]:
-    totals = {name: getattr(manifest, name) for name in ("read", "selected", "rejected", "errors", "text_bytes")}
-    return totals | _flat(manifest.sources)
+    return _moved(first, read_manifest(first), second, read_manifest(second))
 
 
 def _moved(first: str, a: Manifest, second: str, b: Manifest) -> tuple[Moved, ...]:
@@ -238,10 +93,7 @@ def _moved(first: str, a: Manifest, second: str, b: Manifest) -> tuple[Moved, ..
 def _lost(run: str, other: str, manifest: Manifest) -> Sequence[tuple[str | None, str | None, int]]:
     """Return what became in the other run of the documents that only `run` selected."""
     with connect(run) as connection:
-        if not filesystem.is_local(other):
-            import fsspec
-
-            connection.register_filesystem(fsspec.core.url_to_fs(other)[0])
+        reach(connection, other)
         for fate in ("selected", "rejected"):
             relation = shard_relation(other, manifest, fate)
             rows = f"FROM {relation}" if relation else f"FROM {fate} WHERE false"
@@ -309,7 +161,7 @@ def _fate(moved: Moved) -> str:
 def _where_they_part(a: Manifest, b: Manifest) -> str:
     """Return which step is the first with other counts."""
     if a.read != b.read:
-        return f"The runs part when they read: {a.read:,} records in the first, {b.read:,} in the second."
+        return f"The runs part when they read: {counted(a.read, 'record')} in the first, {b.read:,} in the second."
     labels = {"first": [step.label for step in a.steps], "second": [step.label for step in b.steps]}
     for left, right in zip(a.steps, b.steps, strict=False):
         if left.label != right.label:

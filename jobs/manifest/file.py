@@ -1,15 +1,18 @@
 """Reads the manifest of a finished run, and says where its shards lie."""
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import pydantic
 
 from tamis.pipeline.storage import filesystem
+from tamis.schemas.base import Model
 from tamis.schemas.errors import RunError
-from tamis.schemas.manifest import MANIFEST_VERSION, Manifest, ShardRecord, TableRecord
+from tamis.schemas.manifest import MANIFEST_VERSION, Manifest, Provenance, ShardRecord, TableRecord
 
 __all__ = [
     "FATES",
@@ -18,10 +21,14 @@ __all__ = [
     "config_folders",
     "files_of",
     "inside",
+    "manifest_and_digest",
     "read_manifest",
+    "read_record",
     "shard_path",
     "shards_of",
 ]
+
+_Record = TypeVar("_Record", bound=Model)
 
 MANIFEST = "manifest.json"
 FATES = ("selected", "rejected", "errors")
@@ -38,22 +45,60 @@ def read_manifest(run: str) -> Manifest:
     Raises:
         RunError: if the folder holds no finished run, or a manifest that can't be understood.
     """
-    path = filesystem.join(run, MANIFEST)
+    return manifest_and_digest(run)[0]
+
+
+def manifest_and_digest(run: str) -> tuple[Manifest, str]:
+    """Read a finished run's manifest, and return the SHA-256 of its bytes too.
+
+    Raises:
+        RunError: as `read_manifest` does.
+    """
+    absent = "it is no run of tamis, or one that hasn't finished (tamis run resumes it)"
+    return read_record(run, MANIFEST, Manifest, newest=MANIFEST_VERSION, absent=absent, what="manifest")
+
+
+class _Written(Protocol):
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def provenance(self) -> Provenance: ...
+
+
+def read_record(
+    folder: str, name: str, model: "type[_Record]", *, newest: int, absent: str, what: str
+) -> "tuple[_Record, str]":
+    """Read the record of a folder that tamis made, and return the SHA-256 of its bytes too.
+
+    Args:
+        folder: whose it is.
+        name: of the file.
+        model: of what is in it.
+        newest: version that is understood.
+        absent: what a folder without one is, for the sentence on it.
+        what: what the record is called.
+
+    Raises:
+        RunError: if the folder holds none, or one that can't be understood.
+    """
+    path = filesystem.join(folder, name)
     text = filesystem.content(path)
     if text is None:
-        msg = f"{run} holds no {MANIFEST}: it is no run of tamis, or one that hasn't finished (tamis run resumes it)"
+        msg = f"{folder} holds no {name}: {absent}"
         raise RunError(msg)
     try:
-        manifest = Manifest.model_validate_json(text)
+        found = model.model_validate_json(text)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        msg = f"{path} is no manifest that this version reads: {where + ': ' if where else ''}{first['msg']}"
+        msg = f"{path} is no {what} that this version reads: {where + ': ' if where else ''}{first['msg']}"
         raise RunError(msg) from None
-    if manifest.version > MANIFEST_VERSION:
-        msg = f"{path} was written by a newer tamis ({manifest.provenance.tamis}): read it with that version"
+    written: _Written = found  # type: ignore[assignment]  # both records have these
+    if written.version > newest:
+        msg = f"{path} was written by a newer tamis ({written.provenance.tamis}): read it with that version"
         raise RunError(msg)
-    return manifest
+    return found, hashlib.sha256(text).hexdigest()
 
 
 def shard_path(run: str, record: ShardRecord | TableRecord) -> str:

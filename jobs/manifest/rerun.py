@@ -11,6 +11,7 @@ from tamis.jobs.run.execute import execute
 from tamis.jobs.run.paths import Places
 from tamis.jobs.run.plan import plan_from
 from tamis.jobs.run.replace import refuse_replacing
+from tamis.jobs.watch.corpus import is_corpus
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.graph.progress import Progress
 from tamis.pipeline.steps.registry import parse_config
@@ -69,6 +70,10 @@ def rerun(
         TamisError: whatever stopped the run.
     """
     before = read_manifest(run)
+    if is_corpus(run):
+        told = f"{before.parents[-1].path}, say" if before.parents else "there is none yet"
+        msg = f"{run} is a corpus of several runs: repeat one of its increments ({told})"
+        raise ConfigError(msg)
     if _same_place(run, output):
         msg = f"--output {output} is the run itself, which a repetition would overwrite: give another folder"
         raise ConfigError(msg)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 from tamis.jobs.manifest.file import FATES, TABLES, config_folders, files_of, read_manifest, shard_path
 from tamis.jobs.manifest.verify_counts import Keys, balance, mixture, recount
 from tamis.jobs.manifest.verify_sources import check_config, input_problems, model_problems, undigested_inputs
+from tamis.jobs.watch.corpus import is_corpus
+from tamis.pipeline.corpus.earlier import index_problems
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError
 from tamis.schemas.manifest import Manifest, ShardRecord
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
 
-__all__ = ["VerifyResult", "verify"]
+__all__ = ["VerifyResult", "verify", "verify_as"]
 
 LEADING = {"selected": DOCUMENT_SCHEMA, "rejected": REJECTED_SCHEMA, "errors": ERROR_SCHEMA}
 BLOCK = 1 << 20
@@ -66,10 +68,10 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     """Check that a run is what its manifest says.
 
     Of every shard: SHA-256, size, rows, bytes of text, columns, and the config's digest in its footer; of every table
-    beside them its SHA-256; that no file is missing and no unknown one there. Rows are counted again by source, step
-    and rule, and held against the counts of the steps; the counts against each other, from step to step and in all.
-    The config's digest is computed from the recorded config alone, and again from the one that was given. Seconds and
-    metrics can't be checked.
+    beside them, and of every file of the indexes that steps left, its SHA-256; that no file is missing and no unknown
+    one there. Rows are counted again by source, step and rule, and held against the counts of the steps; the counts
+    against each other, from step to step and in all. The config's digest is computed from the recorded config alone,
+    and again from the one that was given. Seconds and metrics can't be checked.
 
     Args:
         run: the run's folder.
@@ -80,13 +82,29 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     Raises:
         RunError: if the folder holds no finished run.
     """
-    manifest = read_manifest(run)
+    if is_corpus(run):
+        from tamis.jobs.watch.verify import verify_corpus
+
+        return verify_corpus(run, inputs=inputs, progress=progress)
+    return verify_as(run, read_manifest(run), inputs=inputs, progress=progress)
+
+
+def verify_as(
+    run: str,
+    manifest: Manifest,
+    *,
+    without: Set[str] = frozenset(),
+    inputs: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> VerifyResult:
+    """Do what `verify` does, but for models of some references, which aren't there any more by design."""
     failures: list[str] = []
     notes: list[str] = []
     found = _check_shards(run, manifest, progress)
     for shard in found.values():
         failures += shard.failures
     failures += _table_problems(run, manifest)
+    failures += _index_problems(run, manifest)
     failures += _unknown_files(run, manifest)
     failures += balance(manifest)
     if not any(shard.failures for shard in found.values()):  # rows of a damaged one would only be told a second time
@@ -97,9 +115,12 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
     notes += odd
     notes += undigested_inputs(manifest)
     folders = config_folders(run, manifest)
+    there = manifest.model_copy(
+        update={"models": tuple(model for model in manifest.models if model.reference not in without)}
+    )
     with filesystem.relative_to(folders):
         (failures if inputs else notes).extend(input_problems(manifest, thorough=inputs))
-        (failures if inputs else notes).extend(model_problems(manifest, folders, thorough=inputs))
+        (failures if inputs else notes).extend(model_problems(there, folders, thorough=inputs))
     rows, size = (sum(getattr(shard, name) for shard in found.values()) for name in ("rows", "bytes"))
     return VerifyResult(tuple(failures), tuple(notes), len(found), rows, size)
 
@@ -209,6 +230,14 @@ def _table_problems(run: str, manifest: Manifest) -> Iterator[str]:
                 continue
             if sha256 != record.sha256:
                 yield f"{record.path} was changed: its SHA-256 is {sha256}, recorded is {record.sha256}"
+
+
+def _index_problems(run: str, manifest: Manifest) -> Iterator[str]:
+    """Yield what is wrong with the indexes that steps left for later runs."""
+    for step in manifest.steps:
+        told = step.metrics.get("index")
+        if isinstance(told, dict) and "sha256" in told:
+            yield from index_problems(run, step.label, told["sha256"])
 
 
 def _unknown_files(run: str, manifest: Manifest) -> Iterator[str]:

@@ -8,6 +8,7 @@ from tamis.jobs.provenance import version
 from tamis.jobs.sql.macros import MACROS
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import ConfigError, TamisError
+from tamis.schemas.wording import install_extra
 
 __all__ = ["make_server"]
 
@@ -35,7 +36,7 @@ def make_server(runs: Sequence[str]) -> Any:
         from mcp.server.mcpserver.exceptions import ToolError
         from mcp.types import ToolAnnotations
     except ImportError as error:
-        msg = f"tamis mcp needs the package mcp from version 2 on: pip install 'tamis[mcp]' ({error})"
+        msg = f"tamis mcp needs the package mcp from version 2 on: {install_extra('mcp')} ({error})"
         raise ConfigError(msg) from None
     opened = {run: Answers(run) for run in dict.fromkeys(runs)}
     names = ", ".join(opened)

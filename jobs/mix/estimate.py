@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -36,7 +36,18 @@ from tamis.scorers.ngram.estimate import estimate as estimate_ngrams
 from tamis.scorers.ngram.kenlm_binary import ProbingModel, write_probing
 from tamis.scorers.text.spans import text_spans
 
-__all__ = ["Found", "find_proportions", "found_by", "target_documents"]
+__all__ = ["Found", "Groups", "find_proportions", "found_by", "proportions_from_files", "target_documents"]
+
+
+class Groups(Protocol):
+    """Groups with sizes: an index of documents, or what is estimated of one."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The groups, sorted."""
+
+    def totals(self, unit: str) -> dict[str, int]:
+        """Return the groups' sizes in a unit: tokens, bytes or documents."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,30 @@ def find_proportions(config: MixtureConfig, selection: Selection, index: Index, 
         DataError: if the data doesn't allow the estimate.
         InputError: if a file can't be read.
     """
+    known = proportions_from_files(config, index)
+    if known is not None:
+        return known
+    match config.estimate:
+        case MixMinEstimate() as method:
+            return _mixmin(method, config, selection, index, engine, work)
+        case ControllerEstimate() as method:
+            from tamis.jobs.mix.train import train_controller
+
+            controller, figures = train_controller(method, config, selection, index, engine, work)
+            return found_by(controller, index, figures)
+    msg = "a mixture needs proportions, stages, an estimate, or a word on what the shares are without"
+    raise ConfigError(msg)
+
+
+def proportions_from_files(config: MixtureConfig, index: "Groups") -> Found | None:
+    """Return the proportions as far as they follow from the config, its files and the groups' sizes alone.
+
+    Returns:
+        None if documents have to be looked at.
+
+    Raises:
+        ConfigError: if options, groups or files don't fit.
+    """
     if config.without is not None:
         return Found(config.without, proportions=None)
     if config.proportions is not None:
@@ -91,21 +126,13 @@ def find_proportions(config: MixtureConfig, selection: Selection, index: Index, 
         stages = tuple((stage.proportions, stage.length) for stage in config.stages)
         return Found("given", proportions=dict(zip(groups, mean.tolist(), strict=True)), stages=stages)
     match config.estimate:
-        case MixMinEstimate() as method:
-            return _mixmin(method, config, selection, index, engine, work)
         case RunsEstimate() as method:
             return _by_runs(method, config, index)
         case CorrelationEstimate() as method:
             return _by_correlations(method, config, index)
         case StateEstimate() as method:
             return _by_state(method, index)
-        case ControllerEstimate() as method:
-            from tamis.jobs.mix.train import train_controller
-
-            controller, figures = train_controller(method, config, selection, index, engine, work)
-            return found_by(controller, index, figures)
-    msg = "a mixture needs proportions, stages, an estimate, or a word on what the shares are without"
-    raise ConfigError(msg)
+    return None
 
 
 def target_documents(files: TextFiles, most_bytes: float, *, what: str) -> tuple[list[str], list[str]]:
@@ -177,7 +204,7 @@ def _mixmin(
     )
 
 
-def _by_runs(method: RunsEstimate, config: MixtureConfig, index: Index) -> Found:
+def _by_runs(method: RunsEstimate, config: MixtureConfig, index: "Groups") -> Found:
     keep = None if method.weights is None else list(method.weights)
     runs = read_runs(Path(filesystem.local_path(method.ratios)), Path(filesystem.local_path(method.metrics)), keep=keep)
     unknown = [name for name in runs.groups if name not in index.names]
@@ -234,7 +261,7 @@ def _caps(
     return caps
 
 
-def _by_correlations(method: CorrelationEstimate, config: MixtureConfig, index: Index) -> Found:
+def _by_correlations(method: CorrelationEstimate, config: MixtureConfig, index: "Groups") -> Found:
     import pyarrow.parquet as pq
 
     with filesystem.open_binary(method.losses) as stream:
@@ -271,7 +298,7 @@ def _by_correlations(method: CorrelationEstimate, config: MixtureConfig, index: 
     )
 
 
-def _by_state(method: StateEstimate, index: Index) -> Found:
+def _by_state(method: StateEstimate, index: "Groups") -> Found:
     with filesystem.open_binary(method.file) as stream:
         text = stream.read().decode("utf-8", "replace")
     controller = controller_from_json(text)
@@ -281,7 +308,7 @@ def _by_state(method: StateEstimate, index: Index) -> Found:
     return Found(**{**vars(found), "notes": (*found.notes, f"the controller of {method.file} hasn't ended")})
 
 
-def found_by(controller: Controller, index: Index, figures: Mapping[str, Any]) -> Found:
+def found_by(controller: Controller, index: "Groups", figures: Mapping[str, Any]) -> Found:
     """Return what a controller proposes.
 
     Raises:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from tamis.jobs.manifest.file import read_manifest, shard_path, shards_of
 from tamis.jobs.mix.card import dataset_card
 from tamis.jobs.mix.folder import holds_mixture, read_mixture
@@ -42,7 +45,8 @@ class ExportResult:
     Attributes:
         folder: where to.
         format: which form.
-        documents: written.
+        documents: written, copies among them.
+        copies: of them, what repeats another.
         tokens: written, ends among them; 0 for other forms.
         files: name, relative to the folder, to SHA-256.
         notes: sentences for a person.
@@ -51,6 +55,7 @@ class ExportResult:
     folder: str
     format: Format
     documents: int
+    copies: int
     tokens: int
     files: Mapping[str, str]
     notes: tuple[str, ...]
@@ -58,7 +63,7 @@ class ExportResult:
 
 @dataclass(frozen=True)
 class _Source:
-    """What is exported: its name, its shards in order, and what a card says of it."""
+    """What is exported: its name, its shards in order, what a card says of it; columns of its steps `repeat`."""
 
     path: str
     name: str
@@ -66,6 +71,7 @@ class _Source:
     shards: tuple[ShardRecord, ...]
     groups: tuple[Mapping[str, Any], ...]
     repetition: Mapping[str, Any] | None
+    copies: tuple[str, ...] = ()
 
 
 def export(
@@ -76,6 +82,7 @@ def export(
     *,
     tokenizer: DocumentTokenizer | None = None,
     max_tokens: int = 1 << 30,
+    copies: str | None = None,
 ) -> ExportResult:
     """Export a materialised mixture, or the selection of a finished run, shard by shard in their order.
 
@@ -86,9 +93,12 @@ def export(
         engine: where passes run.
         tokenizer: of token files.
         max_tokens: an OLMo file that has as many is closed.
+        copies: column of how often each document of a run is written, next to one another and marked in tables by a
+            column `copy`; "none": once. By default that of the run's step `repeat`, if it has one.
 
     Raises:
-        ConfigError: for an unknown form, a missing tokenizer, a folder that holds something else, or a remote one where
+        ConfigError: for an unknown form, a missing tokenizer, a column that says nothing of copies, a folder that
+            holds something else, or a remote one where
             token files need a local one.
         DataError: if there is nothing to export.
         RunError: if `source` holds neither a mixture nor a run.
@@ -110,7 +120,9 @@ def export(
         raise ConfigError(msg)
     told = None if tokenizer is None or not with_tokens else tokenizer.described()
     code = module_code("tamis.pipeline.mixing.export")
-    identity = digest([found.sha256, form, told, max_tokens if kind == "olmo" else None, code])
+    column = _copies(found, copies)
+    options = [found.sha256, form, told, max_tokens if kind == "olmo" else None, code]
+    identity = digest([*options, column] if column is not None else options)
     _refuse_strange(output, source)
     finished = _finished(output, identity)
     if finished is not None:
@@ -118,7 +130,7 @@ def export(
     tasks = _tasks(found, output, kind)
     known = _known(output, identity)
     wanted = [task for task in tasks if task.out not in known]
-    work = ExportShard(kind, tokenizer if with_tokens else None, max_tokens)
+    work = ExportShard(kind, tokenizer if with_tokens else None, max_tokens, column)
     notes_folder = filesystem.join(output, "work", f"export-{identity[:16]}")
     for note in engine.map("export", wanted, work):
         known[note["task"]] = note
@@ -126,6 +138,34 @@ def export(
         with filesystem.write_atomically(path) as stream:
             stream.write(json.dumps(note).encode())
     return _finish(found, output, kind, [known[task.out] for task in tasks], told, identity, tasks)
+
+
+def _copies(found: _Source, wanted: str | None) -> str | None:
+    """Return the column of how often each document is written; None: once.
+
+    Raises:
+        ConfigError: if there is no such column, or it isn't clear which.
+    """
+    if wanted == "none":
+        return None
+    if wanted is None:
+        if len(found.copies) > 1:
+            names = ", ".join(found.copies)
+            msg = f"{found.path}: several steps repeat documents: name the column with --copies ({names})"
+            raise ConfigError(msg)
+        return found.copies[0] if found.copies else None
+    if found.groups:
+        msg = f"--copies {wanted}: {found.path} is a mixture, whose documents are repeated already"
+        raise ConfigError(msg)
+    with filesystem.open_binary(shard_path(found.path, found.shards[0])) as stream:
+        schema = pq.read_schema(stream)
+    if wanted not in schema.names:
+        msg = f"--copies {wanted}: no such column{nearest(wanted, schema.names)}"
+        raise ConfigError(msg)
+    if not pa.types.is_integer(schema.field(wanted).type):
+        msg = f"--copies {wanted}: it holds {schema.field(wanted).type}, and copies are whole numbers"
+        raise ConfigError(msg)
+    return wanted
 
 
 def _source(folder: str) -> _Source:
@@ -141,7 +181,8 @@ def _source(folder: str) -> _Source:
     if not shards:
         msg = f"{folder} selected no document: there is nothing to export"
         raise DataError(msg)
-    return _Source(folder, manifest.name, digest([shard.sha256 for shard in shards]), shards, (), None)
+    copies = tuple(step.label.partition(".")[2] or "copies" for step in manifest.steps if step.verb == "repeat")
+    return _Source(folder, manifest.name, digest([shard.sha256 for shard in shards]), shards, (), None, copies)
 
 
 def _refuse_strange(output: str, source: str) -> None:
@@ -175,7 +216,8 @@ def _finished(output: str, identity: str) -> ExportResult | None:
     if not all(filesystem.exists(filesystem.join(output, name)) for name in record["files"]):
         return None
     kind, notes = FORMATS[record["format"]], tuple(record["notes"])
-    return ExportResult(output, kind, record["documents"], record["tokens"], record["files"], notes)
+    copies = record.get("copies", 0)
+    return ExportResult(output, kind, record["documents"], copies, record["tokens"], record["files"], notes)
 
 
 def _known(output: str, identity: str) -> dict[str, dict[str, Any]]:
@@ -203,6 +245,7 @@ def _finish(
     tasks: Sequence[ExportTask],
 ) -> ExportResult:
     documents = sum(note["documents"] for note in notes)
+    copies = sum(note.get("copies", 0) for note in notes)
     tokens = sum(note.get("tokens", 0) for note in notes)
     sentences: list[str] = []
     files: dict[str, str] = {}
@@ -216,6 +259,8 @@ def _finish(
         sentences.append(summary.sentence())
         if summary.empty:
             sentences.append(f"{summary.empty:,} documents without a token are left out")
+    if copies:
+        sentences.append(f"{copies:,} of the documents repeat another, as often as the run's step `repeat` says")
     if kind == "megatron":
         prefixes = [Path(filesystem.local_path(t.out)) for t, n in zip(tasks, notes, strict=True) if n["documents"]]
         merged = merge_megatron(prefixes, Path(filesystem.local_path(output)) / TOKENS)
@@ -238,6 +283,7 @@ def _finish(
         "source_sha256": found.sha256,
         "identity": identity,
         "documents": documents,
+        "copies": copies,
         "tokens": tokens,
         "tokenizer": tokenizer,
         "files": dict(sorted(files.items())),
@@ -246,4 +292,4 @@ def _finish(
     with filesystem.write_atomically(filesystem.join(output, RECORD)) as stream:
         stream.write(json.dumps(record, indent=1).encode() + b"\n")
     filesystem.remove_tree(filesystem.join(output, "work"))
-    return ExportResult(output, kind, documents, tokens, dict(sorted(files.items())), tuple(sentences))
+    return ExportResult(output, kind, documents, copies, tokens, dict(sorted(files.items())), tuple(sentences))

@@ -1,10 +1,8 @@
 """The folder of a materialised mixture, and its record."""
 
-import pydantic
-
-from tamis.jobs.manifest.file import MANIFEST
+from tamis.jobs.manifest.file import MANIFEST, read_record
 from tamis.pipeline.storage import filesystem
-from tamis.schemas.errors import ConfigError, RunError
+from tamis.schemas.errors import ConfigError
 from tamis.schemas.mixture_manifest import MIXTURE_VERSION, MixtureManifest
 
 __all__ = ["MIXED", "RECORD", "holds_mixture", "read_mixture", "refuse_strange_folder"]
@@ -25,23 +23,8 @@ def read_mixture(folder: str) -> MixtureManifest:
     Raises:
         RunError: if the folder holds none, or one that can't be understood.
     """
-    path = filesystem.join(folder, RECORD)
-    if not filesystem.exists(path):
-        msg = f"{folder} holds no {RECORD}: it is no mixture, or one that hasn't finished (tamis mix goes on with it)"
-        raise RunError(msg)
-    with filesystem.open_binary(path) as stream:
-        text = stream.read()
-    try:
-        found = MixtureManifest.model_validate_json(text)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        msg = f"{path} is no record that this version reads: {where + ': ' if where else ''}{first['msg']}"
-        raise RunError(msg) from None
-    if found.version > MIXTURE_VERSION:
-        msg = f"{path} was written by a newer tamis ({found.provenance.tamis}): read it with that version"
-        raise RunError(msg)
-    return found
+    absent = "it is no mixture, or one that hasn't finished (tamis mix goes on with it)"
+    return read_record(folder, RECORD, MixtureManifest, newest=MIXTURE_VERSION, absent=absent, what="record")[0]
 
 
 def refuse_strange_folder(folder: str) -> None:

@@ -19,7 +19,14 @@ from tamis.jobs.mix.estimate import Found, find_proportions
 from tamis.jobs.mix.files import mixture_files
 from tamis.jobs.mix.folder import MIXED, RECORD, holds_mixture, read_mixture, refuse_strange_folder
 from tamis.jobs.mix.plan import PlannedMixture, plan_mixture
-from tamis.jobs.mix.selection import Index, Selection, index_selection, open_selection, tokenizer_of
+from tamis.jobs.mix.selection import (
+    Index,
+    Selection,
+    index_memory,
+    index_selection,
+    open_selection,
+    tokenizer_of,
+)
 from tamis.jobs.provenance import code_digest, provenance
 from tamis.jobs.run.folder import claim, owned
 from tamis.pipeline.code import module_code
@@ -45,8 +52,6 @@ __all__ = ["Mixed", "Prepared", "materialise", "prepare"]
 
 MOVE_CODE = "tamis.pipeline.mixing.move"
 SHARD = re.compile(r"mixed/(group=[^/]+/)?part-\d{5,}\.(parquet|jsonl\.zst)")
-DOCUMENT_BYTES = 150
-"""Memory that the driver takes for each document: index, order and what is computed from them."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,7 @@ def _refuse_what_does_not_fit(selection: Selection) -> None:
         RunError: saying how much there is and how much it takes.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    need = selection.manifest.selected * DOCUMENT_BYTES
+    need = index_memory(selection.manifest.selected)
     if need > memory:
         msg = (
             f"a mixture of {selection.manifest.selected:,} documents takes about {need / 1e9:.1f} GB of memory, and "

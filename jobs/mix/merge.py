@@ -20,6 +20,7 @@ from tamis.jobs.mix.estimate import target_documents
 from tamis.jobs.mix.selection import index_selection, open_selection
 from tamis.jobs.mix.train import group_rows, packed_texts, proxy_model, proxy_tokenizer, trainer_options
 from tamis.jobs.run.folder import claim, owned
+from tamis.jobs.run.paths import led
 from tamis.pipeline.code import module_code
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.storage import filesystem
@@ -143,13 +144,17 @@ class MergeResult:
     trained: int
 
 
+PATHS = ("run", "seed.path", "evaluation.*.path", "evaluation.*.run")
+"""Keys of the config that hold paths."""
+
+
 def load_merge(path: str, overrides: Sequence[str] = ()) -> MergeConfig:
     """Read a config file.
 
     Raises:
         ConfigError: one sentence naming file and key.
     """
-    plain = load_plain(path, overrides)
+    plain, _ = led(load_plain(path, overrides), path, PATHS, "runs/merge")
     try:
         return validate(MergeConfig, plain, "merge")
     except ConfigError as error:

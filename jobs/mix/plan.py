@@ -1,6 +1,8 @@
 """Plans a mixture: what each group gives, which documents that is, how often each is seen, in which order."""
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,12 +11,13 @@ import numpy.typing as npt
 
 from tamis.jobs.mix.estimate import Found
 from tamis.jobs.mix.selection import Index
+from tamis.pipeline.mixing.lines import count_lines
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.schemas.mixture import MixtureConfig
 from tamis.scorers.mixture.blend import Blend, plan_blend
 from tamis.scorers.mixture.fixed import mean_mixture
 from tamis.scorers.mixture.record import mixture_record
-from tamis.scorers.mixture.repetition import SeenClass, repetition, repetition_warning
+from tamis.scorers.mixture.repetition import HEAVY, SeenClass, repetition, repetition_warning
 from tamis.scorers.mixture.simplex import normalised
 from tamis.scorers.mixture.streams import Curve, Stream, fill_stream, stage_quotas, training_order
 
@@ -182,6 +185,27 @@ def _record(
     }
 
 
+def _heavy(classes: Sequence[SeenClass], index: Index, times: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Return what is seen ten times or more: of tokens (or bytes), and of lines."""
+    heavy = [one for one in classes if one.times >= HEAVY]
+    amounts = [math.fsum(one.unique_tokens * one.times for one in some) for some in (heavy, classes)]
+    bounds = np.searchsorted(index.shard, np.arange(len(index.lines) + 1))
+    of_shard = [times[begin:end] for begin, end in itertools.pairwise(bounds.tolist())]
+    lines = count_lines(index.lines, of_shard, HEAVY)
+    return {
+        "times": HEAVY,
+        "tokens": amounts[0],
+        "unique_tokens": math.fsum(one.unique_tokens for one in heavy),
+        "share": amounts[0] / amounts[1] if amounts[1] else 0.0,
+        "lines": {
+            "seen": lines.heavy_seen,
+            "unique": lines.heavy_unique,
+            "share": lines.heavy_seen / lines.seen if lines.seen else 0.0,
+            "counted": 0.5**index.bits,
+        },
+    }
+
+
 def repetition_record(
     config: MixtureConfig, index: Index, streams: list[Stream]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -215,6 +239,7 @@ def repetition_record(
         "unique": found.unique_tokens,
         "effective": found.effective_tokens,
         "groups": {name: dict(row) for name, row in found.groups.items()},
+        "heavy": _heavy(classes, index, times),
         "warning": None,
     }
     warnings: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 
@@ -15,6 +15,7 @@ from tamis.jobs.manifest.file import read_manifest, shard_path, shards_of
 from tamis.pipeline.code import module_code
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.mixing.index import IndexShard, IndexTask
+from tamis.pipeline.mixing.lines import lines_file, sampled_bits
 from tamis.pipeline.mixing.sample import ROWS_SCHEMA, TakeTask, take_texts
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import ColumnFile, write_table
@@ -25,8 +26,19 @@ from tamis.schemas.mixture import MixtureConfig
 from tamis.scorers.mixture.document_tokenizer import DocumentTokenizer
 from tamis.scorers.mixture.order import document_order
 
-__all__ = ["Index", "Sample", "Selection", "index_selection", "open_selection", "sample_texts", "tokenizer_of"]
+__all__ = [
+    "Index",
+    "Sample",
+    "Selection",
+    "index_memory",
+    "index_selection",
+    "open_selection",
+    "sample_texts",
+    "tokenizer_of",
+]
 
+DOCUMENT_BYTES, TAKEN_BYTES = 230, 40
+"""Memory of the driver for each document (index, order and what is computed from them), and each time it is taken."""
 INDEX_CODE = "tamis.pipeline.mixing.index"
 
 
@@ -63,6 +75,8 @@ class Index:
         cluster: number of the duplicate cluster, int64 (n,); None if there are no clusters.
         shard: number of the shard, int32 (n,).
         row: in the shard, int64 (n,).
+        lines: files of the shards' lines, see `tamis.pipeline.mixing.lines`.
+        bits: one line in 2^bits is in them.
     """
 
     names: tuple[str, ...]
@@ -74,6 +88,8 @@ class Index:
     cluster: npt.NDArray[np.int64] | None
     shard: npt.NDArray[np.int32]
     row: npt.NDArray[np.int64]
+    lines: tuple[str, ...] = ()
+    bits: int = 0
 
     @cached_property
     def members(self) -> tuple[npt.NDArray[np.int64], ...]:
@@ -109,6 +125,16 @@ class Sample:
 
     doc_ids: tuple[str, ...]
     texts: tuple[str, ...]
+
+
+def index_memory(documents: int, taken: int | None = None) -> int:
+    """Return the bytes of memory that planning a mixture takes in the driver.
+
+    Args:
+        documents: of the selection.
+        taken: of the mixture, repeats included; each once if absent.
+    """
+    return DOCUMENT_BYTES * documents + TAKEN_BYTES * (documents if taken is None else taken)
 
 
 def open_selection(run: str) -> Selection:
@@ -163,8 +189,9 @@ def index_selection(selection: Selection, config: MixtureConfig, engine: Engine,
         if name is not None:
             _require(selection.schema, name, f"mixture.{key}")
     tokenizer = tokenizer_of(config)
-    work_of = IndexShard(config.by, config.fill.by, cluster, tokenizer)
-    told = [config.by, config.fill.by, cluster, None if tokenizer is None else tokenizer.digest]
+    bits = sampled_bits(sum(record.text_bytes for record in shards_of(selection.manifest, "selected")))
+    work_of = IndexShard(config.by, config.fill.by, cluster, tokenizer, bits)
+    told = [config.by, config.fill.by, cluster, None if tokenizer is None else tokenizer.digest, bits]
     name = digest([selection.sha256, told, module_code(INDEX_CODE)])[:16]
     folder = filesystem.join(work, f"index-{name}")
     tasks = [
@@ -173,7 +200,8 @@ def index_selection(selection: Selection, config: MixtureConfig, engine: Engine,
     ]
     missing = [task for task in tasks if not filesystem.exists(task.path)]
     engine.map("index the selection", missing, work_of)
-    return _read(tasks, config, selection, clusters=cluster is not None)
+    index = _read(tasks, config, selection, clusters=cluster is not None)
+    return replace(index, lines=tuple(lines_file(task.path) for task in tasks), bits=bits)
 
 
 def _cluster_column(selection: Selection, config: MixtureConfig) -> str | None:

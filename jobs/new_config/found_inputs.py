@@ -149,6 +149,7 @@ def _look(file: FileInfo) -> tuple[_Kind, tuple[str, ...]]:
     names = tuple(dict.fromkeys(name for record in records for name in record))
     if not records:
         if probe.format in ("jsonl", "csv", "parquet", "arrow"):
+            plan_splits(file, ReadOptions())  # says why, mostly
             msg = f"{file.path} holds no record where it begins"
             raise InputError(msg)
         return _Kind(folder, suffix, probe.format, None, None, None, None, html=False), names

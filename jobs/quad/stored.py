@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.jobs.manifest.file import read_manifest, shard_path
+from tamis.jobs.watch.corpus import is_corpus
 from tamis.pipeline.corpus.quad_tables import pool_of, scores_of
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import nearest
@@ -51,6 +52,9 @@ def stored_quad(run: str, step: str | None = None) -> StoredQuad:
         RunError: if the folder holds no finished run, the run has no such step, or a table is missing or changed.
     """
     manifest = read_manifest(run)
+    if is_corpus(run):
+        msg = f"{run} is a corpus of several runs, of which each drew for itself: give one of its increments"
+        raise RunError(msg)
     labels = [record.step for record in manifest.tables if record.name == SCORES]
     if not labels:
         msg = f"{run}: the run has no step `quad`"

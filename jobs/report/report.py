@@ -20,6 +20,7 @@ SECTIONS = (
     "scores",
     "correlations",
     "duplicates",
+    "repeats",
     "dsir",
     "buckets",
     "clusters",

@@ -25,6 +25,7 @@ from tamis.schemas.manifest import (
     InputRecord,
     Manifest,
     ModelRecord,
+    ParentRecord,
     PassRecord,
     Provenance,
     ShardRecord,
@@ -32,8 +33,9 @@ from tamis.schemas.manifest import (
     TableRecord,
 )
 from tamis.schemas.secrets import redacted
+from tamis.schemas.wording import counted
 
-__all__ = ["CARD", "Finish", "RunRecord", "StepPlan"]
+__all__ = ["CARD", "Finish", "RunRecord", "StepPlan", "as_selected"]
 
 CARD = ".huggingface.yaml"
 """Says to `datasets.load_dataset`, given a run's folder, which of its files belong together."""
@@ -79,6 +81,7 @@ class RunRecord:
         started: when the run began, in UTC.
         clock: the same on the driver's clock.
         warnings: what was found before.
+        parents: runs that it builds on.
     """
 
     output: str
@@ -97,6 +100,7 @@ class RunRecord:
     started: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
     clock: float = field(default_factory=time.time)
     warnings: tuple[str, ...] = ()
+    parents: tuple[ParentRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,10 +174,11 @@ class _Account:
             text_bytes=sum(summary.text_bytes for summary in self._summaries),
             sources=counts,
             steps=tuple(self._steps()),
-            mixture=_mixture(shards),
+            mixture=as_selected(shards),
             shards=shards,
             tables=tuple(self._tables()),
             warnings=tuple(redacted(told) for told in self._warnings(repeated)),
+            parents=record.parents,
             started=record.started,
             seconds=round(time.time() - record.clock, 3),
             passes=tuple(self._passes()),
@@ -190,16 +195,32 @@ class _Account:
             for file in note.files:
                 odd.update({(note.source, kind): count for kind, count in file.notes.items()})
         for (source, kind), count in sorted(odd.items()):
-            yield f"source {source}: {count:,} times {kind.replace('_', ' ')}; see the inputs' notes in the manifest"
+            told = f"{counted(count, 'time')} {kind.replace('_', ' ')}"
+            yield f"source {source}: {told}; see the inputs' notes in the manifest"
+        yield from self._copies()
         languages = Counter[tuple[str, int, int]]()
         for summary in self._summaries:
             languages.update(summary.languages)
         yield from lost_languages(languages, self._record.steps)
         if repeated:
-            yield (
-                f"at least {repeated:,} selected documents share their doc_id with another: "
-                "a source's ids must be unique"
-            )
+            shares = "shares its" if repeated == 1 else "share their"
+            told = f"{counted(repeated, 'selected document')} {shares} doc_id with another"
+            yield f"at least {told}: a source's ids must be unique"
+
+    def _copies(self) -> Iterator[str]:
+        """Yield a sentence if input files have the same content: a file named twice, a link, or a copy."""
+        known: dict[str, str] = {}
+        pairs: list[tuple[str, str]] = []
+        for file in self._inputs():
+            if file.sha256 is not None and file.records:
+                told = f"{file.path} (source {file.source})"
+                first = known.setdefault(file.sha256, told)
+                if first != told:
+                    pairs.append((first, told))
+        if pairs:
+            files = "1 input file has" if len(pairs) == 1 else f"{len(pairs):,} input files have"
+            first, second = pairs[0]
+            yield f"{files} the content of another, such as {second} of {first}: its documents are there twice"
 
     def _counts(self) -> dict[str, dict[str, int]]:
         """Return read, selected, rejected and errors by source: what readers counted, and how the rows fell."""
@@ -305,7 +326,7 @@ def _check(counts: Mapping[str, Mapping[str, int]], records: Sequence[ShardRecor
             raise BalanceError(msg)
 
 
-def _mixture(records: Sequence[ShardRecord]) -> dict[str, Any]:
+def as_selected(records: Sequence[ShardRecord]) -> dict[str, Any]:
     """Return each source's share of the selected text bytes."""
     sizes: dict[str, int] = {}
     for record in records:

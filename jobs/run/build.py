@@ -228,5 +228,6 @@ class _Builder:
             ),
             annotated=tuple(self._annotated),
             warnings=plan.warnings,
+            parents=plan.parents,
             passes=tuple((name, next(node.step for node in self._nodes if node.name == name)) for name in passes),
         )

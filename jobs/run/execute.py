@@ -6,17 +6,19 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from tamis.jobs.manifest.file import FATES, MANIFEST, TABLES, read_manifest
+from tamis.jobs.manifest.file import FATES, TABLES, read_manifest
 from tamis.jobs.provenance import version
 from tamis.jobs.run.build import FINISH, build_graph, file_list
 from tamis.jobs.run.cache import USERS, alone, cache_folder, shared
 from tamis.jobs.run.check import check_steps
-from tamis.jobs.run.folder import LOCK, MARKER, claim, owned, sweep
+from tamis.jobs.run.folder import LOCK, MARKER, claim, owned, refuse_own_inputs, sweep
 from tamis.jobs.run.memory import estimate, refuse_what_does_not_fit
 from tamis.jobs.run.outcome import problems
 from tamis.jobs.run.plan import Plan
 from tamis.jobs.run.reach import refuse_out_of_reach
 from tamis.jobs.run.stages import place_stages
+from tamis.jobs.run.untouched import unfinished
+from tamis.jobs.watch.corpus import refuse_corpus
 from tamis.pipeline.corpus.earlier import has_index
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.graph.passes import Graph
@@ -116,6 +118,7 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
             the same call makes when it is over.
     """
     filesystem.forget()
+    refuse_corpus(output)
     refuse_out_of_reach(plan, output, engine.runner, engine.options, cache)
     known = None if fresh else finished_run(plan, output)
     if known is not None:
@@ -130,14 +133,14 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
     graph = graph_of(plan, place, cache=stages)
     if engine.local:
         refuse_what_does_not_fit(estimate(plan), engine.workers)
+    refuse_own_inputs(output, plan)
+    engine.prepare()  # while this process holds no lock that a fork would keep
     claim(output)
     if fresh:
         with owned(output), alone(work):
             filesystem.remove_below(work, keep=(LOCK, MARKER, USERS))
-    with owned(output), shared(stages):
+    with owned(output), shared(stages), unfinished(output):
         sweep(output)
-        # Without its manifest a folder is no finished run: nobody takes half of the new for the whole of the old.
-        filesystem.remove(filesystem.join(output, MANIFEST))
         write_file_list(file_list(work, plan), plan.inputs, plan.files)
         try:
             finished = Finished(_carried_out(graph, engine, plan))

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tamis.jobs.manifest.file import FATES, MANIFEST, TABLES, files_of, read_manifest
+from tamis.jobs.run.plan import Plan
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.temporary import process_lives, process_start, sweep_temporary
 from tamis.schemas.errors import ConfigError, RunError
 
-__all__ = ["LOCK", "MARKER", "claim", "owned", "owner_of", "remove_others", "sweep"]
+__all__ = ["LOCK", "MARKER", "claim", "owned", "owner_of", "refuse_own_inputs", "remove_others", "sweep"]
 
 MARKER = "tamis-run"
 """In a work folder: it is ours."""
@@ -53,6 +54,27 @@ def claim(output: str) -> None:
         msg = f"{output} holds {', '.join(taken)}, not made by tamis: give another folder with --output"
         raise ConfigError(msg)
     _mark(marker)
+
+
+def refuse_own_inputs(output: str, plan: Plan) -> None:
+    """Refuse a folder that an input names, or in whose shards inputs lie: the run would delete what it reads.
+
+    Raises:
+        ConfigError: naming the input.
+    """
+    if not filesystem.is_local(output):
+        return
+    root = Path(filesystem.local_path(output)).resolve()
+    inside = [root / name for name in (*FATES, TABLES, "work")]
+    named = [path for entry in plan.config.inputs for path in entry.path if not path.startswith("@")]
+    for path in (*named, *(file.path for file in plan.files)):
+        if not filesystem.is_local(path):
+            continue
+        places = [Path(folder) / filesystem.local_path(path) for folder in plan.folders or (str(Path.cwd()),)]
+        real = next((place for place in places if place.exists()), places[0]).resolve()
+        if real == root or any(folder in real.parents for folder in inside):
+            msg = f"{output} is where the run would write, and the input {path} lies there: give another folder"
+            raise ConfigError(msg)
 
 
 def _mark(marker: str) -> None:

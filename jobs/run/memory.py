@@ -10,7 +10,7 @@ from tamis.pipeline.formats.reader import EXPANSION
 from tamis.pipeline.steps.base import DOCUMENT_BYTES, Memory
 from tamis.schemas.errors import InputError, RunError
 
-__all__ = ["Need", "estimate", "refuse_what_does_not_fit", "step_costs"]
+__all__ = ["Need", "estimate", "refuse_what_does_not_fit", "step_costs", "text_by_source"]
 
 BASE = 350 << 20
 """Bytes of a worker process with its libraries and compiled kernels."""
@@ -47,7 +47,7 @@ def estimate(plan: Plan, *, documents: int | None = None, text: float | None = N
         documents: about how many there are; by the size of their text if None.
         text: bytes of their text; by the files' sizes and compression if None.
     """
-    text = _text_bytes(plan) if text is None else text
+    text = sum(text_by_source(plan).values()) if text is None else text
     documents = int(text / DOCUMENT_BYTES) if documents is None else documents
     needs = {step.label: step.memory(documents, plan.models.get(step.label, {})) for step in plan.steps}
     shard = min(plan.config.output.shard_mb * 1e6, text, 128 << 20)
@@ -62,15 +62,16 @@ def estimate(plan: Plan, *, documents: int | None = None, text: float | None = N
     )
 
 
-def _text_bytes(plan: Plan) -> float:
-    text = 0.0
+def text_by_source(plan: Plan) -> dict[str, float]:
+    """Return about the bytes of text of each source, by its files' sizes and compression."""
+    found: dict[str, float] = {}
     for file in plan.files:
         try:
             _, codec = format_of(file.path, plan.inputs[file.input].options)
         except InputError:  # said when the file is looked at
             codec = None
-        text += (file.size or 0) * EXPANSION[codec]
-    return text
+        found[file.source] = found.get(file.source, 0.0) + (file.size or 0) * EXPANSION[codec]
+    return found
 
 
 def step_costs(plan: Plan, documents: int) -> dict[str, tuple[str, ...]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tamis.schemas.config import Config
 from tamis.schemas.manifest import Manifest
+from tamis.schemas.wording import counted
 
 __all__ = ["problems"]
 
@@ -23,7 +24,7 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
     if not config.allow_empty and not manifest.read:
         yield f"no record was read: the inputs are empty ({allowed})"
     elif not config.allow_empty and not manifest.selected:
-        yield f"no document was selected of {manifest.read:,} records read ({allowed})"
+        yield f"no document was selected of {counted(manifest.read, 'record')} read ({allowed})"
     rows = sum(counts.documents for counts in manifest.steps[0].counts) if manifest.steps else 0
     unread = manifest.read - rows
     yield from _too_many("reading", unread, manifest.read, config.max_errors)
@@ -35,5 +36,5 @@ def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
 
 def _too_many(where: str, errors: int, documents: int, limit: float) -> Iterator[str]:
     if errors > limit * documents:
-        told = f"{errors:,} of {documents:,} records became errors, {errors / documents:.1%}"
+        told = f"{errors:,} of {counted(documents, 'record')} became errors, {errors / documents:.1%}"
         yield f"{where}: {told}, and `max_errors` allows {limit:.1%}; errors/ has them, with their place in the input"

@@ -3,16 +3,17 @@
 import glob
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 
-__all__ = ["Places", "places_of"]
+__all__ = ["Places", "led", "places_of"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -154,3 +155,44 @@ class Places:
         placed = quiet.step(step).references
         return {placed[option]: name for option, name in step.references.items() if option in placed}
 
+
+def led(plain: Any, config_file: str, keys: Sequence[str], output: str) -> tuple[Any, Places]:
+    """Return a config with its paths as they lead from the working folder, and what it was looked up with.
+
+    Args:
+        plain: the config as it was given.
+        config_file: where it was read.
+        keys: those that hold paths, dotted, with `*` for any name or number, such as `arms.*.run`.
+        output: the default of the key `output`, a folder.
+
+    Raises:
+        ConfigError: if the environment lacks a variable.
+    """
+    places = places_of(config_file)
+
+    def path(value: str, where: str) -> str:
+        value = places.expanded(value, where)
+        found = places.seek(value)
+        return value if found in (None, places.folders[-1]) else os.path.relpath(Path(str(found)) / value)
+
+    def changed(value: Any, parts: Sequence[str], where: str) -> Any:
+        if not parts:
+            if isinstance(value, list):
+                return [path(one, where) if isinstance(one, str) else one for one in value]
+            return path(value, where) if isinstance(value, str) else value
+        first, *rest = parts
+        if isinstance(value, dict):
+            return {
+                key: changed(inner, rest, f"{where}.{key}".lstrip(".")) if first in ("*", key) else inner
+                for key, inner in value.items()
+            }
+        if isinstance(value, list) and first == "*":
+            return [changed(inner, rest, f"{where}[{number}]") for number, inner in enumerate(value)]
+        return value
+
+    if not isinstance(plain, dict):  # who validates it says so
+        return plain, places
+    for key in keys:
+        plain = changed(plain, key.split("."), "")
+    folder = plain.get("output", output)
+    return (plain | {"output": places.output(folder)} if isinstance(folder, str) else plain), places

@@ -1,8 +1,8 @@
 """What a run would do: its files, models and steps; built before any work, without reading an input."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -19,11 +19,15 @@ from tamis.schemas.base import digest
 from tamis.schemas.config import Config, InputConfig
 from tamis.schemas.errors import ConfigError, InputError
 from tamis.schemas.extract import ExtractConfig
+from tamis.schemas.manifest import ParentRecord
 from tamis.schemas.secrets import REDACTED, redacted
+from tamis.schemas.wording import counted
 from tamis.scorers.extraction.html import ExtractOptions
 
-__all__ = ["Plan", "check_inputs", "find_models", "make_plan", "plan_from", "read_options", "steps_of"]
+__all__ = ["KnownFiles", "Plan", "check_inputs", "find_models", "make_plan", "plan_from", "read_options", "steps_of"]
 
+KnownFiles: TypeAlias = Mapping[int, Sequence[filesystem.FileInfo]]
+"""By position of an entry among the config's inputs, the files that it names; an entry that lacks has none."""
 LIMIT_BYTES, UNKNOWN_BYTES = 256 << 10, 64 << 20
 """Of a run with a `limit`: bytes of input files a document, and what a file counts for whose size isn't known."""
 
@@ -43,6 +47,7 @@ class Plan:
         folders: absolute ones in which relative paths of inputs are looked up, in their order.
         notes: sentences on paths that were found elsewhere than beside the config.
         warnings: what the manifest is to say of the plan: that a trial left files out.
+        parents: runs that it builds on.
     """
 
     config: Config
@@ -55,6 +60,7 @@ class Plan:
     folders: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    parents: tuple[ParentRecord, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -94,7 +100,8 @@ class Plan:
         code = [code_digest(), *(step_code(step) for step in self.steps if step.verb in plugged_in())]
         # A changed mixture changes no shard of the run, but what its manifest records.
         mixture = [] if self.config.mixture is None else [self.config.mixture.model_dump(mode="json")]
-        return digest([self.digest, self.config.name, output, files, code, *mixture])
+        parents = [parent.model_dump(mode="json") for parent in self.parents]
+        return digest([self.digest, self.config.name, output, files, code, *mixture, *parents])
 
 
 def steps_of(config: Config) -> tuple[Step, ...]:
@@ -139,6 +146,7 @@ def read_options(entry: InputConfig, extract: ExtractConfig) -> ReadOptions:
         columns=tuple(InputColumn(name, c.field or name, c.type) for name, c in entry.columns.items()),
         html=entry.html,
         encoding=entry.encoding,
+        delimiter=entry.delimiter,
         statuses=extract.statuses,
         content_types=extract.content_types,
         extract=ExtractOptions(
@@ -169,16 +177,24 @@ def make_plan(config: Config, plain: Mapping[str, Any], config_file: str | None 
     return plan_from(config, plain, places_of(config_file))
 
 
-def plan_from(config: Config, plain: Mapping[str, Any], places: Places) -> Plan:
-    """Do what `make_plan` does, with paths looked up in given places."""
+def plan_from(config: Config, plain: Mapping[str, Any], places: Places, known: KnownFiles | None = None) -> Plan:
+    """Do what `make_plan` does, with paths looked up in given places.
+
+    Args:
+        config: the config, as `parse_config` builds it.
+        plain: the config as it was given.
+        places: where its paths are looked up.
+        known: the files that its inputs name, where they were listed before; listed if absent.
+    """
     models = find_models(config, places)
     steps = tuple(places.step(step).resolved(models.get(step.label, {})) for step in steps_of(config))
     with filesystem.relative_to(places.folders):
-        inputs, files = _files(places.inputs(config))
+        inputs, files = _files(places.inputs(config), known)
     every = len(files)
     if config.limit is not None:
         files = _trial(files, len(inputs), config.limit, config.seed)
-    told = f"limit: {len(files):,} of {every:,} input files are read, and at most {config.limit} documents drawn"
+    read = f"{len(files):,} of {counted(every, 'input file')} {'is' if len(files) == 1 else 'are'} read"
+    told = f"limit: {read}, and at most {counted(config.limit or 0, 'document')} drawn"
     digests = {label: {o: m.sha256 for o, m in found.items()} for label, found in models.items()}
     # A threshold that a model brings follows from the model, whose content is in the digest.
     run_as = config.model_copy(update={"steps": steps})
@@ -187,7 +203,7 @@ def plan_from(config: Config, plain: Mapping[str, Any], places: Places) -> Plan:
     return Plan(run_as, config, plain, inputs, files, models, sha256, places.folders, places.notes, warnings)
 
 
-def _files(config: Config) -> tuple[tuple[PlannedInput, ...], tuple[PlannedFile, ...]]:
+def _files(config: Config, known: KnownFiles | None = None) -> tuple[tuple[PlannedInput, ...], tuple[PlannedFile, ...]]:
     inputs = tuple(
         PlannedInput(entry.source, read_options(entry, config.extract), entry.unreadable == "record")
         for entry in config.inputs
@@ -195,7 +211,7 @@ def _files(config: Config) -> tuple[tuple[PlannedInput, ...], tuple[PlannedFile,
     found: dict[tuple[str, str], PlannedFile] = {}
     for number, entry in enumerate(config.inputs):
         try:
-            listed = filesystem.expand(entry.path, suffixes=data_suffixes())
+            listed = filesystem.expand(entry.path, suffixes=data_suffixes()) if known is None else known.get(number, ())
         except InputError as error:
             hidden = next((path for path in entry.path if "://" in path and REDACTED in path), None)
             why = f"; manifests keep no credentials, so {hidden} has none: write it with ${{VAR}}" if hidden else ""

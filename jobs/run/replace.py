@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-from tamis.jobs.manifest.compare import config_changes
+from tamis.jobs.manifest.differences import config_changes
 from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.run.plan import Plan
+from tamis.jobs.watch.corpus import refuse_corpus
+from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError, RunError
 from tamis.schemas.manifest import Manifest
 from tamis.schemas.secrets import redacted_all
@@ -43,7 +45,13 @@ class Replaced:
 
 
 def replaced_run(plan: Plan, output: str) -> Replaced | None:
-    """Return the finished run in a folder that a plan's run would replace; None if there is none, or it is the same."""
+    """Return the finished run in a folder that a plan's run would replace; None if there is none, or it is the same.
+
+    Raises:
+        ConfigError: if the folder holds a corpus that grows, which nothing replaces.
+    """
+    if filesystem.is_local(output):  # on a store it costs a request, and is asked for once the run begins
+        refuse_corpus(output)
     try:
         manifest = read_manifest(output)
     except RunError:

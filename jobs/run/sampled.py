@@ -5,12 +5,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tamis.jobs.manifest.file import shard_path, shards_of
+from tamis.jobs.mix.forecast import Amounts
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import Plan
 from tamis.jobs.run.sample_inputs import SampledInputs, sample_inputs
@@ -18,8 +20,12 @@ from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.base import Step
 from tamis.pipeline.steps.sample import SampleStep
 from tamis.schemas.manifest import Manifest
+from tamis.schemas.mixture import MixtureConfig
 
 __all__ = ["SampledPlan", "SampledStep", "run_sample"]
+
+_CLUSTERS = 3
+"""Clusters of near-duplicates that are told of."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,7 @@ class SampledPlan:
         other_bytes: of the shards of rejected documents and of errors.
         selected_text_bytes: of the text of selected documents.
         notes: what the sample can't say, and steps at which nothing fell.
+        groups: what each group of the config's mixture has, estimated; None without a mixture.
     """
 
     files: int
@@ -78,6 +85,7 @@ class SampledPlan:
     other_bytes: int
     selected_text_bytes: int
     notes: tuple[str, ...]
+    groups: Mapping[str, Amounts] | None = None
 
 
 def run_sample(plan: Plan, budget: int) -> SampledPlan:
@@ -94,14 +102,26 @@ def run_sample(plan: Plan, budget: int) -> SampledPlan:
         sample = sample_inputs(plan, budget, str(Path(folder) / "inputs"))
         overall = sample.bytes / max(1, sample.whole)
         steps = tuple(_scaled(step, overall) for step in sample.plan.steps)
-        sampled = replace(sample.plan, config=sample.plan.config.model_copy(update={"steps": steps}))
+        # The mixture is told by its groups' sizes, and isn't made of a sample.
+        alone = sample.plan.config.model_copy(update={"steps": steps, "mixture": None})
+        sampled = replace(sample.plan, config=alone)
         # What is compiled and loaded once would count for all of a small sample's time.
         first = replace(sampled, files=(min(sampled.files, key=lambda file: file.size or 0),))
         _execute(first, str(Path(folder) / "first"))
         output = str(Path(folder) / "run")
         manifest = _execute(sampled, output)
         work = sum(path.stat().st_size for path in (Path(output) / "work").rglob("*") if path.is_file())
-        return _estimates(plan, sample, manifest, work, _text_by_source(manifest, output))
+        found = _estimates(plan, sample, manifest, work, _text_by_source(manifest, output))
+        mixture = plan.config.mixture
+        return found if mixture is None else replace(found, groups=_groups(mixture, manifest, output, sample))
+
+
+def _groups(
+    mixture: MixtureConfig, manifest: Manifest, output: str, sample: SampledInputs
+) -> dict[str, Amounts]:
+    from tamis.jobs.run.planned_mixture import group_amounts
+
+    return group_amounts(mixture, manifest, output, sample.scale)
 
 
 def _execute(plan: Plan, output: str) -> Manifest:
@@ -190,10 +210,35 @@ def _notes(plan: Plan, manifest: Manifest, *, whole: bool) -> list[str]:
         record = records[step.label]
         fell = sum(sum(counts.rejected.values()) for counts in record.counts)
         came = sum(counts.documents for counts in record.counts)
+        found += _of_duplicates(step.label, record.metrics)
+        found += [told for told in manifest.warnings if told.startswith(f"step {step.label}: ")]
         if "dedup" in step.verb and not whole:
             found.append(f"step {step.label}: copies were looked for in the sample alone; the whole input has more")
         elif not came and step.verb != "extract":
             found.append(f"step {step.label}: no document of the sample came to it")
         elif not fell and (step.rules or step.over_corpus) and step.rule_names:
             found.append(f"step {step.label}: nothing of the sample fell to its rules")
+    return found
+
+
+def _of_duplicates(label: str, metrics: Mapping[str, Any]) -> list[str]:
+    """Say of a step which share of each source it takes out, and what its largest clusters are."""
+    found = []
+    removed = metrics.get("removed")
+    if isinstance(removed, dict):
+        shares = []
+        for source, counts in removed.items():
+            whole = counts.get("documents", counts.get("bytes", 0))
+            if whole:
+                shares.append(f"{counts['removed'] / whole:.0%} of {source}")
+        if shares:
+            found.append(f"step {label}: takes out {', '.join(shares)}")
+    largest = metrics.get("largest") or ()
+    if largest:
+        told = []
+        for one in largest[:_CLUSTERS]:
+            low = one["lowest_similarity"]
+            how = "not compared" if low is None else f"lowest similarity {low:.2f}"
+            told.append(f"{one['size']:,} ({how})")
+        found.append(f"step {label}: documents of the largest clusters: {', '.join(told)}")
     return found

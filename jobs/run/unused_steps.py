@@ -1,4 +1,4 @@
-"""Steps that could select and, as they are given, can't: nothing falls there, and nothing later reads their columns."""
+"""Steps that may not be meant as they are given: that select nothing, or next to nothing."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from tamis.jobs.run.plan import Plan
 from tamis.pipeline.steps.base import Step
 from tamis.pipeline.steps.loaded import annotator_of
 
-__all__ = ["idle_steps"]
+__all__ = ["idle_steps", "tiny_percentiles"]
 
 
 def idle_steps(plan: Plan) -> tuple[str, ...]:
@@ -20,6 +20,17 @@ def idle_steps(plan: Plan) -> tuple[str, ...]:
         "columns: it only adds them"
         for number, step in enumerate(plan.steps)
         if _idle(plan, step, plan.steps[number + 1 :])
+    )
+
+
+def tiny_percentiles(plan: Plan) -> tuple[str, ...]:
+    """Return a sentence for each step whose percentiles look like shares: `[0, 0.5]` keeps half a percent."""
+    ranges = ((step.label, step.kept.percentile) for step in plan.steps)
+    return tuple(
+        f"step {label} keeps {found[1] - found[0]:g} % of the documents: percentiles are from 0 to 100, and "
+        f"`fraction: {found[1]:g}` is a share"
+        for label, found in ranges
+        if found is not None and found[1] <= 1
     )
 
 

@@ -45,6 +45,16 @@ REPETITION = pa.schema(
         described("share", pa.float64(), "of all that is seen"),
     ]
 )
+HEAVY = pa.schema(
+    [
+        described("what", _text, "tokens or bytes of documents, or lines"),
+        described("least", _count, "times seen, at least"),
+        described("seen", pa.float64(), "so many of them are seen so often, repeats included"),
+        described("unique", pa.float64(), "different ones"),
+        described("share", pa.float64(), "of all that is seen"),
+        described("counted", pa.float64(), "share of all lines that is counted, by their hash"),
+    ]
+)
 
 
 def mixture_tables(record: Mapping[str, Any], repetition: Mapping[str, Any]) -> Sequence[tuple[str, pa.Table]]:
@@ -77,8 +87,20 @@ def mixture_tables(record: Mapping[str, Any], repetition: Mapping[str, Any]) -> 
             ("mixture", MIXTURE, groups),
             ("mixture_rounds", ROUNDS, rounds),
             ("repetition", REPETITION, seen),
+            ("repetition_heavy", HEAVY, _heavy(repetition)),
         )
     ]
+
+
+def _heavy(repetition: Mapping[str, Any]) -> list[dict[str, Any]]:
+    told = repetition.get("heavy")
+    if told is None:  # no mixture, or one that an earlier version made
+        return []
+    tokens = {"what": repetition.get("unit"), "seen": told["tokens"], "unique": told["unique_tokens"]}
+    rows = [tokens | {"share": told["share"], "counted": 1.0}]
+    if told["lines"] is not None:
+        rows.append({"what": "lines", **told["lines"]})
+    return [{"least": told["times"], **row} for row in rows]
 
 
 def _of_round(record: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, float, float | None]]:

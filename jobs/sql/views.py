@@ -21,7 +21,7 @@ from tamis.schemas.errors import RunError
 from tamis.schemas.manifest import Manifest
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, described
 
-__all__ = ["add_run", "connect", "database", "shard_relation"]
+__all__ = ["add_run", "connect", "database", "reach", "shard_relation"]
 
 RECORD = "record"
 """Schema of the in-memory tables behind the views of the manifest."""
@@ -114,6 +114,16 @@ SOURCES = pa.schema(
         described("proportion", pa.float64(), "share of what the run selected, as the mixture measures it"),
     ]
 )
+INCREMENTS = pa.schema(
+    [
+        described("run", _text, "its folder, relative to this one's"),
+        described("started", _text, "when it began"),
+        described("files", _count, "input files read"),
+        *(described(name, _count, f"records {name}") for name in ("read", "selected", "rejected")),
+        described("errors", _count, "records that couldn't be read or scored"),
+        described("sha256", _text, "digest of its manifest"),
+    ]
+)
 MANIFEST = pa.schema(
     [
         described("name", _text, "name of the run"),
@@ -138,9 +148,10 @@ def connect(run: str) -> duckdb.DuckDBPyConnection:
     Views over shards, read where they lie: `selected`, `rejected`, `errors`, and `documents` (both fates, with a column
     `fate`). Views of the manifest: `manifest`, `sources`, `steps` (one row a step and source), `rules` (one row a step,
     source and rule that rejected something), `thresholds` (one row a rule over a column, and group), `passes`,
-    `inputs`, `models`, `shards`. Views of the tables that decisions left, such as `clusters`, with the `step` that each
-    row is of. Macros: see `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a
-    run may have been materialised in: `mixture` (one row a group), `mixture_rounds` and `repetition`; in a mixture's
+    `inputs`, `models`, `shards`, and `increments`: the runs that a corpus is made of, or that this one follows. Views
+    of the tables that decisions left, such as `clusters`, with the `step` that each row is of. Macros: see
+    `tamis.jobs.sql.macros`. Only files that the manifest names are read. Of a mixture, which a run may have been
+    materialised in: `mixture` (one row a group), `mixture_rounds`, `repetition` and `repetition_heavy`; in a mixture's
     own folder also its documents, as `documents`, and `shards`.
 
     Args:
@@ -172,7 +183,7 @@ def add_run(connection: duckdb.DuckDBPyConnection, run: str, schema: str = "main
         RunError: as `connect` does.
     """
     manifest = read_manifest(run)
-    _reached(connection, run)
+    reach(connection, run)
     at = _made_place(connection, schema)
     fields = _documents(at, run, manifest)
     limits = limits_of(manifest, set(fields.names))
@@ -191,7 +202,7 @@ def add_run(connection: duckdb.DuckDBPyConnection, run: str, schema: str = "main
     return manifest
 
 
-def _reached(connection: duckdb.DuckDBPyConnection, run: str) -> None:
+def reach(connection: duckdb.DuckDBPyConnection, run: str) -> None:
     """Let a connection read where a run lies."""
     if not filesystem.is_local(run):
         import fsspec
@@ -251,11 +262,7 @@ def _documents(at: _Place, run: str, manifest: Manifest) -> pa.Schema:
         if relation is None:
             _table(at, f"no_{fate}", schema.empty_table())
             relation = f"{at.record}.no_{fate}"
-        try:
-            _view(at, fate, f"FROM {relation}", schema)
-        except duckdb.Error as error:
-            msg = f"{run}: the {fate} shards can't be read ({_first_line(error)}): tamis manifest verify says which"
-            raise RunError(msg) from None
+        _view_of_files(at, run, f"the {fate} shards", fate, f"FROM {relation}", schema)
     return _both_fates(at, selected, rejected)
 
 
@@ -325,12 +332,12 @@ def _records(at: _Place, manifest: Manifest, limits: Sequence[Limit]) -> None:
         "inputs": (INPUTS, inputs),
         "models": (MODELS, [record.model_dump() for record in manifest.models]),
         "shards": (SHARDS, [record.model_dump() for record in manifest.shards]),
+        "increments": (INCREMENTS, [parent.model_dump() | {"run": parent.path} for parent in manifest.parents]),
     }
     for name, (schema, rows) in tables.items():
-        _table(at, name, pa.Table.from_pylist(list(rows), schema))
         casts = ", ".join(f"{column}::JSON AS {column}" for column in schema.names if column in JSON_COLUMNS)
         shown = f" SELECT * REPLACE ({casts})" if casts else ""
-        _view(at, name, f"FROM {at.record}.{name}{shown}", schema)
+        _view_of_table(at, name, pa.Table.from_pylist(list(rows), schema), shown)
 
 
 def _steps(manifest: Manifest) -> list[dict[str, Any]]:
@@ -389,11 +396,8 @@ def _decisions(at: _Place, run: str, manifest: Manifest) -> None:
                 fields |= {f.name: f for f in schema if f.name not in fields}
                 told = f"SELECT {literal(record.step)} AS step, * FROM read_parquet({literal(_sql_path(path))})"  # noqa: S608
                 parts.append(told)
-        try:
-            _view(at, identifier(name), " UNION ALL BY NAME ".join(parts), list(fields.values()))
-        except duckdb.Error as error:
-            msg = f"{run}: the table {name} can't be read ({_first_line(error)}): tamis manifest verify says more"
-            raise RunError(msg) from None
+        query = " UNION ALL BY NAME ".join(parts)
+        _view_of_files(at, run, f"the files of the table {name}", identifier(name), query, list(fields.values()))
 
 
 # --- views of a mixture ---
@@ -402,28 +406,35 @@ def _decisions(at: _Place, run: str, manifest: Manifest) -> None:
 def _mixed(connection: duckdb.DuckDBPyConnection, run: str) -> None:
     """Make the views of a mixture's own folder."""
     mixed = read_mixture(run)
-    _reached(connection, run)
+    reach(connection, run)
     at = _made_place(connection, "main")
     paths = ", ".join(literal(_sql_path(filesystem.join(run, shard.path))) for shard in mixed.shards)
     reader = "read_parquet" if all(shard.path.endswith(".parquet") for shard in mixed.shards) else "read_json"
     options = ", hive_partitioning = false" if reader == "read_parquet" else ", format = 'newline_delimited'"
-    try:
-        _view(at, "documents", f"FROM {reader}([{paths}]{options})", ())
-    except duckdb.Error as error:
-        msg = f"{run}: the mixture's shards can't be read ({_first_line(error)}): tamis manifest verify says which"
-        raise RunError(msg) from None
-    _table(at, "shards", pa.Table.from_pylist([shard.model_dump() for shard in mixed.shards], SHARDS))
-    _view(at, "shards", f"FROM {at.record}.shards", SHARDS)
+    _view_of_files(at, run, "the mixture's shards", "documents", f"FROM {reader}([{paths}]{options})", ())
+    _view_of_table(at, "shards", pa.Table.from_pylist([shard.model_dump() for shard in mixed.shards], SHARDS))
     _mixture(at, mixed.mixture, mixed.repetition)
 
 
 def _mixture(at: _Place, record: Mapping[str, Any], repetition: Mapping[str, Any]) -> None:
     for name, table in mixture_tables(record, repetition):
-        _table(at, name, table)
-        _view(at, name, f"FROM {at.record}.{name}", table.schema)
+        _view_of_table(at, name, table)
 
 
 # --- SQL ---
+
+
+def _view_of_files(at: _Place, run: str, what: str, name: str, query: str, schema: Sequence[pa.Field]) -> None:
+    try:
+        _view(at, name, query, schema)
+    except duckdb.Error as error:
+        msg = f"{run}: {what} can't be read ({_first_line(error)}): tamis manifest verify says which"
+        raise RunError(msg) from None
+
+
+def _view_of_table(at: _Place, name: str, table: pa.Table, shown: str = "") -> None:
+    _table(at, name, table)
+    _view(at, name, f"FROM {at.record}.{name}{shown}", table.schema)
 
 
 def _table(at: _Place, name: str, table: pa.Table) -> None:

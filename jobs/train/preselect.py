@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from tamis.jobs.config_file import load_plain
 from tamis.jobs.provenance import version
 from tamis.jobs.run.inspect import InspectedInputs, inspect_inputs
+from tamis.jobs.run.paths import led
 from tamis.jobs.run.plan import Plan, make_plan
 from tamis.jobs.train.preselect_losses import FoundCausalModel, Measured, find_causal_models, measure
 from tamis.jobs.train.preselect_sample import Sample, draw_sample
@@ -72,7 +73,7 @@ class PreselectResult:
 
 
 def load_training(path: str, overrides: Sequence[str] = ()) -> PreselectTraining:
-    """Read a config file.
+    """Read a config file, whose models and output lead from its own folder.
 
     Args:
         path: a local path or a URL.
@@ -81,7 +82,7 @@ def load_training(path: str, overrides: Sequence[str] = ()) -> PreselectTraining
     Raises:
         ConfigError: one sentence naming file and key.
     """
-    plain = load_plain(path, overrides)
+    plain, _ = led(load_plain(path, overrides), path, ("models.*.path",), "runs/preselect")
     try:
         return validate(PreselectTraining, plain, "config")
     except ConfigError as error:
@@ -89,7 +90,9 @@ def load_training(path: str, overrides: Sequence[str] = ()) -> PreselectTraining
         raise ConfigError(msg) from None
 
 
-def train_preselect(config: PreselectTraining, engine: Engine, folder: str, *, fresh: bool = False) -> PreselectResult:
+def train_preselect(
+    config: PreselectTraining, engine: Engine, folder: str, *, fresh: bool = False, config_file: str | None = None
+) -> PreselectResult:
     """Measure, pick and train.
 
     Args:
@@ -98,6 +101,7 @@ def train_preselect(config: PreselectTraining, engine: Engine, folder: str, *, f
         folder: the model's folder, local: `model.bin`, `model.json`, `training.json`, `losses.parquet`, and `.work`
             with what a rerun goes on from.
         fresh: forget what earlier calls left in `.work`.
+        config_file: where the config was read, whose folder its relative paths of inputs belong to.
 
     Raises:
         ConfigError: if torch or transformers is missing, two models are the same, or options don't fit a model.
@@ -114,7 +118,10 @@ def train_preselect(config: PreselectTraining, engine: Engine, folder: str, *, f
     if fresh:
         filesystem.remove_tree(work)
     models = find_causal_models(config)
-    plan = make_plan(parse_config({"inputs": config.inputs}), {})
+    plan = make_plan(parse_config({"inputs": config.inputs}), {}, config_file)
+    for note in plan.notes:
+        if engine.progress is not None:
+            engine.progress.note(note)
     inspected = inspect_inputs(plan, engine, work)
     sample = draw_sample(config, inspected.shards, engine, work)
     measured = []

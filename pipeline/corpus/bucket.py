@@ -1,13 +1,14 @@
 """Head, middle and tail by perplexity: by the percentiles of the run's own corpus."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
+from tamis.pipeline.corpus.given import NOTHING_GIVEN, Given
 from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.corpus.select import RankedColumn, find_thresholds, shown_thresholds
 from tamis.pipeline.graph.passes import Done, Values
@@ -23,6 +24,8 @@ __all__ = ["NAMES", "Bucketing", "corpus_buckets"]
 
 NAMES = ("head", "middle", "tail")
 """Below the first percentile, below the second, the rest; `all` is without a perplexity, as in cc_net."""
+ALL = "all"
+"""What the manifest calls the only group."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class Bucketing:
         percentiles: that part the buckets.
         by: groups that have percentiles of their own.
         field: the column of the buckets.
+        given: percentiles of an earlier run, by group.
     """
 
     column: str
     percentiles: tuple[float, float]
     by: tuple[str, ...]
     field: pa.Field
+    given: Given = NOTHING_GIVEN
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,14 @@ class _Bucket:
     schema: pa.Schema
     place: Place
     state: Place
+    given: Given
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Write the column and the row states."""
         path = self.place.file(shard)
         if intact_note(path, []) is not None and intact_note(self.state.file(shard), []) is not None:
             return Done()
-        decision = self.search.state(values).decision()
+        decision = self.given.over(self.search.state(values).decision())
         with writer(path, self.schema) as out:
             for batch, state, _ in self.source.reader.read(shard):
                 names = pa.array(self._names(decision, batch, state), pa.string())
@@ -94,9 +100,12 @@ def corpus_buckets(corpus: Corpus, bucketing: Bucketing, state: Place) -> Decisi
     search = find_thresholds(corpus, source, PercentileRange(*bucketing.percentiles), what="buckets, pass")
     schema = pa.schema([bucketing.field])
     place = corpus.stage.place("buckets")
-    work = _Bucket(source, search, schema, place, state)
+    given = bucketing.given
+    if not by and isinstance(given.numbers, Mapping):
+        given = replace(given, numbers=given.numbers.get(ALL))
+    work = _Bucket(source, search, schema, place, state, given)
     nodes = (*search.passes(corpus), corpus.each_shard("buckets", work, inputs=search.inputs))
-    return Decision(nodes, {bucketing.field.name: place}, _Found(search, bucketing.field.name), search.inputs)
+    return Decision(nodes, {bucketing.field.name: place}, _Found(search, bucketing.field.name, given), search.inputs)
 
 
 def _unchanged(*_: object) -> None:
@@ -107,8 +116,9 @@ def _unchanged(*_: object) -> None:
 class _Found:
     search: Search[Selection]
     column: str
+    given: Given
 
     def __call__(self, values: Values) -> Outcome:
-        shown: Any = shown_thresholds(self.search.state(values).decision(), ranged=True)
+        shown: Any = shown_thresholds(self.given.over(self.search.state(values).decision()), ranged=True)
         # One group without a name is told under a name all the same, since groups are what buckets have.
-        return Outcome(thresholds={self.column: shown if isinstance(shown, dict) else {"all": shown}})
+        return Outcome(thresholds={self.column: shown if isinstance(shown, dict) else {ALL: shown}})

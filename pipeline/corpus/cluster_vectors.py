@@ -58,8 +58,8 @@ class ClusterVectors:
     seed: int
 
 
-def fitted_clusters(path: str) -> Clustering:
-    """Load the centroids that a run fitted.
+def fitted_clusters(path: str) -> Clustering | None:
+    """Load the centroids that a run fitted; None where no document had a vector.
 
     Raises:
         DamagedError: if they aren't what was written.
@@ -67,7 +67,8 @@ def fitted_clusters(path: str) -> Clustering:
     known = read_value(f"{path}.value", [])
     if known is None:
         raise DamagedError(f"{path}.value", "it is missing")
-    return Clustering.from_json(json.loads(known)["clustering"])
+    found = json.loads(known)
+    return None if "empty" in found else Clustering.from_json(found["clustering"])
 
 
 @dataclass(frozen=True)
@@ -220,10 +221,9 @@ class _Start:
 
         def make() -> dict[str, Any]:
             found = _Sample.from_bytes(values[self.sample]) if values[self.sample] else _Sample.merge([], 0)
-            if not len(found.keys):
-                column = self.config.column
-                msg = f"step {self.label}: no document has a vector in {column}: there is nothing to cluster"
-                raise DataError(msg)
+            if not len(found.keys):  # nothing is assigned to these either, and the run is complete
+                nothing = Clustering(np.zeros((self.config.clusters, 1)))
+                return {"settled": True, "clustering": nothing.to_json(), "empty": True}
             # By id and position: the order of shards must not decide between documents of one id.
             order = np.lexsort((found.keys[:, 3], found.keys[:, 2], found.keys[:, 1]))
             try:
@@ -370,4 +370,6 @@ class _Fitted:
             "settled": bool(found["settled"]),
             "inertia": None if np.isnan(clustering.inertia) else clustering.inertia,
         }
-        return Outcome(metrics=metrics, tables={MODEL: clusters_table(about, clustering.clusters)})
+        told = f"step {self.label}: no document has a vector in {self.config.column}: there was nothing to cluster"
+        tables = {MODEL: clusters_table(about, clustering.clusters)}
+        return Outcome(metrics=metrics, tables=tables, warnings=(told,) if "empty" in found else ())

@@ -117,7 +117,10 @@ class DescribeShard:
 
     def __call__(self, shard: Shard, values: Values) -> bytes:
         """Return the description as bytes."""
-        clustering = Clustering.from_json(json.loads(values[self.fitted])["clustering"])
+        fitted = json.loads(values[self.fitted])
+        if "empty" in fitted:  # no document has a vector
+            return Description().to_bytes()
+        clustering = Clustering.from_json(fitted["clustering"])
         total = sum(one.rows for one in stored_shards(values[READ]))
         share = min(1.0, word_sample(self.clusters) / max(1, total))
         edge = np.uint64(min(2**64 - 1, int(share * 2**64)))

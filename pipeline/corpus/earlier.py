@@ -9,7 +9,7 @@ exchanges, after their shards.
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple, TypeAlias
@@ -39,6 +39,7 @@ __all__ = [
     "every_part",
     "find_index",
     "has_index",
+    "index_problems",
     "write_part",
 ]
 
@@ -72,7 +73,7 @@ class SeenIndex:
 
     Attributes:
         folder: where it lies.
-        verb: of the step that left it: exact_dedup or near_dedup.
+        verb: of the step that left it, such as exact_dedup.
         settings: by which it was made; a run with others can't use it.
         documents: how many documents its rows stand for.
         parts: its files, in order.
@@ -130,6 +131,38 @@ class SeenIndex:
         """
         tables = [_read(self.path(part), columns) for part in self.parts]
         return pa.concat_tables(tables) if tables else pa.table({})
+
+
+def index_problems(output: str, label: str, sha256: str) -> Iterator[str]:
+    """Yield what is wrong with the index that a step of a run left, a sentence each.
+
+    Args:
+        output: the run's folder.
+        label: of the step.
+        sha256: of the listing, as it was left.
+    """
+    inside = f"{INDEX_FOLDER}/{label}"
+    folder = filesystem.join(output, inside)
+    if not has_index(output, label):
+        yield f"{inside}/{_LISTING} is missing"
+        return
+    try:
+        index = SeenIndex.open(folder)
+    except ModelError:
+        yield f"{inside}/{_LISTING} was changed: it isn't the listing of an index"
+        return
+    if index.sha256 != sha256:
+        yield f"{inside}/{_LISTING} was changed: its SHA-256 is {index.sha256}, recorded is {sha256}"
+        return
+    for part in index.parts:
+        path = index.path(part)
+        try:
+            if not filesystem.exists(path):
+                yield f"{inside}/{part.name} is missing"
+            elif (found := filesystem.sha256(path)) != part.sha256:
+                yield f"{inside}/{part.name} was changed: its SHA-256 is {found}, recorded is {part.sha256}"
+        except (InputError, OSError) as error:
+            yield f"{inside}/{part.name} can't be read: {str(error).strip().partition(chr(10))[0]}"
 
 
 def has_index(output: str, label: str) -> bool:

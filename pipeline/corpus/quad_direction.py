@@ -95,8 +95,10 @@ def influence_scorer(proxy: Proxy, path: str) -> Any:
     key = ("scorer", proxy.model, proxy.device, path)
     if key not in _held:
         told, body = fitted_direction(path)
+        direction = InfluenceDirection.from_bytes(body)
+        del body  # as large as what follows from it
         held = _loaded(proxy.model, proxy.device)
-        scorer = InfluenceDirection.from_bytes(body).scorer(held.model, held.tokenizer, alone=True)
+        scorer = direction.scorer(held.model, held.tokenizer, alone=True)
         _held[key] = (scorer, told["sha256"])
     return _held[key]
 
@@ -209,7 +211,7 @@ class _FitDirection:
             "curvature_tokens": direction.pool_tokens,
             "sha256": direction.digest,
         }
-        return json.dumps(told).encode() + b"\n" + direction.to_bytes()
+        return direction.to_bytes(json.dumps(told).encode() + b"\n")
 
     def _reference(self) -> tuple[list[str], int]:
         """Return the documents of the reference set of least key, in that order, and how many couldn't be read."""

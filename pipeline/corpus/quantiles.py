@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
+from tamis.pipeline.corpus.given import group_name
 from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.corpus.select import SELECTION_PASSES, RankedColumn
 from tamis.pipeline.graph.passes import Done, Values
@@ -19,7 +20,10 @@ from tamis.pipeline.storage.row_state import RowState
 from tamis.scorers.selection.order_statistics import ByWeight, Goal, GroupLabel, Groups, RankSearch, ordered_to_float
 from tamis.scorers.selection.selection import PercentileRange
 
-__all__ = ["QuantileBuckets", "quantile_buckets"]
+__all__ = ["QuantileBuckets", "QuantileSearch", "quantile_buckets"]
+
+ALL = "all"
+"""What the manifest calls the only group."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class QuantileBuckets:
         buckets: how many there are.
         by: columns whose groups have cuts of their own.
         field: the column of the buckets.
+        given: cuts of an earlier run, by the group's name; they stand in place of those of this corpus.
     """
 
     column: str
@@ -44,6 +49,7 @@ class QuantileBuckets:
     buckets: int
     by: tuple[str, ...]
     field: pa.Field
+    given: Mapping[str, Sequence[float | None]] | None = None
 
     @property
     def percents(self) -> tuple[float, ...]:
@@ -62,6 +68,10 @@ class QuantileBuckets:
         """Return the cuts of each group, ascending, float64 (buckets - 1,)."""
         found = {}
         for label, answers in search.answers().items():
+            known = (self.given or {}).get(group_name(label) or ALL)
+            if known is not None:
+                found[label] = np.array([math.inf if cut is None else cut for cut in known])
+                continue
             count, _ = search.totals[label]
             # Beyond the last document, where nothing weighs anything, there is no cut.
             values = [math.inf if answer is None else ordered_to_float(answer.words[0]) for answer in answers]
@@ -78,12 +88,17 @@ class QuantileBuckets:
 
 
 @dataclass(frozen=True)
-class _Begin:
-    """The search for the cuts at its beginning."""
+class QuantileSearch:
+    """The search for the cuts at its beginning.
+
+    Attributes:
+        wanted: what is put into buckets.
+    """
 
     wanted: QuantileBuckets
 
     def __call__(self, values: Values) -> RankSearch:
+        """Return it."""
         del values
         grouped = bool(self.wanted.by)
         return RankSearch(self.wanted.goals, settle_ties=False, grouped=grouped, passes=SELECTION_PASSES)
@@ -138,7 +153,7 @@ def quantile_buckets(corpus: Corpus, wanted: QuantileBuckets) -> Decision:
         corpus.state, corpus.columns, [wanted.column, *wanted.by, *([] if wanted.unit is None else [wanted.unit])]
     )
     source = RankedColumn(reader, wanted.column, wanted.unit, wanted.by)
-    search = Search.over(corpus, "quantiles, pass", _Begin(wanted), source, SELECTION_PASSES)
+    search = Search.over(corpus, "quantiles, pass", QuantileSearch(wanted), source, SELECTION_PASSES)
     place = corpus.stage.place("buckets")
     work = _Bucket(wanted, source, search, place, corpus.stage.state)
     nodes = (*search.passes(corpus), corpus.each_shard("buckets", work, inputs=search.inputs))
@@ -159,7 +174,7 @@ class _Found:
     def __call__(self, values: Values) -> Outcome:
         cuts = self.wanted.cuts(self.search.state(values))
         shown = {
-            "/".join("null" if part is None else part for part in label) or "all": [
+            group_name(label) or ALL: [
                 cut if math.isfinite(cut) else None for cut in found.tolist()
             ]
             for label, found in sorted(cuts.items(), key=lambda item: str(item[0]))

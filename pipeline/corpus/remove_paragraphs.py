@@ -1,10 +1,13 @@
 """Repeated lines or paragraphs taken out over the whole corpus: keys, with what each shard has of them, change hands.
 
+Where an earlier run has a line or paragraph, that one counts as the first copy: all copies in this run go.
+
 Memory is bounded by a shard's different keys and by the keys of a partition.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +16,21 @@ import pyarrow as pa
 
 from tamis.pipeline.corpus.clusters import batch_rows, cut_rows
 from tamis.pipeline.corpus.context import Corpus, Decision
+from tamis.pipeline.corpus.earlier import (
+    EarlierPart,
+    EveryPart,
+    Indexes,
+    IndexOptions,
+    WriteIndex,
+    every_part,
+    write_part,
+)
 from tamis.pipeline.corpus.rewrite_text import CutText, Rewritten, cut_schema, kept_batches
 from tamis.pipeline.corpus.unfinished import Unfinished
-from tamis.pipeline.graph.passes import Done, Exchange, Values
+from tamis.pipeline.graph.passes import Done, Exchange, Node, Pass, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
-from tamis.pipeline.passes.stage import READ, StoredShards, stored_shards
-from tamis.pipeline.storage.place import Shard
+from tamis.pipeline.passes.stage import READ, stored_shards
+from tamis.pipeline.storage.place import Place, Shard
 from tamis.schemas.tables import internal
 from tamis.scorers.dedup.bands import partition_of
 from tamis.scorers.dedup.copies import KeyTally
@@ -43,6 +55,10 @@ _SENT = pa.schema(
 """What a shard has of a key; see `KeyTally`."""
 _RETURNED = pa.schema([(name, pa.uint64()) for name in ("key", "document", "place")])
 """A key whose copies go, and where its first copy is."""
+_SEEN = pa.schema([("key", pa.uint64()), ("copies", pa.int64()), ("documents", pa.int64())])
+"""What an index has: a key, how many copies of it a shard has, and in how many documents."""
+_ELSEWHERE = np.uint64(2**64 - 1)
+"""In place of the number of the document that has the first copy, where an earlier run has it."""
 
 
 class ParagraphColumns:
@@ -84,12 +100,14 @@ class RemoveParagraphs:
         prefix: what the columns' names begin with.
         least: code points that must be left of a text.
         spans: whether what went is kept in a column.
+        index: what earlier runs have seen, and where what this one saw goes.
     """
 
     repeats: RepeatedParagraphs
     prefix: str
     least: int
     spans: bool
+    index: IndexOptions = field(default_factory=IndexOptions)
 
     @property
     def units(self) -> str:
@@ -97,20 +115,22 @@ class RemoveParagraphs:
         return f"{self.prefix}_units"
 
 
-def paragraph_memory(text_bytes: int) -> int:
-    """Return about the bytes that a worker takes for a corpus of so many bytes of text."""
-    keys = max(1, min(KEYS_PER_PARTITION, text_bytes // BYTES_PER_KEY))
+def paragraph_memory(text_bytes: int, seen: int = 0) -> int:
+    """Return about the bytes that a worker takes for so many bytes of text, and so many keys of earlier runs."""
+    keys = max(1, min(KEYS_PER_PARTITION, text_bytes // BYTES_PER_KEY + seen))
     return _KEY_MEMORY * max(keys, min(text_bytes, _SHARD_TEXT) // BYTES_PER_KEY)
 
 
 @dataclass(frozen=True)
 class _Partitions:
     unfinished: str
+    indexes: Indexes
 
     def __call__(self, values: Values) -> int:
         """Return into how many partitions keys are cut, which depends on the corpus alone; none if all is done."""
-        text = sum(shard.text_bytes for shard in stored_shards(values[READ]))
-        return max(1, -(-text // (BYTES_PER_KEY * KEYS_PER_PARTITION))) if values[self.unfinished] else 0
+        parts = every_part(values, self.indexes)
+        keys = sum(one.rows if isinstance(one, EarlierPart) else one.text_bytes // BYTES_PER_KEY for one in parts)
+        return max(1, -(-keys // KEYS_PER_PARTITION)) if values[self.unfinished] else 0
 
 
 @dataclass(frozen=True)
@@ -126,15 +146,32 @@ class _SendKeys:
         del values
         if not partitions:
             return []
-        tallies = []
-        for batch, rows in kept_batches(self.reader, shard):
-            keys, bounds = _keys(batch.column(self.units))
-            texts = np.repeat(np.arange(len(rows)), np.diff(bounds))
-            numbers = document_numbers(shard.index, int(rows[-1]) + 1)[rows] if len(rows) else np.zeros(0, np.uint64)
-            tallies.append(self.repeats.tally(texts, keys, numbers, id_words(batch.column("doc_id"))))
-        tally = KeyTally.joined(tallies)
+        if isinstance(shard, EarlierPart):
+            shard.check()
+            tally = _seen_tally(shard)
+        else:
+            tally = _shard_tally(shard, self.reader, self.units, self.repeats)
         table = np.column_stack([tally.keys, tally.ids, tally.documents, *(c.astype(np.uint64) for c in tally[3:])])
         return cut_rows(table, partition_of(tally.keys, partitions), partitions, _SENT)
+
+
+def _shard_tally(shard: Shard, reader: ColumnReader, units: str, repeats: RepeatedParagraphs) -> KeyTally:
+    """Return what a shard has of each key."""
+    tallies = []
+    for batch, rows in kept_batches(reader, shard):
+        keys, bounds = _keys(batch.column(units))
+        texts = np.repeat(np.arange(len(rows)), np.diff(bounds))
+        numbers = document_numbers(shard.index, int(rows[-1]) + 1)[rows] if len(rows) else np.zeros(0, np.uint64)
+        tallies.append(repeats.tally(texts, keys, numbers, id_words(batch.column("doc_id"))))
+    return KeyTally.joined(tallies)
+
+
+def _seen_tally(part: EarlierPart) -> KeyTally:
+    """Return what a part of an index has of each key; where in its run is of no account."""
+    keys, copies, documents = (np.asarray(part.read([name]).column(name).to_numpy()) for name in _SEEN.names)
+    none = np.zeros(len(keys), np.int64)
+    numbers = np.full(len(keys), _ELSEWHERE)
+    return KeyTally(keys.astype(np.uint64), np.zeros((len(keys), 2), np.uint64), numbers, none, copies, documents)
 
 
 def _tally(batch: pa.RecordBatch) -> KeyTally:
@@ -151,10 +188,12 @@ class _MatchKeys:
 
     def __call__(self, batches: Sequence[pa.RecordBatch], values: Values) -> Sequence[pa.RecordBatch]:
         """Return a batch of `_RETURNED` a shard: of the keys that it has."""
-        del values
         tallies = [_tally(batch) for batch in batches]
         found = self.repeats.repeated(tallies).in_order()
-        table = np.column_stack([found.keys, found.documents, found.places.astype(np.uint64)])
+        shards = len(stored_shards(values[READ]))
+        earlier = np.concatenate([np.zeros(0, np.uint64), *(tally.keys for tally in tallies[shards:])])
+        first = np.where(np.isin(found.keys, earlier), _ELSEWHERE, found.documents)
+        table = np.column_stack([found.keys, first, found.places.astype(np.uint64)])
         answers = []
         for tally in tallies:
             places = np.searchsorted(found.keys, tally.keys)
@@ -174,8 +213,10 @@ class _TakeOut:
     repeats: RepeatedParagraphs
 
     def __call__(self, shard: Shard, batches: Sequence[pa.RecordBatch], values: Values) -> Done:
-        """Return the line of `CutText`."""
+        """Return the line of `CutText`; nothing for a part of an index."""
         del values
+        if isinstance(shard, EarlierPart):
+            return Done()
         table = batch_rows(batches, _RETURNED)
         table = table[np.argsort(table[:, 0])]
         none = np.zeros(len(table), np.int64)
@@ -196,20 +237,58 @@ class _TakeOut:
         return self.work(shard, find)
 
 
+@dataclass(frozen=True)
+class _WriteKeys:
+    """Writes the part of a shard, or copies one of an index that was read: those come first.
+
+    Attributes:
+        folder: of the index.
+        reader: of the keys, and of the row states before.
+        units: column of the keys.
+        repeats: what counts as a repeat.
+        indexes: those that were read.
+        notes: place of notes.
+    """
+
+    folder: str
+    reader: ColumnReader
+    units: str
+    repeats: RepeatedParagraphs
+    indexes: Indexes
+    notes: Place
+
+    def __call__(self, shard: Shard, values: Values) -> Done:
+        """Return a line of `WrittenPart`."""
+        shards = len(stored_shards(values[READ]))
+        earlier = len(every_part(values, self.indexes)) - shards
+        position = shard.index - shards if isinstance(shard, EarlierPart) else earlier + shard.index
+        return write_part(self.folder, position, self.notes, shard, partial(self._table, shard))
+
+    def _table(self, shard: Shard) -> tuple[pa.Table, int]:
+        if isinstance(shard, EarlierPart):
+            shard.check()
+            table = shard.read(_SEEN.names)
+        else:
+            tally = _shard_tally(shard, self.reader, self.units, self.repeats).in_order()
+            table = pa.table([tally.keys, tally.counts, tally.holders], schema=_SEEN)
+        return table, int(table.column("documents").to_numpy().sum())
+
+
 def remove_paragraphs(corpus: Corpus, options: RemoveParagraphs) -> Decision:
     """Take repeated lines or paragraphs out of the rows alive, and write texts, columns and row states."""
-    stage = corpus.stage
+    stage, indexes = corpus.stage, options.index.read
     text, columns = stage.place("whole-text" if corpus.score_all else "text"), stage.place("columns")
     read = ColumnReader.of(corpus.state, corpus.columns, ["text", options.units])
     work = CutText(stage, read, text, columns, options.prefix, options.least, options.spans, corpus.score_all)
     unfinished = corpus.each_shard("finished work", Unfinished(work.places))
     name = f"{stage.label}: repeats"
     parts: dict[str, Any] = {"units": options.units, "repeats": options.repeats}
+    small = ColumnReader.of(corpus.state, corpus.columns, [options.units])
     exchange = Exchange(
         name=name,
-        tasks=StoredShards(),
-        partitions=_Partitions(unfinished.name),
-        send=_SendKeys(ColumnReader.of(corpus.state, corpus.columns, [options.units]), **parts),
+        tasks=EveryPart(indexes),
+        partitions=_Partitions(unfinished.name, indexes),
+        send=_SendKeys(small, **parts),
         match=_MatchKeys(options.repeats),
         receive=_TakeOut(work, **parts),
         sent=_SENT,
@@ -220,5 +299,19 @@ def remove_paragraphs(corpus: Corpus, options: RemoveParagraphs) -> Decision:
         step=stage.label,
     )
     added = dict.fromkeys(cut_schema(options.prefix, spans=options.spans).names, columns) | {"text": text}
-    report = Rewritten(stage.label, name, f"{options.repeats.unit} that others have too")
-    return Decision((unfinished, exchange), added, report, (name,))
+    what = f"{options.repeats.unit} that others have too"
+    if options.index.folder is None:
+        report = Rewritten(stage.label, name, what)
+        return Decision((unfinished, exchange), added, report, (name,))
+    written = Pass(
+        f"{stage.label}: index",
+        _WriteKeys(options.index.folder, small, **parts, indexes=indexes, notes=stage.place("index")),
+        EveryPart(indexes),
+        inputs=(READ,),
+        after=(name,),
+        step=stage.label,
+    )
+    write = WriteIndex(options.index.folder, stage.step.verb, options.index.settings, written.name)
+    listing = Pass(f"{stage.label}: index listing", write, inputs=(written.name,), step=stage.label, small=True)
+    nodes: tuple[Node, ...] = (unfinished, exchange, written, listing)
+    return Decision(nodes, added, Rewritten(stage.label, name, what, listing.name), (name, listing.name))

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tamis.pipeline.corpus.context import Corpus, Decision, Fit, Outcome
+from tamis.pipeline.corpus.given import NOTHING_GIVEN, Given
 from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.corpus.select import shown_thresholds
 from tamis.pipeline.formats.options import ReadOptions, Split, data_suffixes
@@ -40,11 +41,24 @@ from tamis.scorers.selection.selection import Decision as Decisions
 from tamis.scorers.selection.selection import Rule, TopAmount, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import id_words
 
-__all__ = ["TARGET_FIELD", "CountFile", "CountShard", "Resampling", "fit_ratio", "fitted_model", "resample"]
+__all__ = [
+    "MODEL_FOLDER",
+    "TARGET_FIELD",
+    "CountFile",
+    "CountShard",
+    "Resampling",
+    "fit_ratio",
+    "fitted_model",
+    "resample",
+]
 
 SPLIT_BYTES = 128 << 20
 DRAW_PASSES = 6
 """A target's share is found in at most so many passes: two as a rule."""
+MODEL_FOLDER = "models"
+"""Folder of a run that its fitted models lie in on request, each in one that is called like its step."""
+ONE_TARGET = "target"
+"""What the manifest calls the only target."""
 TARGET_FIELD = described("dsir_target", pa.string(), "the target that drew the document")
 TARGET_SCHEMA = pa.schema([TARGET_FIELD])
 
@@ -67,6 +81,8 @@ class Resampling:
         keep_rule: name of the rule that the others fall to.
         by: columns whose groups are drawn from apart.
         near_random: why the draw is little better than chance, if it is.
+        given: thresholds of an earlier draw, by target or group.
+        write_model: leave the model that is fitted in the run's folder.
     """
 
     features: NgramFeatures
@@ -82,6 +98,8 @@ class Resampling:
     keep_rule: str
     by: tuple[str, ...] = ()
     near_random: str | None = None
+    given: Given = NOTHING_GIVEN
+    write_model: bool = False
 
 
 def _packed(counts: npt.NDArray[np.int64]) -> bytes:
@@ -175,8 +193,10 @@ class _FitModel:
     def __call__(self, task: None, values: Values) -> bytes:
         """Return figures about the fit, as JSON.
 
+        Of a pool without documents nothing is drawn: the model weighs everything alike, and the run is complete.
+
         Raises:
-            DataError: if the pool or a target is empty.
+            DataError: if a target is empty.
         """
         del task
         shards = stored_shards(values[READ])
@@ -186,9 +206,6 @@ class _FitModel:
         if known is not None:
             return known
         raw = _load(values[self.pool]) if values[self.pool] else np.zeros(1, np.int64)
-        if not raw[-1]:
-            msg = f"step {self.label}: no document is left to resample; look at what the steps before it rejected"
-            raise DataError(msg)
         metrics: dict[str, Any] = {"pool_documents": int(raw[-1])}
         targets: dict[str, npt.NDArray[np.int64]] = {}
         for name, reference in self.config.targets.items():
@@ -203,7 +220,7 @@ class _FitModel:
             targets[name] = counts[:-2]
         features = self.config.features
         model = DsirModel.fit(
-            raw[:-1],
+            raw[:-1] if raw[-1] else sum(targets.values()),
             targets if self.config.several else next(iter(targets.values())),
             smoothing=self.config.smoothing,
             ngrams=features.ngrams,
@@ -303,7 +320,31 @@ def fit_ratio(corpus: Corpus, config: Resampling) -> Fit:
         step=corpus.label,
         small=True,
     )
-    return Fit((pool, *targets.values(), fit), {"model": model}, _Fitted(fitted), (fitted,))
+    nodes: list[Pass] = [pool, *targets.values(), fit]
+    if config.write_model:
+        folder = filesystem.join(corpus.output, MODEL_FOLDER, corpus.label)
+        left = _LeaveModel(fitted, folder)
+        nodes.append(Pass(f"{corpus.label}: leave model", left, inputs=(fitted,), step=corpus.label, small=True))
+    return Fit(tuple(nodes), {"model": model}, _Fitted(fitted), (fitted,))
+
+
+@dataclass(frozen=True)
+class _LeaveModel:
+    """Copies a fitted model into the run's folder."""
+
+    fitted: str
+    folder: str
+
+    def __call__(self, task: None, values: Values) -> bytes:
+        """Return nothing; the model is there when it is over."""
+        del task
+        files: dict[str, str] = json.loads(values[self.fitted])["files"]
+        for path in files:
+            with filesystem.open_binary(path) as stream:
+                content = stream.read()
+            with filesystem.write_atomically(filesystem.join(self.folder, path.rsplit("/", 1)[-1])) as out:
+                out.write(content)
+        return b""
 
 
 def _pool_counter(corpus: Corpus, config: Resampling, state: Place, max_ngrams: int | None) -> CountShard:
@@ -388,12 +429,44 @@ class _Begin:
 
 
 @dataclass(frozen=True)
+class _Draw:
+    """The decision of a draw: what was found in the corpus, with what was given in its place.
+
+    Attributes:
+        search: finds it; None where all was given.
+        begin: a draw at its beginning.
+        targets: their names; empty if there is one.
+        given: thresholds of an earlier draw.
+    """
+
+    search: Search[DsirSampling] | None
+    begin: _Begin
+    targets: tuple[str, ...]
+    given: Given
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The passes that the decision needs."""
+        return () if self.search is None else self.search.inputs
+
+    def __call__(self, values: Values) -> DsirDecision:
+        """Return the decision."""
+        sampling = self.begin(values) if self.search is None else self.search.state(values)
+        found = sampling.decision()
+        if found.groups is not None:
+            return replace(found, groups=self.given.over(Decisions(found.groups)).thresholds)
+        known = [self.given.of((name,)) for name in self.targets or (ONE_TARGET,)]
+        merged = [(i, given or found.thresholds.get(i)) for i, given in enumerate(known)]
+        return replace(found, thresholds={i: one for i, one in merged if one is not None})
+
+
+@dataclass(frozen=True)
 class _Apply:
     """Lets the rows of a shard fall that weren't drawn, and says which target drew the others."""
 
     stage: Stage
     source: _Weights
-    search: Search[DsirSampling]
+    draw: _Draw
     targets: tuple[str, ...]
     min_tokens: int
     rule: int
@@ -401,7 +474,7 @@ class _Apply:
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Write the shard's row states (and columns)."""
-        decision = self.search.state(values).decision()
+        decision = self.draw(values)
         if self.columns is not None and intact_note(self.columns.file(shard), []) is None:
             filesystem.remove(self.stage.state.file(shard))  # both are written together
         with ExitStack() as stack:
@@ -474,17 +547,23 @@ def resample(
     proportions = None if shares is None else tuple(shares)
     begin = _Begin(config.rule, corpus.seed, proportions, fitted, config.top_k, config.min_tokens, bool(config.by))
     reads = (fitted,) if fitted is not None else ()
-    search = Search.over(corpus, "draw, pass", begin, source, DRAW_PASSES * max(1, len(names)), reads)
+    given = config.given
+    search = None
+    if config.by or not all(given.of((name,)) for name in names or (ONE_TARGET,)):
+        search = Search.over(corpus, "draw, pass", begin, source, DRAW_PASSES * max(1, len(names)), reads)
+    draw = _Draw(search, begin, tuple(names), given)
+    needed = draw.inputs or reads
     place = stage.place("target") if len(names) > 1 else None
-    apply = _Apply(stage, source, search, tuple(names), config.min_tokens, stage.step.rule(config.keep_rule), place)
-    decide = corpus.each_shard("decide", apply, inputs=search.inputs)
+    apply = _Apply(stage, source, draw, tuple(names), config.min_tokens, stage.step.rule(config.keep_rule), place)
+    decide = corpus.each_shard("decide", apply, inputs=needed)
     counter = _pool_counter(corpus, config, stage.state, None)
     gain = corpus.each_shard(
         "gain", Kept(counter, stage.place("gain")), combine=_sum, after=(decide.name,), small=False
     )
-    report = _Drawn(search, stage, tuple(names), config, gain.name)
+    report = _Drawn(draw, stage, tuple(names), config, gain.name)
     added = {} if place is None else {TARGET_FIELD.name: place}
-    return Decision((*search.passes(corpus), decide, gain), added, report, (READ, gain.name, *search.inputs))
+    passes = () if search is None else search.passes(corpus)
+    return Decision((*passes, decide, gain), added, report, (READ, gain.name, *needed))
 
 
 @dataclass(frozen=True)
@@ -494,25 +573,28 @@ class _Drawn:
     A random selection of the pool has the pool's own distribution in expectation, so the pool is the baseline.
     """
 
-    search: Search[DsirSampling]
+    draw: _Draw
     stage: Stage
     targets: tuple[str, ...]
     config: Resampling
     gain: str
 
     def __call__(self, values: Values) -> Outcome:
-        sampling = self.search.state(values)
-        decision = sampling.decision()
+        search = self.draw.search
+        sampling = None if search is None else search.state(values)
+        decision = self.draw(values)
         thresholds: Any = {
-            self.targets[target] if self.targets else "target": found.value if math.isfinite(found.value) else None
+            self.targets[target] if self.targets else ONE_TARGET: found.value if math.isfinite(found.value) else None
             for target, found in decision.thresholds.items()
         }
         if decision.groups is not None:
             thresholds = shown_thresholds(Decisions(decision.groups), ranged=False)
         metrics: dict[str, Any] = {
-            "passes": sum(bool(values[name]) for name in self.search.names),
-            "candidates": sampling.candidates,
+            "passes": 0 if search is None else sum(bool(values[name]) for name in search.names),
         }
+        if sampling is not None:
+            metrics["candidates"] = sampling.candidates
+        notes = [] if sampling is None or self.config.given.numbers is not None else sampling.notes()
         counts = _load(values[self.gain]) if values[self.gain] else np.zeros(1, np.int64)
         if counts[:-1].sum():
             model = _model_of(self.stage, stored_shards(values[READ])[0].corpus)
@@ -522,6 +604,6 @@ class _Drawn:
             metrics=metrics,
             warnings=tuple(
                 f"step {self.stage.label}: {note}"
-                for note in [*sampling.notes(), *([self.config.near_random] if self.config.near_random else [])]
+                for note in [*notes, *([self.config.near_random] if self.config.near_random else [])]
             ),
         )

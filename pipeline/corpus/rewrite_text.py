@@ -174,11 +174,13 @@ class Rewritten:
         label: of the step.
         name: of the pass that returned the lines.
         what: what was repeated, in a sentence.
+        listing: pass that wrote an index, if one did.
     """
 
     label: str
     name: str
     what: str
+    listing: str | None = None
 
     def __call__(self, values: Values) -> Outcome:
         """Return figures, and a warning for each source that lost more than half of its text."""
@@ -190,7 +192,7 @@ class Rewritten:
         total = Counter[str]()
         for counts in sources.values():
             total.update(counts)
-        metrics = {
+        metrics: dict[str, Any] = {
             "documents": total["documents"],
             "changed": total["changed"],
             "removed_chars": total["gone"],
@@ -201,6 +203,8 @@ class Rewritten:
                 for source, counts in sorted(sources.items())
             },
         }
+        if self.listing is not None:
+            metrics["index"] = json.loads(values[self.listing])
         return Outcome(metrics=metrics, warnings=self._warnings(sources))
 
     def _warnings(self, sources: "dict[str, Counter[str]]") -> Sequence[str]:

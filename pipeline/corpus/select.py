@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
+from tamis.pipeline.corpus.given import Given, group_name
 from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
@@ -106,13 +107,14 @@ class _Apply:
 
     stage: Stage
     source: RankedColumn
-    search: Search[Selection]
+    search: Search[Selection] | None
     rule: int
     ranged: bool
+    given: Given
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Write the shard's row states."""
-        thresholds = self.search.state(values).decision()
+        thresholds = _decided(self.search, self.given, values)
 
         def change(batch: pa.RecordBatch, state: RowState, positions: npt.NDArray[np.uint64]) -> None:
             self._change(thresholds, batch, state, positions)
@@ -136,6 +138,14 @@ class _Apply:
         thresholds = np.full(batch.num_rows, np.nan)
         thresholds[rows] = _bounds(decision, values[rows], groups)
         state.fall(self.stage.index, falls, self.rule, values, thresholds)
+
+
+def _decided(search: Search[Selection] | None, given: Given, values: Values) -> Thresholds:
+    """Return what was found in the corpus, with what was given in its place; without a search, what was given."""
+    if search is None:
+        only = given.of(())
+        return Thresholds({} if only is None else {(): only})
+    return given.over(search.state(values).decision())
 
 
 def _bounds(decision: Thresholds, values: npt.NDArray[np.float64], groups: Groups | None) -> npt.NDArray[np.float64]:
@@ -167,30 +177,37 @@ def select(corpus: Corpus) -> Decision:
     source = RankedColumn(ColumnReader.of(corpus.state, corpus.columns, names), column, unit, keep.by)
     rule = rule_of(keep)
     largest = (keep.best or step.best) == "high"
-    search = find_thresholds(corpus, source, rule, largest=largest)
+    given = Given(keep.thresholds, largest)
+    search = None if given.complete else find_thresholds(corpus, source, rule, largest=largest)
     kind = keep.share or "documents"
     ranged = isinstance(rule, PercentileRange)
-    apply = _Apply(stage, source, search, step.rule(step.keep_rule(kind)), ranged)
-    report = _Found(search, step.keep_rule(kind), stage.label, ranged)
-    nodes = (*search.passes(corpus), corpus.each_shard("decide", apply, inputs=search.inputs))
-    return Decision(nodes, report=report, reads=search.inputs)
+    apply = _Apply(stage, source, search, step.rule(step.keep_rule(kind)), ranged, given)
+    report = _Found(search, step.keep_rule(kind), stage.label, ranged, given)
+    inputs = () if search is None else search.inputs
+    passes = () if search is None else search.passes(corpus)
+    return Decision((*passes, corpus.each_shard("decide", apply, inputs=inputs)), report=report, reads=inputs)
 
 
 @dataclass(frozen=True)
 class _Found:
     """What a selection found."""
 
-    search: Search[Selection]
+    search: Search[Selection] | None
     rule: str
     label: str
     ranged: bool
+    given: Given
 
     def __call__(self, values: Values) -> Outcome:
-        selection = self.search.state(values)
+        decision = _decided(self.search, self.given, values)
+        thresholds = {self.rule: shown_thresholds(decision, ranged=self.ranged)}
+        if self.search is None:
+            return Outcome(thresholds=thresholds, metrics={"passes": 0})
+        notes = () if self.given.numbers is not None else self.search.state(values).notes()
         return Outcome(
-            thresholds={self.rule: shown_thresholds(selection.decision(), ranged=self.ranged)},
+            thresholds=thresholds,
             metrics={"passes": sum(bool(values[name]) for name in self.search.names)},
-            warnings=tuple(f"step {self.label}: {note}" for note in selection.notes()),
+            warnings=tuple(f"step {self.label}: {note}" for note in notes),
         )
 
 
@@ -198,8 +215,8 @@ def shown_thresholds(decision: Thresholds, *, ranged: bool) -> Any:
     """Return thresholds as plain numbers, by group where there are groups."""
     found = {}
     for label, threshold in sorted(decision.thresholds.items(), key=lambda item: str(item[0])):
-        name = "/".join("null" if part is None else part for part in label)
-        found[name] = [_number(threshold.low), _number(threshold.high)] if ranged else _number(threshold.value)
+        pair = [_number(threshold.low), _number(threshold.high)]
+        found[group_name(label)] = pair if ranged else _number(threshold.value)
     return found.get("") if list(found) == [""] else found
 
 

@@ -3,10 +3,11 @@
 import codecs
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from tamis.pipeline.formats.arrow_json import unique_names
 from tamis.pipeline.formats.compression import Fault, decompress
 from tamis.pipeline.formats.fields import Fields, RecordError, add_record
 from tamis.pipeline.formats.options import ReadOptions, Split
@@ -16,9 +17,31 @@ from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import InputError
 
-__all__ = ["check_csv", "read_csv"]
+__all__ = ["check_csv", "delimiter_of", "read_csv", "refuse_other_delimiter"]
+
+_OTHERS = (";", "\t", "|")
+"""What stands between columns where no comma does."""
+
+_WIDE_MARKS = ("\udcff\udcfe", "\udcfe\udcff")
+"""How byte order marks of UTF-16 are decoded where they are none."""
 
 _REREAD = 16  # times what was read so far may be read again, for the sake of rows with unbalanced quotes
+
+
+def delimiter_of(path: str) -> str:
+    """Return what stands between columns by a file's name: a tab in TSV files, else a comma."""
+    return "\t" if ".tsv" in PurePosixPath(path.lower()).suffixes else ","
+
+
+def refuse_other_delimiter(header: Sequence[str], path: str) -> None:
+    """Refuse a header of one column that is several, with something else between them.
+
+    Raises:
+        InputError: saying what to set.
+    """
+    if len(header) == 1 and (apart := max(_OTHERS, key=header[0].count)) in header[0]:
+        msg = f"{path} has one column alone, {header[0][:80]!r}: set `delimiter: {apart!r}`"
+        raise InputError(msg)
 
 
 class _FaultError(Exception):
@@ -116,35 +139,39 @@ class _Lines:
         self.begin()
 
 
-def _reader(lines: _Lines, path: str) -> Iterator[list[str]]:
-    names = PurePosixPath(path.lower()).suffixes
-    return csv.reader(lines, delimiter="\t" if ".tsv" in names else ",", strict=True)
+def _reader(lines: _Lines, path: str, options: ReadOptions) -> Iterator[list[str]]:
+    return csv.reader(lines, delimiter=options.delimiter or delimiter_of(path), strict=True)
 
 
 def _check_header(header: list[str], path: str, options: ReadOptions) -> None:
+    if header and (header[0].startswith(_WIDE_MARKS) or "\0" in "".join(header)):
+        msg = f"{path} isn't {options.encoding}: set `encoding:`, perhaps to utf-16"
+        raise InputError(msg)
     known = [*header, *partition_values(path)]
     required = {"text": options.text, "id": options.id, "url": options.url, "timestamp": options.timestamp}
     pairs = [*required.items(), *(("columns", column.field) for column in options.columns)]
     for option, name in pairs:
+        if name is not None and header.count(name) > 1:
+            msg = f"{path} has {header.count(name)} columns called {name!r}: rename all but one"
+            raise InputError(msg)
         if name is not None and name not in known:
+            refuse_other_delimiter(header, path)
             msg = f"{path} has no column {name!r}{nearest(name, known)}: set `{option}:` to the column to use"
             raise InputError(msg)
-    if len(set(header)) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        msg = f"{path} has two columns called {twice!r}: rename one"
-        raise InputError(msg)
 
 
 def _header(lines: _Lines, path: str, options: ReadOptions) -> list[str] | None:
     """Return the names of the columns; None if the file is empty."""
     try:
-        header = next(_reader(lines, path), None)
+        header = next(_reader(lines, path, options), None)
     except (csv.Error, _FaultError) as error:
-        msg = f"{path}: the line with the names of the columns can't be read: {error}"
+        why = "lines end in a carriage return alone; convert them" if "new-line" in str(error) else str(error)
+        msg = f"{path}: the line with the names of the columns can't be read: {why}"
         raise InputError(msg) from error
-    if header is not None:
-        _check_header(header, path, options)
-    return header
+    if header is None:
+        return None
+    _check_header(header, path, options)
+    return unique_names(header)
 
 
 def check_csv(split: Split, options: ReadOptions) -> None:
@@ -162,7 +189,7 @@ def read_csv(split: Split, source: str, options: ReadOptions) -> Iterator[ReadBa
     """Yield the documents of a CSV file, or of a TSV file if its name says so.
 
     Errors name the line (from 1) that the row begins in: `bad_row` (a wrong number of fields, or quotes that
-    don't fit), `invalid_encoding`, `missing_text`, `missing_id`, `bad_meta`, `extraction_failed`,
+    don't fit), `invalid_encoding`, `missing_text`, `missing_id`, `extraction_failed`,
     `record_too_large`, `truncated_file`, `corrupt_member`, `garbage`, `expansion`.
 
     Raises:
@@ -174,7 +201,7 @@ def read_csv(split: Split, source: str, options: ReadOptions) -> Iterator[ReadBa
     with filesystem.open_binary(split.path) as stream:
         lines = _Lines(_decoded_lines(stream, split, options), options.max_record_bytes)
         header = _header(lines, split.path, options)
-        rows = _reader(lines, split.path)
+        rows = _reader(lines, split.path, options)
         while header is not None:
             if builder.full:
                 yield builder.flush()
@@ -191,11 +218,11 @@ def read_csv(split: Split, source: str, options: ReadOptions) -> Iterator[ReadBa
             except _FaultError as error:
                 builder.error(start, error.fault.kind, error.fault.detail)
                 lines.retry()
-                rows = _reader(lines, split.path)
+                rows = _reader(lines, split.path, options)
             except csv.Error as error:
                 builder.error(start, "bad_row", str(error))
                 lines.retry()
-                rows = _reader(lines, split.path)
+                rows = _reader(lines, split.path, options)
             except RecordError as error:
                 builder.error(start, error.error, error.detail)
             else:

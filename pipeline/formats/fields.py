@@ -209,7 +209,7 @@ def add_record(
         url, no_url = fields.take_url(record)
         time, no_time = fields.take_timestamp(record)
         fields.leave_out(record, in_columns)
-        meta = as_json(record)
+        meta, too_deep = _as_json(record)
         if options.html:
             text, refusal = html_to_text(text, options.extract)
             if refusal is not None:
@@ -220,6 +220,7 @@ def add_record(
     except CallFailedError as error:
         builder.error(place, "extraction_failed", str(error), REJECT_STEP)
     else:
+        builder.note("odd_value", too_deep)
         builder.note("id_passed_over", no_id)
         builder.note("url_passed_over", no_url)
         builder.note("timestamp_passed_over", no_time)
@@ -233,22 +234,29 @@ def _kind(value: Any) -> str:
 
 
 def as_json(record: dict[str, Any]) -> str:
-    """Return a record as compact JSON with sorted keys.
+    """Return a record as compact JSON with sorted keys; fields that are nested too deeply for JSON are null."""
+    return _as_json(record)[0]
 
-    Raises:
-        RecordError: if it is nested too deeply.
-    """
+
+def _as_json(record: dict[str, Any]) -> tuple[str, int]:
+    """Return a record as JSON, and how many of its fields are null for being nested too deeply."""
     try:
-        return orjson.dumps(record, default=_plain, option=orjson.OPT_SORT_KEYS).decode()
+        return orjson.dumps(record, default=_plain, option=orjson.OPT_SORT_KEYS).decode(), 0
     except TypeError:
         pass  # an integer beyond 64 bits, or objects in objects more than 254 times
-    try:
-        return json.dumps(
-            _finite(record), default=_plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
-    except (TypeError, RecursionError, ValueError) as error:
-        msg = f"its other fields can't be kept as JSON: {error}"
-        raise RecordError("bad_meta", msg) from error
+    fields: dict[str, str] = {}
+    too_deep = 0
+    for name in sorted(record):
+        try:
+            fields[name] = json.dumps(
+                _finite(record[name]), default=_plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False,
+                allow_nan=False,
+            )  # fmt: skip
+        except (TypeError, RecursionError, ValueError):
+            fields[name] = "null"
+            too_deep += 1
+    told = ",".join(f"{json.dumps(name, ensure_ascii=False)}:{value}" for name, value in fields.items())
+    return f"{{{told}}}", too_deep
 
 
 def _finite(value: Any) -> Any:

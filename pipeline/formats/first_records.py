@@ -1,7 +1,9 @@
 """The first records of a file as they lie in it, for who has to find out where in them things are."""
 
+import codecs
 import csv
 import io
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +11,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tamis.pipeline.formats.arrow_json import OddValues, json_objects, storage_of, unique_names, valid_utf8
 from tamis.pipeline.formats.compression import Piece, decompress
+from tamis.pipeline.formats.delimited import delimiter_of, refuse_other_delimiter
 from tamis.pipeline.formats.options import Split
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError
@@ -53,8 +57,18 @@ def first_records(split: Split, number: int = 20) -> list[dict[str, Any]]:
 
 
 def _plain(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = batch.to_pylist()
-    return rows
+    """Return rows as JSON has them: Python has no value for every date or time that a table may hold."""
+    columns = [_readable(storage_of(column)) for column in batch.columns]
+    names = unique_names(batch.schema.names)
+    rows = map(json.loads, json_objects(names, columns, batch.num_rows, OddValues()).to_pylist())
+    return [{name: row[name] for name in names} for row in rows]
+
+
+def _readable(column: pa.Array) -> pa.Array:
+    """Return a column of bytes that are text, as readers take them, as text."""
+    binary = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
+    text = valid_utf8(column) if binary else None
+    return column if text is None else text
 
 
 def _arrow(content: bytes) -> Iterator[pa.RecordBatch]:
@@ -81,11 +95,15 @@ def _head(split: Split) -> bytes:
 
 def _json_lines(content: bytes, number: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for line in content.splitlines():
+    for line in content.split(b"\n"):
+        bare = line.removeprefix(codecs.BOM_UTF8)
         try:
-            value = orjson.loads(line)
+            value = orjson.loads(bare)
         except orjson.JSONDecodeError:
-            continue
+            try:
+                value = json.loads(bare.decode(), parse_int=len)  # NaN and Infinity, as Python writes them
+            except (ValueError, RecursionError):
+                continue
         if isinstance(value, dict):
             found.append(value)
         if len(found) == number:
@@ -94,8 +112,12 @@ def _json_lines(content: bytes, number: int) -> list[dict[str, Any]]:
 
 
 def _rows(content: bytes, path: str, number: int) -> list[dict[str, Any]]:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content.partition(b"\n")[0]:
+        msg = f"{path} isn't utf-8: set `encoding:`, perhaps to utf-16"
+        raise InputError(msg)
     text = content.decode("utf-8-sig", "replace")
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if ".tsv" in path.lower() else ",")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter_of(path))
+    refuse_other_delimiter(reader.fieldnames or (), path)
     found: list[dict[str, Any]] = []
     try:
         for row in reader:

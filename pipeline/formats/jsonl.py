@@ -98,7 +98,7 @@ def read_jsonl(split: Split, source: str, options: ReadOptions) -> Iterator[Read
     Errors name their line by the offset of its first byte in the decompressed file, which doesn't depend on
     how the file is split: `truncated_file`, `corrupt_member`, `garbage`, `expansion`, `record_too_large`,
     `invalid_utf8`, `invalid_json`, `lone_surrogate`, `not_an_object`, `missing_text`, `text_not_a_string`,
-    `missing_id`, `bad_id`, `bad_meta`, `extraction_failed`.
+    `missing_id`, `bad_id`, `extraction_failed`.
     """
     fields = Fields(options, split.path)
     builder = BatchBuilder(split.path, source, options)
@@ -193,6 +193,7 @@ def _explained(line: bytes | str, error: orjson.JSONDecodeError) -> RecordError:
         if isinstance(line, bytes):
             line.decode()
     except UnicodeDecodeError as invalid:
-        return RecordError("invalid_utf8", f"byte {invalid.start} of the line is no UTF-8")
+        told = f"byte {invalid.start} of the line is no UTF-8 (set `encoding:` if the file has another)"
+        return RecordError("invalid_utf8", told)
     kind = "lone_surrogate" if "surrogate" in str(error) else "invalid_json"
     return RecordError(kind, str(error))

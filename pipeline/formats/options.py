@@ -81,6 +81,7 @@ class ReadOptions:
         html: the text field holds HTML, to be extracted.
         encoding: of JSONL and CSV files; an extension of ASCII for JSONL. Of files of text, HTML and WARC it is found
             out for each.
+        delimiter: of the columns of CSV files; None takes a comma, and a tab where the name says TSV.
         statuses: HTTP statuses whose pages become documents.
         content_types: media types whose pages become documents; `text/plain` isn't parsed as HTML.
         extract: how HTML becomes text.
@@ -99,6 +100,7 @@ class ReadOptions:
     columns: tuple[InputColumn, ...] = ()
     html: bool = False
     encoding: str = "utf-8"
+    delimiter: str | None = None
     statuses: tuple[int, ...] = (200,)
     content_types: tuple[str, ...] = ("text/html", "application/xhtml+xml", "text/plain")
     extract: ExtractOptions = field(default_factory=ExtractOptions)
@@ -141,6 +143,10 @@ class Split:
     estimated_bytes: int = 0
 
 
+ARCHIVES = frozenset((".7z", ".lzma", ".rar", ".tar", ".tgz", ".zip"))
+"""Endings of names that hold files, or are compressed, in ways that no reader knows."""
+
+
 def data_suffixes() -> tuple[str, ...]:
     """Return all endings of names that `format_of` knows, for listing folders."""
     return tuple(form + codec for form in FORMAT_SUFFIXES for codec in ("", *SUFFIXES))
@@ -165,6 +171,9 @@ def format_of(path: str, options: ReadOptions) -> tuple[Format, Codec | None]:
         name = name.rpartition(".")[0]
     suffix = PurePosixPath(name).suffix
     if suffix not in FORMAT_SUFFIXES:
+        if suffix in ARCHIVES:
+            msg = f"{path}: archives of kind {suffix} aren't read: unpack it"
+            raise InputError(msg)
         known = ", ".join(FORMAT_SUFFIXES)
         msg = f"{path}: the name doesn't tell the format; set `format:`, or end it in one of {known}"
         raise InputError(msg)

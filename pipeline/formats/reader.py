@@ -205,9 +205,8 @@ def _check_jsonl(split: Split, options: ReadOptions) -> None:
                 objects += 1
                 names |= (unnested(record, record["meta"]) if is_own_record(record) else record).keys()
     if lines > 1 and not objects:
-        msg = (
-            f"{split.path}: none of its first {lines} lines is a JSON object: write one object a line, or set `format:`"
-        )
+        hint = "write one object a line, or set `format:`"
+        msg = f"{split.path}: none of its first {lines} lines is a JSON object: {hint}"
         raise InputError(msg)
     names |= partition_values(split.path).keys()
     wanted = {"text": options.text, "id": options.id, "url": options.url, "timestamp": options.timestamp}
@@ -216,5 +215,6 @@ def _check_jsonl(split: Split, options: ReadOptions) -> None:
         if objects and name is not None and name.partition(".")[0] not in names and name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(names)[:20])}"
-            msg = f"{split.path}: none of its first {objects} records has the field {name!r}; {hint} (set `{option}:`)"
+            looked_at = f"none of its first {objects} records has" if objects > 1 else "its first record hasn't"
+            msg = f"{split.path}: {looked_at} the field {name!r}; {hint} (set `{option}:`)"
             raise InputError(msg)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tamis.pipeline.graph.remote_job import RemoteJob
 from tamis.schemas.errors import ConfigError, TamisError
+from tamis.schemas.wording import install_extra
 
 __all__ = [
     "DATAFLOW",
@@ -52,7 +53,7 @@ def option_problems(options: Sequence[str]) -> list[str]:
         from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
         from apache_beam.runners.dataflow.internal import apiclient as _needed  # noqa: F401
     except ImportError as error:
-        msg = f'the runner {DATAFLOW} needs a package that isn\'t installed ({error}): pip install "tamis[gcp]"'
+        msg = f"the runner {DATAFLOW} needs a package that isn't installed ({error}): {install_extra('gcp')}"
         raise ConfigError(msg) from error
     given = beam.PipelineOptions([f"--runner={DATAFLOW}", *options])
     cloud = given.view_as(beam.GoogleCloudOptions)

@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import shutil
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from tamis.pipeline.graph.options import check_options
 from tamis.pipeline.graph.passes import Exchange, Graph, Pass, Spent, Values, unpack_value
 from tamis.pipeline.graph.pool import LocalPool
 from tamis.pipeline.graph.progress import Progress
-from tamis.pipeline.graph.quiet import silence_beam, silence_workers
+from tamis.pipeline.graph.quiet import plain_labels, silence_beam, silence_workers
 from tamis.pipeline.graph.remote_job import LetGo, RemoteJob, find_job, forget_job, note_job
 from tamis.pipeline.graph.servers import watched_servers
 from tamis.pipeline.storage import filesystem
@@ -101,6 +102,12 @@ class Engine:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+
+    def prepare(self) -> None:
+        """Get local workers under way, before Beam is brought: they share what this process has ready (`nursery`)."""
+        pool = self._workers() if self.local else None
+        if pool is not None:
+            pool.prepare()
 
     def worker_pids(self) -> list[int]:
         """Return the process ids of the local worker processes that there are."""
@@ -238,11 +245,15 @@ class Engine:
         # Beam deletes its folder in the end; if this process is killed, a later run knows by the name that it may.
         Path(pipeline.local_tempdir).rmdir()
         pipeline.local_tempdir = str(make_temporary())
-        build(pipeline)
+        with plain_labels():
+            build(pipeline)
         with watched_servers(self.runner):
             if self.runner == DATAFLOW:
                 check_graph(pipeline.to_runner_api().ByteSize())
-            result = pipeline.run()
+            try:
+                result = pipeline.run()
+            finally:  # in a notebook Beam leaves it
+                shutil.rmtree(pipeline.local_tempdir, ignore_errors=True)
             if self.runner != DATAFLOW:
                 result.wait_until_finish()
                 return result

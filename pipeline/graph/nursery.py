@@ -1,9 +1,13 @@
 """Worker processes as forks of one process that has everything imported: two of them cost little more than one.
 
 A worker that starts from nothing spends two CPU-seconds on importing and on making kernels ready. The nursery is a
-process that does this once, and forks a worker when it is told to. It never runs a step, so it holds nothing that a
-fork would break: no threads, no connections, no models. Driver and nursery talk through a pair of sockets that only
-these two have. Where forks aren't safe, or the nursery is gone, workers start as loky starts them.
+process that has done this, and forks a worker when it is told to. It never runs a step, so it holds nothing that a
+fork would break: no threads, no connections. Driver and nursery talk through a pair of sockets that only these two
+have. Where forks aren't safe, or the nursery is gone, workers start as loky starts them.
+
+A driver that is asked for it in time, before it brings Beam and its threads, becomes the nursery's parent by a fork:
+then the nursery has for nothing what the driver made ready while it planned, models included. Otherwise it is a program
+of its own that imports the same modules.
 
 The nursery ends when the driver does, however that ends, and takes its workers along: it reads the end of file.
 """
@@ -14,9 +18,13 @@ import json
 import multiprocessing.resource_tracker
 import os
 import pickle
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+import warnings
 from multiprocessing import util
 from multiprocessing.connection import wait
 from multiprocessing.context import set_spawning_popen
@@ -26,7 +34,16 @@ from loky.backend import popen_loky_posix, reduction, resource_tracker, spawn
 from loky.backend.context import LokyContext
 from loky.backend.process import LokyProcess
 
-from tamis.pipeline.graph.nursery_process import STATUS, Received, receive, send
+from tamis.pipeline.graph.nursery_process import (
+    NOT_IN_FORKS,
+    SIGNALS,
+    STATUS,
+    Received,
+    receive,
+    send,
+    serve,
+    serve_here,
+)
 from tamis.scorers.kernels.jit import ready_kernels
 
 __all__ = ["Nursery", "NurseryContext"]
@@ -38,10 +55,42 @@ NOT_IN_WORKERS = (
     "tamis.pipeline.transforms",
 )
 """Modules of the driver alone: Beam, whose connections have threads, and the command line."""
+WITH_THREADS = (*NOT_IN_FORKS, "apache_beam", "duckdb", "grpc", "polars", "tokenizers")
+"""Libraries that have threads of their own, or may: a process that brought one isn't forked."""
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); import {0}; {0}.serve(int(sys.argv[1]))"
 ENDING_SECONDS = 5.0
 LOST = 255
 """The exit status of a worker whose nursery is gone."""
+
+
+class _Forked:
+    """A child that was forked here, as `subprocess.Popen` would hold it."""
+
+    def __init__(self, pid: int):
+        self.pid = pid
+        self._ended = False
+
+    def poll(self) -> int | None:
+        if not self._ended:
+            try:
+                pid, _ = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # somebody else waits for all children of this process
+                pid = self.pid
+            self._ended = pid != 0
+        return 0 if self._ended else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        until = None if timeout is None else time.monotonic() + timeout
+        while self.poll() is None:
+            if until is not None and time.monotonic() > until:
+                raise subprocess.TimeoutExpired("", timeout or 0)
+            time.sleep(0.01)
+        return 0
+
+    def kill(self) -> None:
+        if not self._ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
 
 class Nursery:
@@ -52,14 +101,12 @@ class Nursery:
     """
 
     def __init__(self) -> None:
-        from tamis.pipeline.graph import nursery_process
-
         ours, theirs = socket.socketpair()
-        with theirs:
-            path = json.dumps([part for part in sys.path if part])
-            command = [sys.executable, "-P", "-c", START.format(nursery_process.__name__), str(theirs.fileno()), path]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], process_group=0)  # noqa: S603
         self._socket = ours
+        with theirs:
+            self._process = _forked(ours, theirs) if _may_fork_here() else _started(theirs)
+        if isinstance(self._process, _Forked):
+            return
         modules = [name for name in sys.modules if name.startswith("tamis.") and not name.startswith(NOT_IN_WORKERS)]
         send(ours, pickle.dumps((modules, ready_kernels())))
 
@@ -117,6 +164,31 @@ class Nursery:
         """Have it end its workers and itself, which isn't waited for."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _may_fork_here() -> bool:
+    harmless = {t.ident for t in threading.enumerate() if t is threading.main_thread() or t.name == SIGNALS}
+    others = {*sys._current_frames()} - harmless  # those too that no `threading.Thread` stands for
+    return not others and not any(name in sys.modules for name in WITH_THREADS)
+
+
+def _forked(ours: socket.socket, theirs: socket.socket) -> _Forked:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the threads of a BLAS, see `serve_here`
+        pid = os.fork()
+    if pid == 0:
+        try:
+            ours.close()
+            serve_here(theirs)
+        finally:
+            os._exit(0)
+    return _Forked(pid)
+
+
+def _started(theirs: socket.socket) -> "subprocess.Popen[bytes]":
+    path = json.dumps([part for part in sys.path if part])
+    command = [sys.executable, "-P", "-c", START.format(serve.__module__), str(theirs.fileno()), path]
+    return subprocess.Popen(command, pass_fds=[theirs.fileno()], process_group=0)  # noqa: S603
 
 
 class NurseryContext(LokyContext):

@@ -14,13 +14,15 @@ import sys
 import warnings
 from multiprocessing import process
 
-__all__ = ["STATUS", "Received", "receive", "send", "serve"]
+__all__ = ["NOT_IN_FORKS", "SIGNALS", "STATUS", "Received", "receive", "send", "serve", "serve_here"]
 
 STATUS = struct.Struct("<i")
 """A worker's exit status, as the nursery tells it."""
 MOST_DESCRIPTORS = 64
 NOT_IN_FORKS = ("torch", "tensorflow", "jax")
 """Libraries that start threads which a fork loses. No module of ours brings one when imported; a site's own may."""
+SIGNALS = "signals"
+"""The name of the command line's thread that waits for signals: it holds nothing that a fork would miss."""
 _LENGTH = struct.Struct("<Q")
 
 _received: list[int] = []
@@ -86,16 +88,36 @@ def serve(descriptor: int) -> None:
         os._exit(0)
 
 
+def serve_here(driver: socket.socket) -> None:
+    """Serve in a process that was just forked from the driver, and so has ready what that had; until the driver ends.
+
+    Args:
+        driver: the socket to the driver.
+    """
+    os.setpgid(0, 0)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    _settle()
+    _Server(driver).run()
+
+
 def _get_ready(modules: list[str], kernels: list[tuple[str, str, object]]) -> None:
     from tamis.scorers.kernels.jit import make_ready
 
     for name in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    make_ready(kernels)
+    _settle()
+
+
+def _settle() -> None:
+    """Prepare for forking."""
     import loky.backend.popen_loky_posix
     import loky.process_executor  # noqa: F401
 
-    make_ready(kernels)
     # Threads of libraries that are at rest, such as those of a BLAS, mend themselves in a fork.
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
     gc.collect()

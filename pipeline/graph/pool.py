@@ -256,6 +256,10 @@ class LocalPool:
         for path in self._scratch.glob("holding-*"):
             path.unlink(missing_ok=True)
 
+    def prepare(self) -> None:
+        """Start now what workers are forked from: the earlier, the more it shares with this process."""
+        self._started_nursery()
+
     def pids(self) -> list[int]:
         """Return the process ids of the workers that there are."""
         return [] if self._executor is None else list(self._executor._processes)

@@ -3,10 +3,12 @@
 import logging
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-__all__ = ["debugging", "silence_beam", "silence_workers"]
+__all__ = ["debugging", "plain_labels", "silence_beam", "silence_workers"]
 
 ITS_LOGGERS = ("apache_beam", "PrismJobServer", "PrismRunner", "FlinkJarJobServer", "SparkJarJobServer")
 """Beam's modules, and the job servers that it starts, whose output it logs."""
@@ -44,6 +46,22 @@ def silence_workers() -> None:
     sdk_worker.print = _print  # a name that the module finds before the built-in one
     if not isinstance(threading.excepthook, _ThreadHook):
         threading.excepthook = _ThreadHook(threading.excepthook)
+
+
+@contextmanager
+def plain_labels() -> Iterator[None]:
+    """Let a pipeline that is built in a notebook be labelled as elsewhere.
+
+    Beam puts the cell's number before labels there, and for that imports its dataframes, which fail with pandas 3.
+    """
+    from apache_beam import pipeline
+
+    theirs = pipeline.alter_label_if_ipython
+    pipeline.alter_label_if_ipython = lambda *_: None
+    try:
+        yield
+    finally:
+        pipeline.alter_label_if_ipython = theirs
 
 
 def _print(*values: Any, **_: Any) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tamis.pipeline.mixing.lines import LINES_SCHEMA, lines_file, lines_of
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import intact_note, writer
 from tamis.schemas.errors import DataError
@@ -53,15 +54,17 @@ class IndexShard:
         quality: the column of quality, or None.
         cluster: the column of duplicate clusters, or None.
         tokenizer: counts tokens; None: they are 0.
+        bits: one line in 2^bits is counted.
     """
 
     by: str
     quality: str | None = None
     cluster: str | None = None
     tokenizer: DocumentTokenizer | None = None
+    bits: int = 0
 
     def __call__(self, task: IndexTask) -> dict[str, Any]:
-        """Write the shard's column file, unless it is there; return its path.
+        """Write the shard's column file and its lines, unless they are there; return the path.
 
         Raises:
             DataError: if a value can't name a group, or quality isn't a number.
@@ -71,10 +74,17 @@ class IndexShard:
         roots = {name.split(".")[0] for name in (self.by, self.quality, self.cluster) if name is not None}
         with filesystem.open_binary(task.shard) as stream, pq.ParquetFile(stream) as file:
             names = sorted({"doc_id", "text", *roots})
-            with writer(task.path, INDEX_SCHEMA) as out:
+            # The lines are entered last, so left first: where the index is, they are too.
+            with (
+                writer(task.path, INDEX_SCHEMA) as out,
+                writer(lines_file(task.path), LINES_SCHEMA) as lines,
+            ):
                 out.note = {"rows": file.metadata.num_rows}
+                first = 0
                 for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=names):
                     out.write_batch(self._indexed(batch, task.shard))
+                    lines.write_batch(lines_of(batch.column("text"), first, self.bits))
+                    first += batch.num_rows
         return {"path": task.path, "reused": False}
 
     def _indexed(self, batch: pa.RecordBatch, shard: str) -> pa.RecordBatch:

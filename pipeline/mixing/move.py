@@ -1,8 +1,9 @@
 """Moves the documents of a selection into the shards of a mixture: out of each source shard, then into each new one.
 
-A shard of the selection is read once and leaves a file for each new shard that takes something of it; a new shard reads
-its files and puts the documents in order. So memory is bounded by one shard, and what a reader must open by the number
-of source shards. Files are named by digests, and what is there isn't made again.
+A shard of the selection is read once and leaves one file, with a piece for each new shard that takes something of it,
+and a list of the pieces; a new shard reads its piece of each file and puts the documents in order. So memory is bounded
+by one shard, and there are twice as many files as source shards, however many new ones there are. What is there isn't
+made again.
 """
 
 import hashlib
@@ -15,14 +16,26 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 import zstandard
 
 from tamis.pipeline.mixing.index import column_values
 from tamis.pipeline.storage import filesystem
-from tamis.pipeline.storage.column_file import ColumnFile, intact_note, write_batches
+from tamis.pipeline.storage.column_file import OPTIONS, ColumnFile, intact_note, writer
+from tamis.schemas.errors import DamagedError, InputError
 from tamis.schemas.tables import described
 
 __all__ = ["ORDER_SCHEMA", "SendShard", "SendTask", "WriteShard", "WriteTask", "added_columns", "json_lines"]
+
+_PIECES = pa.schema(
+    [
+        pa.field("part", pa.int64(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("digest", pa.binary(16), nullable=False),
+    ]
+)
+"""Where the pieces of a sent file lie, and the XXH3 digest of each."""
 
 ORDER_SCHEMA = pa.schema(
     [
@@ -67,7 +80,7 @@ class SendTask:
         number: of the shard.
         shard: its Parquet file.
         order: a column file of `ORDER_SCHEMA`, by part and position.
-        folder: where a file for each part goes.
+        folder: where what it gives goes.
     """
 
     number: int
@@ -75,14 +88,10 @@ class SendTask:
     order: str
     folder: str
 
-    def sent(self, part: int) -> str:
-        """Return the path of what goes to a part."""
-        return sent_file(self.folder, part, self.number)
 
-
-def sent_file(folder: str, part: int, number: int) -> str:
-    """Return the path of what a source shard gives to a part."""
-    return filesystem.join(folder, f"{part:06d}", f"{number:06d}.arrow")
+def _sent_files(folder: str, number: int) -> tuple[str, str]:
+    """Return the paths of what a source shard gives, and of the list of its pieces, which is written last."""
+    return filesystem.join(folder, f"{number:06d}.pieces"), filesystem.join(folder, f"{number:06d}.arrow")
 
 
 @dataclass(frozen=True)
@@ -96,24 +105,34 @@ class SendShard:
     schema: pa.Schema
 
     def __call__(self, task: SendTask) -> list[int]:
-        """Write the files that aren't there; return the parts that take something."""
+        """Write the file, unless it is there with all pieces that are wanted; return the parts that take something."""
         with ColumnFile(task.order) as file:
             order = file.read()
         part = order.column("part").to_numpy()
         parts, begins = np.unique(part, return_index=True)
-        missing = [int(p) for p in parts if intact_note(task.sent(int(p)), []) is None]
-        if missing:
+        path, pieces = _sent_files(task.folder, task.number)
+        note = intact_note(pieces, [])
+        if note is None or not filesystem.exists(path) or not set(parts.tolist()) <= set(note["parts"]):
             source = [name for name in self.schema.names if not name.startswith("mixture_")]
             with filesystem.open_binary(task.shard) as stream:
                 table = pq.read_table(stream, columns=source)
             ends = np.append(begins[1:], len(part))
-            for p, begin, end in zip(parts.tolist(), begins.tolist(), ends.tolist(), strict=True):
-                if p in missing:
-                    rows = order.slice(begin, end - begin)
-                    self._send(task.sent(p), table, rows)
+            found = []
+            offset = 0
+            with filesystem.write_atomically(path) as out:
+                for p, begin, end in zip(parts.tolist(), begins.tolist(), ends.tolist(), strict=True):
+                    piece = self._piece(table, order.slice(begin, end - begin))
+                    out.write(piece)
+                    found.append((p, offset, piece.size, xxhash.xxh3_128_digest(piece)))
+                    offset += piece.size
+            told = zip(zip(*found, strict=True), _PIECES, strict=True)
+            columns = [pa.array(column, entry.type) for column, entry in told]
+            with writer(pieces, _PIECES) as listed:
+                listed.write_batch(pa.RecordBatch.from_arrays(columns, schema=_PIECES))
+                listed.note = {"parts": parts.tolist()}
         return [int(p) for p in parts]
 
-    def _send(self, path: str, table: pa.Table, rows: pa.Table) -> None:
+    def _piece(self, table: pa.Table, rows: pa.Table) -> pa.Buffer:
         taken = table.take(rows.column("row"))
         added = {
             "mixture_group": rows.column("group"),
@@ -124,7 +143,31 @@ class SendShard:
         columns = [added[name] if name in added else taken.column(name) for name in self.schema.names]
         schema = self.schema.append(pa.field(_POSITION, pa.int64()))
         whole = pa.table([*columns, rows.column("position")], schema=schema).combine_chunks()
-        write_batches(path, schema, whole.to_batches())
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, schema, options=OPTIONS) as out:
+            out.write_table(whole)
+        return sink.getvalue()
+
+
+def _piece_of(folder: str, number: int, part: int) -> pa.Table:
+    """Return what a source shard gives to a part.
+
+    Raises:
+        DamagedError: if a file isn't what was written.
+    """
+    path, pieces = _sent_files(folder, number)
+    with ColumnFile(pieces) as file:
+        table = file.read()
+    at = int(np.searchsorted(table.column("part").to_numpy(), part))
+    _, offset, size, digest = (column[at].as_py() for column in table.columns)
+    try:
+        with filesystem.open_binary(path, offset) as stream:
+            data = stream.read(size)
+    except (InputError, OSError) as error:
+        raise DamagedError(path, "it is missing") from error
+    if xxhash.xxh3_128_digest(data) != digest:
+        raise DamagedError(path, "its bytes don't agree with their digest")
+    return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
 
 
 @dataclass(frozen=True)
@@ -168,10 +211,7 @@ class WriteShard:
 
     def __call__(self, task: WriteTask) -> dict[str, Any]:
         """Write it, and return what a manifest says of it."""
-        tables = []
-        for number in task.senders:
-            with ColumnFile(sent_file(self.folder, task.part, number)) as file:
-                tables.append(file.read())
+        tables = [_piece_of(self.folder, number, task.part) for number in task.senders]
         table = pa.concat_tables(tables).sort_by(_POSITION).drop_columns([_POSITION])
         path = filesystem.join(self.root, task.path)
         written = self._parquet(path, table, task) if self.format == "parquet" else self._jsonl(path, table)

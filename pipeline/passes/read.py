@@ -255,9 +255,7 @@ class _Counted:
     @property
     def note(self) -> FileNote:
         """The counts, for the shard's note."""
-        skipped, notes, refused = (
-            dict(sorted(found.items())) for found in (self._skipped, self._notes, self._refused)
-        )
+        skipped, notes, refused = (dict(sorted(found.items())) for found in (self._skipped, self._notes, self._refused))
         return FileNote(self._file, self.records, skipped, notes, refused)
 
 

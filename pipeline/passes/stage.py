@@ -136,7 +136,6 @@ class StoredShards:
         return stored_shards(values[READ])
 
 
-
 @dataclass(frozen=True)
 class Fetched:
     """A model that was fetched from elsewhere, and that a worker on another machine fetches for itself.

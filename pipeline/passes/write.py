@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tamis.pipeline.graph.give_back import give_back
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.parts import ErrorPart, Fate, Part
 from tamis.pipeline.passes.read import FILE_COLUMN, ReadFolders
@@ -32,8 +33,8 @@ __all__ = ["WriteErrors", "WritePart"]
 ROW_GROUP_BYTES = 32 << 20
 ROW_GROUP_ROWS = 122_880
 """DuckDB's own vector of rows: one thread takes one row group."""
-WINDOW_GROUPS = 1
-"""Row groups whose texts are held at once while a shard is written."""
+FALL = ("step", "rule", "value", "threshold")
+"""Columns that say why a row fell."""
 NO_DICTIONARY = frozenset({"doc_id", "text", "url", "meta", "text_hash", "dup_cluster"})
 
 
@@ -96,17 +97,6 @@ def _write_parquet(
 
 def _dictionary_helps(type_: pa.DataType) -> bool:
     return bool(pa.types.is_string(type_) or pa.types.is_boolean(type_))
-
-
-def _sorted(batches: Iterable[pa.RecordBatch]) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """Return all rows by `doc_id`, and where each was; only one column at a time is there twice."""
-    columns: dict[str, list[pa.Array]] = {}
-    for batch in batches:
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            columns.setdefault(name, []).append(column)
-    order = pc.sort_indices(pa.concat_arrays(columns["doc_id"]))
-    done = {name: pa.concat_arrays(columns.pop(name)).take(order) for name in list(columns)}
-    return pa.table(done), order.to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -192,42 +182,59 @@ class WritePart:
         return Done(json.dumps(note).encode() + b"\n", {f"{part.fate}: documents written": part.rows})
 
     def _write(self, part: Part) -> dict[str, Any]:
-        rest, order = _sorted(self._batches(part) if part.rows else self._no_batches(part))
-        sizes = rest.column("text_bytes").to_numpy()
+        ids, sizes = self._keys(part)
+        order = pc.sort_indices(ids).to_numpy().astype(np.int64)
+        places = np.empty(part.rows, np.int64)
+        places[order] = np.arange(part.rows)
+        ids, sizes = ids.take(pa.array(order)), sizes[order]
         text_bytes = int(sizes.sum())
         schema = self._schema(part.fate)
         group = _row_group(part.rows, text_bytes)
-        places = np.empty(part.rows, np.int64)
-        places[order] = np.arange(part.rows)
         written = _write_parquet(
             filesystem.join(self.root, part.path),
             schema,
-            self._tables(part, schema, rest, places, group * max(1, WINDOW_GROUPS)),
+            self._tables(part, schema, places, sizes, group),
             self.metadata,
             group,
         )
         sources = sorted({shard.source for shard, _, _ in part.pieces})
-        ids = rest.column("doc_id")
         repeated = pc.sum(pc.equal(ids.slice(1), ids.slice(0, max(0, len(ids) - 1)))).as_py() or 0
         about = {"path": part.path, "fate": part.fate, "sources": sources, "text_bytes": text_bytes}
         return about | {"repeated_ids": repeated} | written
 
-    def _no_batches(self, part: Part) -> list[pa.RecordBatch]:
-        """Return one batch without rows, for a part of which nothing is known but its columns."""
-        columns = [column for column in self._schema(part.fate) if column.name != "text"]
-        schema = pa.schema([*columns, pa.field("text_bytes", pa.int64())])
-        return [pa.RecordBatch.from_pylist([], schema)]
+    def _keys(self, part: Part) -> tuple[pa.StringArray, npt.NDArray[np.int64]]:
+        """Return the ids of the part's rows and the bytes of their texts, in the order of its batches."""
+        text = self._text(part.fate)
+        size = "text_bytes" if text == self.original else "text"
+        ids, sizes = [pa.array([], DOCUMENT_SCHEMA.field("doc_id").type)], [np.zeros(0, np.int64)]
+        for batch, _, chosen in self._chosen(part, ["doc_id", size], {**self.columns, "text": text}):
+            ids.append(batch.column("doc_id").filter(pa.array(chosen)))
+            found = batch.column(size)
+            lengths = found if size == "text_bytes" else pc.binary_length(found)
+            sizes.append(lengths.to_numpy(zero_copy_only=False)[chosen].astype(np.int64))
+            del batch, found, lengths  # before the next ones are read
+        return pa.concat_arrays(ids), np.concatenate(sizes)
 
     def _tables(
-        self, part: Part, schema: pa.Schema, rest: pa.Table, places: npt.NDArray[np.int64], window: int
+        self,
+        part: Part,
+        schema: pa.Schema,
+        places: npt.NDArray[np.int64],
+        sizes: npt.NDArray[np.int64],
+        window: int,
     ) -> Iterator[pa.Table]:
-        """Yield the sorted rows with their texts, so many at a time: only these texts are held."""
-        sizes = rest.column("text_bytes").to_numpy()
+        """Yield the sorted rows, so many at a time: only these are held.
+
+        Args:
+            part: the part, whose columns are read once for each window.
+            schema: of the tables.
+            places: where each of its rows comes, in the order of its batches.
+            sizes: bytes of each row's text, as sorted.
+            window: rows.
+        """
         for first in range(0, part.rows, window):
-            rows = rest.slice(first, window)
-            text = self._texts(part, places - first, sizes[first : first + window])
-            yield pa.table([text if name == "text" else rows.column(name) for name in schema.names], schema=schema)
-            del text, rows  # before the next ones are made
+            give_back()
+            yield self._window(part, schema, places - first, sizes[first : first + window])
 
     def _schema(self, fate: Fate) -> pa.Schema:
         leading = DOCUMENT_SCHEMA if fate == "selected" else REJECTED_SCHEMA
@@ -245,51 +252,59 @@ class WritePart:
         for shard, start, end in part.pieces:
             with ColumnFile(self.state.file(shard)) as states:
                 batches = range(start, end)
-                for index, batch in zip(batches, read_columns(shard, names, columns, batches), strict=True):
+                read = read_columns(shard, names, columns, batches)
+                for index in batches:
+                    batch = next(read)
                     state = RowState.from_batch(states[index])
                     yield batch, state, state.mask if part.fate == "selected" else ~state.mask & (state.rule != FAILED)
+                    del batch  # before the next one is read
 
-    def _batches(self, part: Part) -> Iterator[pa.RecordBatch]:
-        """Yield all columns of the part's rows but the text, which has its bytes here."""
-        names = [name for name in (*DOCUMENT_SCHEMA.names, *self.schema.names) if name != "text"]
-        rewritten = self._text(part.fate) != self.original
-        columns = {**self.columns, "text": self._text(part.fate)}
-        for batch, state, chosen in self._chosen(part, [*names, "text" if rewritten else "text_bytes"], columns):
-            taken = batch if chosen.all() else batch.take(pa.array(np.flatnonzero(chosen)))
-            found = dict(zip(taken.schema.names, taken.columns, strict=True))
-            if rewritten:
-                found["text_bytes"] = pc.binary_length(found.pop("text"))
-            if part.fate == "rejected":
-                found |= self._fall(state, chosen)
-            yield pa.RecordBatch.from_pydict(found)
-
-    def _texts(self, part: Part, places: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> pa.LargeStringArray:
-        """Return the texts of a window of sorted rows, copied batch by batch: one batch is held beside them.
+    def _window(
+        self, part: Part, schema: pa.Schema, places: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+    ) -> pa.Table:
+        """Return a window of the sorted rows; one batch is held beside it.
 
         Args:
-            part: the part, whose texts are read once for each window.
+            part: the part.
+            schema: of the table.
             places: of each of its rows, in the order of its batches, in the window; outside it if out of range.
             sizes: bytes of the window's texts.
         """
+        fall = FALL if part.fate == "rejected" else ()
+        names = [name for name in schema.names if name not in fall]
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes, dtype=np.int64)])
-        out = np.empty(offsets[-1], np.uint8)
+        text = np.empty(offsets[-1], np.uint8)
+        columns: dict[str, list[pa.Array]] = {name: [] for name in schema.names if name != "text"}
+        came = []
         first = 0
-        for batch, _, chosen in self._chosen(part, ["text"], {"text": self._text(part.fate)}):
+        for batch, state, chosen in self._chosen(part, names, {**self.columns, "text": self._text(part.fate)}):
             rows = np.flatnonzero(chosen)
             mine = places[first : first + len(rows)]
             first += len(rows)
             inside = (mine >= 0) & (mine < len(sizes))
             if inside.any():
+                rows, mine = rows[inside], mine[inside]
                 texts = as_buffer(batch.column("text"))
-                scatter_texts(texts.data, texts.offsets, rows[inside], offsets[mine[inside]], out)
-        return pa.LargeStringArray.from_buffers(len(sizes), pa.py_buffer(offsets), pa.py_buffer(out))
+                scatter_texts(texts.data, texts.offsets, rows, offsets[mine], text)
+                taken = batch.drop_columns(["text"]).take(pa.array(rows))
+                found = dict(zip(taken.schema.names, taken.columns, strict=True))
+                for name, column in (found | (self._fall(state, rows) if fall else {})).items():
+                    columns[name].append(column)
+                came.append(mine)
+                del texts, taken, found
+            del batch  # before the next one is read
+        order = pa.array(np.argsort(np.concatenate(came)))
+        give_back()
+        done = {name: pa.concat_arrays(columns.pop(name)).take(order) for name in list(columns)}
+        texts = pa.LargeStringArray.from_buffers(len(sizes), pa.py_buffer(offsets), pa.py_buffer(text))
+        return pa.table([texts if name == "text" else done[name] for name in schema.names], schema=schema)
 
-    def _fall(self, state: RowState, chosen: Any) -> dict[str, pa.Array]:
-        """Return the columns that say why rows fell."""
-        step = state.step[chosen].tolist()
-        rule = state.rule[chosen].tolist()
-        value = state.value[chosen]
-        threshold = state.threshold[chosen]
+    def _fall(self, state: RowState, rows: npt.NDArray[np.intp]) -> dict[str, pa.Array]:
+        """Return the columns that say why rows fell, `FALL`."""
+        step = state.step[rows].tolist()
+        rule = state.rule[rows].tolist()
+        value = state.value[rows]
+        threshold = state.threshold[rows]
         return {
             "step": pa.array([self.labels[s] for s in step], pa.string()),
             "rule": pa.array([self.rules[s][r] for s, r in zip(step, rule, strict=True)], pa.string()),

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import Guide
 from tamis.schemas.keep import SHARES, Keep
 from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Op, Rule
@@ -23,7 +24,7 @@ from tamis.scorers.selection.rules import decide
 if TYPE_CHECKING:
     from tamis.pipeline.corpus.context import Corpus, Decision, Fit
 
-__all__ = ["DOCUMENT_BYTES", "KEEP_KINDS", "FoundFile", "Memory", "Step"]
+__all__ = ["DOCUMENT_BYTES", "KEEP_KINDS", "Earlier", "FoundFile", "Memory", "Step"]
 
 DOCUMENT_BYTES = 2000
 """Text of a document, about, for estimates alone."""
@@ -48,6 +49,19 @@ class FoundFile:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """What an earlier run found in its corpus for a step.
+
+    Attributes:
+        thresholds: in numbers, as its manifest has them.
+        model: folder of what was fitted, which the run left on request; None if there is none.
+    """
+
+    thresholds: Mapping[str, Any]
+    model: str | None = None
+
+
+@dataclass(frozen=True)
 class Memory:
     """Bytes that a step takes.
 
@@ -69,11 +83,13 @@ class Step(StepConfig):
         best: which values of the kept column `fraction` and `documents` keep, unless `keep.best` says.
         rewrites: whether it changes the text that later steps read.
         papers: those that the step follows; `cites` says which of them with the options given.
+        guide: what its page of the documentation says beside options and columns; every step of ours has one.
     """
 
     best: ClassVar[Literal["high", "low"]] = "high"
     rewrites: ClassVar[bool] = False
     papers: ClassVar[tuple[Paper, ...]] = ()
+    guide: ClassVar[Guide | None] = None
 
     @property
     def cites(self) -> tuple[Paper, ...]:
@@ -97,7 +113,9 @@ class Step(StepConfig):
 
     def columns(self, models: Mapping[str, str]) -> pa.Schema:
         """Return the columns that it computes, also of a step that isn't fitted yet."""
-        made = self.annotator(models)
+        from tamis.pipeline.steps.loaded import annotator_of  # which needs this module
+
+        made = annotator_of(self, models)
         return pa.schema([]) if made is None else made.schema
 
     def values_of(self, column: str) -> int | None:
@@ -211,6 +229,36 @@ class Step(StepConfig):
         del corpus
         msg = f"step {self.label} has nothing to fit"
         raise ConfigError(msg)
+
+    # --- the next run over more of the same corpus ---
+
+    @property
+    def leaves_model(self) -> bool:
+        """Whether the step leaves what it fits in the run's folder, as `Earlier.model`."""
+        return False
+
+    def leaving(self) -> Self:
+        """Return the step so that it leaves what a later run needs: an index of what it saw, or a model."""
+        return self
+
+    def frozen(self, earlier: Earlier) -> Self:
+        """Return the step so that what an earlier run found in its corpus holds; what that lacks is found anew.
+
+        By default that are the thresholds of `keep`. A step that finds anything else in the corpus overrides it.
+
+        Raises:
+            ConfigError: if the step finds something that it can't be given.
+        """
+        share = self.kept.share
+        if (self.over_corpus and (share is None or type(self).decide is not Step.decide)) or self.fits:
+            msg = f"step {self.label}: what it finds in a corpus can't be held fast: use `thresholds: estimate`"
+            raise ConfigError(msg)
+        return self if share is None else self._with_thresholds(earlier)
+
+    def _with_thresholds(self, earlier: Earlier) -> Self:
+        """Return the step with the thresholds of its `keep`."""
+        found = earlier.thresholds.get(self.keep_rule(str(self.kept.share)))
+        return self if found is None else self.changed(keep={**self.kept.model_dump(), "thresholds": found})
 
     # --- before a run ---
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from tamis.pipeline.steps.base import Step
 from tamis.pipeline.steps.papers import C4
+from tamis.schemas.guide import WEB, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Rule
 from tamis.schemas.tables import described
@@ -18,11 +19,29 @@ __all__ = ["CleanStep"]
 
 COLUMN = "clean_characters"
 
+_GUIDE = Guide(
+    formula="""\
+line stays   =  words >= 5 and it ends in . ? ! or a quotation mark                             paper
+                words >= 3, none over 1,000 characters, and it ends so                          datatrove
+                words >= 3, none over 1,000 characters                                          datatrove_fineweb
+goes always  =  lines that mention javascript or a policy; marks such as [1] or [citation needed]
+kept         =  texts with a character left""",
+    follows="""\
+The line rules of C4's paper (`variant: paper`), of datatrove's C4 filter, or of FineWeb's use of it without
+terminal punctuation (`datatrove_fineweb`). What C4 does to whole documents is the preset `c4` of `heuristics`.""",
+    example="""\
+- clean: {variant: datatrove_fineweb}""",
+    query="SELECT source, count(*) AS documents, sum(clean_characters)::BIGINT AS left_over FROM documents "
+    "GROUP BY source",
+    inputs=(WEB,),
+)
+
 
 class CleanStep(Step):
     """Takes lines out of the text as C4's rules do; later steps and the output have the text that is left."""
 
     verb: ClassVar[str] = "clean"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (C4,)
     rewrites: ClassVar[bool] = True
     variant: Literal["paper", "datatrove", "datatrove_fineweb"] = Field(

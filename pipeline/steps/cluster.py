@@ -11,17 +11,38 @@ from tamis.pipeline.corpus.context import Corpus, Fit
 from tamis.pipeline.steps.base import FoundFile, Memory, Step
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import ConfigError, ModelError
+from tamis.schemas.guide import FORUM, PROSE, Guide
 from tamis.schemas.step import NAME
 from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
 
 __all__ = ["ClusterStep"]
 
+_GUIDE = Guide(
+    formula="""\
+x                     =  embedding / its length
+cluster               =  argmin over c of |x - centroid_c|^2;   lower number of equal ones
+centroid_c            =  exact mean of its documents, until none moves or `rounds` are over
+cluster_distance      =  |x - centroid|^2, of a vector of length 1""",
+    follows="""\
+Lloyd's k-means with exact sums, so that shards, workers and runners change nothing; with `minibatch` Sculley's
+(2010). Titles are the words that a cluster has more of than the corpus.""",
+    example="""\
+- embed: {dimensions: 64, write: false}
+- cluster: {clusters: 6}""",
+    query="SELECT cluster, documents, title FROM clusters ORDER BY cluster",
+    inputs=(
+        FORUM,
+        PROSE,
+    ),
+)
+
 
 class ClusterStep(Step):
     """K-means over the embeddings of the whole corpus: the cluster of each document, with titles for people."""
 
     verb: ClassVar[str] = "cluster"
+    guide: ClassVar[Guide] = _GUIDE
     clusters: int = Field(ge=1, le=1_000_000, description="how many")
     embedding: str = Field(default="embedding", description="the column of vectors, such as `embed` adds")
     name: str = Field(default="cluster", pattern=NAME, description="the column; its distance's is `<name>_distance`")
@@ -135,6 +156,8 @@ class _Assign:
         if len(bad):  # of one row it becomes that row's error record
             msg = "the embedding holds a number that isn't finite (NaN or infinite)"
             raise ValueError(msg)
+        if self._clustering is None:
+            return pa.RecordBatch.from_arrays([pa.nulls(len(column), f.type) for f in self.schema], schema=self.schema)
         found = self._clustering.assign(matrix)
         outside = found.clusters < 0
         return pa.RecordBatch.from_arrays(

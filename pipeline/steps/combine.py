@@ -9,9 +9,10 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision
-from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.base import Earlier, Step
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import FORUM, PROSE, Guide
 from tamis.schemas.keep import Keep
 from tamis.schemas.step import NAME, Decides
 from tamis.schemas.tables import described
@@ -23,6 +24,27 @@ _WEIGHTED = ("mean", "sum")
 _UNITS = {"documents": None, "characters": "text_chars", "bytes": "text_bytes"}
 """What quantiles can have equally much of without a step that counts it; of the text as it was read."""
 
+_GUIDE = Guide(
+    formula="""\
+min, max        =  over the columns of a row
+mean            =  sum(w_c x_c) / sum(w_c);   sum  =  sum(w_c x_c)
+buckets         =  floor(buckets x share of the group's documents (bytes, tokens) below the row)
+kept            =  as `keep` says of the new column""",
+    follows="""\
+DCLM's and Nemotron-CC's ensembles of classifiers are means and maxima of scores; Dolma 3's vigintiles of quality
+are `how: buckets, buckets: 20` within each topic.""",
+    example="""\
+- language: {}
+- preselect: {model: examples/models/preselect}
+- combine: {columns: [preselect_score, language_score], how: min, name: smaller, keep: {fraction: 0.5}}""",
+    query="SELECT fate, count(*) AS documents, round(min(smaller), 3) AS least, round(max(smaller), 3) AS most "
+    "FROM documents GROUP BY fate ORDER BY fate",
+    inputs=(
+        FORUM,
+        PROSE,
+    ),
+)
+
 
 class CombineStep(Step):
     """A column from others: their minimum, maximum, mean or weighted sum, or the quantile that one of them lies in.
@@ -31,6 +53,7 @@ class CombineStep(Step):
     """
 
     verb: ClassVar[str] = "combine"
+    guide: ClassVar[Guide] = _GUIDE
     columns_: tuple[str, ...] = Field(
         alias="columns", min_length=1, description="columns of numbers that are there before the step"
     )
@@ -54,6 +77,11 @@ class CombineStep(Step):
         "whole numbers such as quality_tokens",
     )
     by: tuple[str, ...] = Field(default=(), description="of buckets: columns whose groups have quantiles of their own")
+    cuts: Annotated[dict[str, tuple[float | None, ...]] | None, Decides] = Field(
+        default=None,
+        description="of buckets: the values between quantiles that an earlier run found, as its manifest has them, by "
+        "group: they hold in place of those of this corpus",
+    )
     keep: Annotated[Keep, Decides] = Field(default=Keep(), description="by the new column; not with buckets")
 
     @model_validator(mode="after")
@@ -83,6 +111,8 @@ class CombineStep(Step):
         if self.how == "buckets" and (self.keep != Keep() or self.missing == "skip"):
             option = "missing" if self.missing == "skip" else "keep"
             return f"{option}: not with `how: buckets`; reject by buckets with a step `rules` after it"
+        if self.cuts is not None and any(len(cuts) + 1 != self.buckets for cuts in self.cuts.values()):
+            return "cuts: so many values a group as lie between `buckets`, one fewer than there are buckets"
         if (self.by or self.of != "documents") and self.how != "buckets":
             return f"{'by' if self.by else 'of'} is of `how: buckets`; this is `how: {self.how}`"
         if self.keep.unit == "tokens":
@@ -130,7 +160,15 @@ class CombineStep(Step):
         if self.buckets is None:
             return super().decide(corpus)
         unit = _UNITS.get(self.of, self.of)
-        return quantile_buckets(corpus, QuantileBuckets(self.columns_[0], unit, self.buckets, self.by, self._field))
+        wanted = QuantileBuckets(self.columns_[0], unit, self.buckets, self.by, self._field, self.cuts)
+        return quantile_buckets(corpus, wanted)
+
+    def frozen(self, earlier: Earlier) -> Self:
+        """Hold the cuts between quantiles fast, or the thresholds of `keep`."""
+        if self.how == "buckets":
+            cuts = earlier.thresholds.get(self.name)
+            return self.changed(cuts=cuts) if cuts else self
+        return self if self.keep.share is None else self._with_thresholds(earlier)
 
     def check(self, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> None:
         """Refuse a column that isn't there or holds no numbers.

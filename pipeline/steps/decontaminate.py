@@ -1,10 +1,9 @@
 """`decontaminate`: evaluation items that stand in the documents."""
 
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +11,13 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Memory, Step
+from tamis.pipeline.steps.evaluation_items import LARGE, finder, gram_counter, read_items, too_short
 from tamis.pipeline.steps.files import digest_set
 from tamis.pipeline.steps.papers import NGRAM_OVERLAP
 from tamis.pipeline.storage import filesystem
-from tamis.schemas.base import digest, nearest
-from tamis.schemas.errors import DataError, InputError, ModelError
+from tamis.schemas.base import nearest
+from tamis.schemas.errors import InputError, ModelError
+from tamis.schemas.guide import ENCYCLOPEDIA, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Rule
 from tamis.schemas.step import NAME, Decides, FilePath
@@ -24,6 +25,7 @@ from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
 
 if TYPE_CHECKING:
+    from tamis.pipeline.corpus.context import Corpus, Fit
     from tamis.pipeline.formats.options import ReadOptions
     from tamis.scorers.contamination.find import Hits
     from tamis.scorers.contamination.index import ContaminationIndex
@@ -34,9 +36,12 @@ __all__ = ["DecontaminateStep"]
 _Fields = str | dict[str, str]
 """A field of the items, or the name of each set of items to its field."""
 
+_TextFields = str | tuple[str, ...] | dict[str, str | tuple[str, ...]]
+"""The same of the text, which may be several fields."""
+
 _OF_METHOD = {
     "aligned": ("threshold", "partial", "short_weight", "long_weight"),
-    "ngrams": ("size", "short_size", "share"),
+    "ngrams": ("size", "short_size", "share", "most_items", "most_documents"),
     "decon": ("answer", "passage"),
 }
 HITS = pa.list_(
@@ -54,12 +59,31 @@ HITS = pa.list_(
 )
 """The type of the column with all hits."""
 
-_BUILT, _MAPPED = 40, 12
-"""Memory for a byte of the items while an index is built, and of the index: measured on 50,000 items of 60 words."""
+_BUILT, _MAPPED = 55, 12
+"""Memory for a byte of the items while an index is built, by the method that takes most, and of the index: measured on
+20,000 and 50,000 items of 60 words."""
 _PLANTED = 500
 """Items that `tamis plan` plants, at most."""
-_LARGE = 4 << 20
-"""Characters of items from which on an index is kept in the user's cache, for all processes to map."""
+_SHORT_ITEM = 20
+"""Words below which items are told of apart."""
+
+_GUIDE = Guide(
+    formula="""\
+weight(word)   =  ln((items + 1) / (items that have it + 1/2)), less in phrases that several items share
+coverage       =  weight of the item's words that a local alignment shares with the document / weight of the item
+whole          =  coverage >= 1 for short items, falling to `threshold` from `long_weight` on
+part           =  coverage >= `partial` from the item's beginning on
+ngrams         =  a shared 13-gram (8-gram of shorter items) is a hit""",
+    follows="""\
+`method: ngrams` is GPT-3's rule, `method: decon` allenai/decon's own score; `aligned` (Smith and Waterman 1981)
+also finds items of which words were changed, dropped or added. `tamis plan` says what share of planted items is
+found.""",
+    example="""\
+- decontaminate: {items: {sample: examples/recipes/evaluation.jsonl}, text: question, action: drop}""",
+    query="SELECT contamination_item, round(contamination_coverage, 2) AS coverage, fate FROM documents WHERE "
+    "contamination_item IS NOT NULL ORDER BY ALL",
+    inputs=(ENCYCLOPEDIA,),
+)
 
 
 class DecontaminateStep(Step):
@@ -70,12 +94,16 @@ class DecontaminateStep(Step):
     """
 
     verb: ClassVar[str] = "decontaminate"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (NGRAM_OVERLAP,)
     rewrites: ClassVar[bool] = True
     items: Annotated[dict[str, str], FilePath] = Field(
         min_length=1, description="name of a set of evaluation items: its files"
     )
-    text: _Fields = Field(default="text", description="the items' field to look for; name: field where sets differ")
+    text: _TextFields = Field(
+        default="text", description="the items' field to look for, or several, such as [question, choices, answer]: "
+        "the first is looked for by itself, with the second, and so on; name: field where sets differ",
+    )  # fmt: skip
     id: _Fields | None = Field(
         default=None, description="the items' field that the column tells them by; their number in the set if absent"
     )
@@ -101,6 +129,16 @@ class DecontaminateStep(Step):
         default=0, ge=0, le=1, description="of ngrams: share of an item's n-grams from which on it is whole; any makes "
         "it a part",
     )  # fmt: skip
+    most_items: int = Field(
+        default=20, ge=1, description="of ngrams: an n-gram of more items is boilerplate, and a sign of none"
+    )
+    boilerplate: Literal["items", "corpus"] = Field(
+        default="items", description="what makes an n-gram boilerplate, which counts less or not at all: items that "
+        "share it; corpus: documents too, by a pass over the corpus beforehand",
+    )  # fmt: skip
+    most_documents: int = Field(
+        default=10, ge=1, description="of ngrams and `boilerplate: corpus`: an n-gram of more documents is boilerplate"
+    )
     answer: _Fields | None = Field(default=None, description="of decon: the field of the items' answers")
     passage: _Fields | None = Field(default=None, description="of decon: the field of the passages asked about")
     hits: Annotated[Literal["any", "whole"], Decides] = Field(
@@ -131,6 +169,17 @@ class DecontaminateStep(Step):
         if self.short_size > self.size:
             msg = f"short_size ({self.short_size}) can't be above size ({self.size})"
             raise ValueError(msg)
+        if self.method == "decon" and self.boilerplate == "corpus":
+            msg = "boilerplate: decon's score knows items alone: use `method: aligned` or `ngrams`"
+            raise ValueError(msg)
+        if "most_documents" in self.model_fields_set and self.boilerplate != "corpus":
+            msg = "most_documents is of `boilerplate: corpus`; this is `boilerplate: items`"
+            raise ValueError(msg)
+        for fields in self.text.values() if isinstance(self.text, dict) else [self.text]:
+            if not fields or (self.method == "decon" and not isinstance(fields, str)):
+                told = "an item's text is one field with `method: decon`, its answer is `answer`" if fields else "empty"
+                msg = f"text: {told}"
+                raise ValueError(msg)
         for option in ("text", "id", "answer", "passage"):
             fields = getattr(self, option)
             for name in fields if isinstance(fields, dict) else ():
@@ -172,7 +221,14 @@ class DecontaminateStep(Step):
             field = _field(getattr(self, option), name)
             if field is not None:
                 columns.append(InputColumn(f"item_{option}", field, "string"))
-        return ReadOptions(text=_field(self.text, name) or "text", columns=tuple(columns))
+        first, *others = self._texts(name)
+        columns += [InputColumn(f"item_text{number}", field, "string") for number, field in enumerate(others)]
+        return ReadOptions(text=first, columns=tuple(columns))
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        """Return the fields of a set's texts."""
+        fields = self.text.get(name, "text") if isinstance(self.text, dict) else self.text
+        return (fields,) if isinstance(fields, str) else fields
 
     def find(self, option: str, reference: str) -> dict[str, FoundFile]:
         """Find the files of a set of items, with the fields named.
@@ -205,92 +261,84 @@ class DecontaminateStep(Step):
         """
         return _Contamination(self, models)
 
+    def columns(self, models: Mapping[str, str]) -> pa.Schema:
+        """Return the columns, known before n-grams are counted."""
+        del models
+        return _schema(self)
+
+    @property
+    def fits(self) -> bool:
+        """Whether n-grams are counted in the corpus."""
+        return self.boilerplate == "corpus"
+
+    def fit(self, corpus: "Corpus") -> "Fit":
+        """Count the items' n-grams in the rows alive."""
+        from tamis.pipeline.corpus.common_ngrams import common_ngrams
+
+        return common_ngrams(corpus, partial(gram_counter, self, corpus.stage.model_paths("")), "counts")
+
     def costs(self, documents: int, models: Mapping[str, FoundFile], before: Sequence[Step]) -> tuple[str, ...]:
         """Say how many items are too short to be looked for, and what is found of the others where they are planted."""
-        from tamis.scorers.contamination.planted import PLANTED, planted_recall
-
         del documents, before
-        items = [item for name in sorted(self.items) for item in _read(self, name, models[f"items.{name}"].path)]
-        short = _too_short(self, items)
+        items = [item for name in sorted(self.items) for item in read_items(self, name, models[f"items.{name}"].path)]
+        short = too_short(self, items)
         names = {item.name for item in short}
-        long = [item.text for item in items if item.name not in names]
+        long = [item.forms[-1] for item in items if item.name not in names]
         told = []
         if short:
             few = ", ".join(item.name for item in short[:3]) + (" and others" if len(short) > 3 else "")
-            what = "lower `short_weight` to look for more of them" if self.method == "aligned" else "they hold no word"
+            what = "lower `short_weight` to look for more of them"
+            if self.method != "aligned":
+                what = "they hold no word, or none but n-grams of more than `most_items` items"
             told.append(f"{len(short)} of {len(items)} items are too short to be looked for ({few}): {what}")
         if long:
-            _, _, find = _finder(self, items)
-            step = -(-len(long) // _PLANTED)
-            recall = planted_recall(long[::step], find)
-            shares = ", ".join(f"{share:.0%} {PLANTED[kind]}" for kind, share in recall.items())
-            told.append(f"of {len(long[::step])} items planted in other text are found: {shares}")
+            find = finder(self, items).find
+            brief = [text for text in long if len(text.split()) < _SHORT_ITEM]
+            told += [_recall(long, find, "items")]
+            if 0 < len(brief) < len(long):
+                told += [_recall(brief, find, f"items of fewer than {_SHORT_ITEM} words")]
         return tuple(told)
 
     def memory(self, documents: int, models: Mapping[str, FoundFile]) -> Memory:
         """Estimate the index: a large one is mapped by all workers, others each builds for itself."""
         del documents
-        size = sum(model.bytes for model in models.values())
-        mapped = size >= _LARGE and self.method == "aligned"
+        size = sum(model.bytes for name, model in models.items() if name.startswith("items."))
+        size *= max(len(self._texts(name)) for name in self.items)  # each form of an item has all before it in it
+        mapped = size >= LARGE and self.method == "aligned"
         return Memory(worker=size, shared=_MAPPED * size) if mapped else Memory(worker=_BUILT * size)
+
+
+def _recall(texts: list[str], find: "Callable[[TextBuffer], Hits]", what: str) -> str:
+    """Say what is found of some items where they are planted."""
+    from tamis.scorers.contamination.planted import PLANTED, planted_recall
+
+    step = -(-len(texts) // _PLANTED)
+    shares = ", ".join(f"{share:.0%} {PLANTED[kind]}" for kind, share in planted_recall(texts[::step], find).items())
+    return f"of {len(texts[::step])} {what} planted in other text are found: {shares}"
 
 
 def _field(fields: _Fields | None, name: str) -> str | None:
     return fields.get(name) if isinstance(fields, dict) else fields
 
 
-class _Item(NamedTuple):
-    name: str
-    text: str
-    answer: str
-    passage: str
-
-
-def _read(step: DecontaminateStep, name: str, reference: str) -> list[_Item]:
-    """Return the items of a set, in the order of its files' paths.
-
-    Raises:
-        ModelError: if a record is no item.
-    """
-    from tamis.pipeline.formats.options import data_suffixes
-    from tamis.pipeline.formats.reader import plan_splits, read_split
-
-    options = step.read_options(name)
-    found: list[_Item] = []
-    for file in filesystem.expand(reference, suffixes=data_suffixes()):
-        for split in plan_splits(file, options):
-            for batch in read_split(split, name, options):
-                if batch.errors.num_rows:
-                    error = batch.errors.slice(0, 1).to_pylist()[0]
-                    told = f"record {error['record']}: {error['error']}: {error['detail']}"
-                    msg = f"step {step.label}: items.{name}: {error['uri']}, {told}"
-                    raise ModelError(msg)
-                rows = batch.documents.num_rows
-                columns = {
-                    key: batch.columns.column(f"item_{key}").to_pylist()
-                    if f"item_{key}" in batch.columns.schema.names
-                    else [None] * rows
-                    for key in ("id", "answer", "passage")
-                }
-                for row, text in enumerate(batch.documents.column("text").to_pylist()):
-                    identity = columns["id"][row]
-                    told = str(len(found)) if identity is None else identity
-                    found.append(
-                        _Item(f"{name}/{told}", text, columns["answer"][row] or "", columns["passage"][row] or "")
-                    )
-    return found
-
-
-def _too_short(step: DecontaminateStep, items: list[_Item]) -> list[_Item]:
-    """Return the items that can't be found by themselves: of too few words, or of too little weight."""
-    from tamis.scorers.contamination.find import Aligned
-
-    if step.method != "aligned":
-        return [item for item in items if not item.text.split()]
-    index = _index([item.text for item in items])
-    way = Aligned(step.threshold, step.partial, step.short_weight, step.long_weight)
-    left_out = {-1, *way.left_out(index).tolist()}
-    return [item for item, row in zip(items, index.rows.tolist(), strict=True) if row in left_out]
+def _schema(step: DecontaminateStep) -> pa.Schema:
+    name = step.name
+    fields = [
+        described(f"{name}_item", pa.string(), "the evaluation item of which most is there, as set/item"),
+        described(f"{name}_coverage", pa.float64(), "share of it that is there (decon: its score); 0 without a hit"),
+        described(f"{name}_items", pa.int64(), "items found, whole or in part"),
+        described(f"{name}_whole_items", pa.int64(), "items found whole"),
+        described(f"{name}_match", pa.large_string(), "the match as it stands in the document"),
+        described(f"{name}_item_match", pa.large_string(), "the match as it stands in the item"),
+    ]
+    if step.table:
+        told = "every item found: which, how much, where in the document (bytes), and both texts of the match"
+        fields.append(described(f"{name}_hits", HITS, told))
+    if step.action == "remove":
+        fields.append(described(f"{name}_removed_chars", pa.int64(), "code points taken out of the text"))
+        fields.append(described(f"{name}_left", pa.int64(), "code points left, without white space at the ends"))
+        fields.append(described("text", pa.large_string(), "the text without the matches"))
+    return pa.schema(fields)
 
 
 class _Contamination:
@@ -301,28 +349,19 @@ class _Contamination:
     def __init__(self, step: DecontaminateStep, models: Mapping[str, str]):
         self._removes = step.hits if step.action == "remove" else None
         # In the order of their names, so that an item of two sets is told by the same one however they are listed.
-        items = [item for name in sorted(step.items) for item in _read(step, name, models[f"items.{name}"])]
-        self._index, self._names, self._find = _finder(step, items)
-        name = step.name
-        fields = [
-            described(f"{name}_item", pa.string(), "the evaluation item of which most is there, as set/item"),
-            described(
-                f"{name}_coverage", pa.float64(), "share of it that is there (decon: its score); 0 without a hit"
-            ),
-            described(f"{name}_items", pa.int64(), "items found, whole or in part"),
-            described(f"{name}_whole_items", pa.int64(), "items found whole"),
-            described(f"{name}_match", pa.large_string(), "the match as it stands in the document"),
-            described(f"{name}_item_match", pa.large_string(), "the match as it stands in the item"),
-        ]
+        items = [item for name in sorted(step.items) for item in read_items(step, name, models[f"items.{name}"])]
+        counts = None
+        if step.fits:
+            from tamis.pipeline.corpus.common_ngrams import counted_grams
+
+            if "counts" not in models:
+                msg = f"step {step.label}: boilerplate: no corpus is counted yet; a run does it"
+                raise ModelError(msg)
+            counts = counted_grams(models["counts"])
+        found = finder(step, items, counts)
+        self._index, self._names, self._find = found.index, found.names, found.find
         self._table = step.table
-        if step.table:
-            told = "every item found: which, how much, where in the document (bytes), and both texts of the match"
-            fields.append(described(f"{name}_hits", HITS, told))
-        if self._removes is not None:
-            fields.append(described(f"{name}_removed_chars", pa.int64(), "code points taken out of the text"))
-            fields.append(described(f"{name}_left", pa.int64(), "code points left, without white space at the ends"))
-            fields.append(described("text", pa.large_string(), "the text without the matches"))
-        self.schema = pa.schema(fields)
+        self.schema = _schema(step)
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         from tamis.scorers.contamination.find import hit_spans, side_by_side
@@ -343,8 +382,8 @@ class _Contamination:
         columns = [
             names.take(places),
             pc.fill_null(pa.array(best.coverage).take(places), 0.0),
-            pa.array(_distinct(hits, rows)),
-            pa.array(_distinct(hits.take(np.flatnonzero(hits.whole)), rows)),
+            pa.array(_distinct(hits, self._index, rows)),
+            pa.array(_distinct(hits.take(np.flatnonzero(hits.whole)), self._index, rows)),
             shown.column("document_match").combine_chunks().take(places),
             shown.column("item_match").combine_chunks().take(places),
         ]
@@ -385,69 +424,7 @@ def _all_hits(shown: pa.Table, hits: "Hits", names: list[str], rows: int) -> pa.
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=HITS, mask=pa.array(counts == 0))
 
 
-def _distinct(hits: "Hits", rows: int) -> Any:
+def _distinct(hits: "Hits", index: "ContaminationIndex", rows: int) -> Any:
     """Return how many different items each document has, int64 (rows,)."""
-    pairs = np.unique(np.stack([hits.documents, hits.items], axis=1), axis=0)
+    pairs = np.unique(np.stack([hits.documents, index.groups[hits.items]], axis=1), axis=0)
     return np.bincount(pairs[:, 0], minlength=rows).astype(np.int64)
-
-
-def _index(texts: list[str]) -> "ContaminationIndex":
-    """Build the index of items; one of many is built once, and mapped from the user's cache."""
-    from tamis.pipeline.code import module_code
-    from tamis.scorers.contamination.index import ContaminationIndex
-    from tamis.scorers.models.hub import cache_folder
-
-    if sum(map(len, texts)) < _LARGE:
-        return ContaminationIndex.build(texts)
-    key = digest([module_code(ContaminationIndex.__module__), texts])
-    folder = cache_folder() / "contamination" / key
-    if folder.is_dir():
-        try:
-            return ContaminationIndex.read(folder)
-        except (DataError, ModelError, OSError):  # damaged
-            shutil.rmtree(folder, ignore_errors=True)
-    index = ContaminationIndex.build(texts)
-    made = folder.with_name(f"{key}.{os.getpid()}")
-    try:
-        index.write(made, provenance={"items": len(texts)})
-        made.rename(folder)
-    except OSError:  # no room, or another process was first
-        shutil.rmtree(made, ignore_errors=True)
-        return index
-    return ContaminationIndex.read(folder)
-
-
-def _finder(
-    step: DecontaminateStep, items: list[_Item]
-) -> "tuple[ContaminationIndex, list[str], Callable[[TextBuffer], Hits]]":
-    """Return the index, the name of each of its items, and what finds them.
-
-    Raises:
-        ModelError: if no item can be found.
-    """
-    from tamis.scorers.contamination.decon import DeconScore, Item
-    from tamis.scorers.contamination.find import Aligned, NGrams
-
-    if step.method == "decon":
-        try:
-            score = DeconScore([Item(item.text, item.answer, item.passage) for item in items])
-        except DataError as error:
-            msg = f"step {step.label}: items: {error}"
-            raise ModelError(msg) from None
-        return score.index, [items[given[0]].name for given in score.names], score.find
-    texts = [item.text for item in items]
-    if step.method == "ngrams":
-        grams = NGrams(texts, size=step.size, short=step.short_size, least=step.share)
-        index, find, searched = grams.index, grams.find, len(grams.index)
-    else:
-        index = _index(texts)
-        way = Aligned(step.threshold, step.partial, step.short_weight, step.long_weight)
-        find, searched = (lambda texts: way.find(texts, index)), len(index) - len(way.left_out(index))
-    if not searched:
-        of = "weigh too little (see `short_weight`)" if step.method == "aligned" else "hold no word"
-        msg = f"step {step.label}: none of the {len(items)} items can be looked for: they {of}"
-        raise ModelError(msg)
-    known = np.flatnonzero(index.rows >= 0)
-    first = np.full(len(index), len(items))
-    np.minimum.at(first, index.rows[known], known)
-    return index, [items[row].name for row in first.tolist()], find

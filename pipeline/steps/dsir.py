@@ -8,11 +8,12 @@ import pyarrow as pa
 from pydantic import BeforeValidator, Field, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision, Fit
-from tamis.pipeline.steps.base import FoundFile, Step
+from tamis.pipeline.steps.base import Earlier, FoundFile, Step
 from tamis.pipeline.steps.files import find_documents, find_model
 from tamis.pipeline.steps.papers import DSIR
 from tamis.pipeline.storage.folders import local_folder
 from tamis.schemas.errors import ModelError
+from tamis.schemas.guide import FORUM, PROSE, Guide
 from tamis.schemas.keep import SHARES, Keep
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import Decides, FilePath
@@ -35,10 +36,31 @@ def _without_reference(value: Any) -> Any:
     return "none" if value == "reference" else value
 
 
+_GUIDE = Guide(
+    formula="""\
+p_b, q_b           =  share of bucket b among the hashed n-grams of the target, of the pool
+log weight of d    =  sum over its n-grams of ln(p_b + 1e-8) - ln(q_b + 1e-8)              normalise: none
+                      the same x `chunk_tokens` / tokens of d, of documents longer than a chunk   normalise: chunk
+drawn              =  the k largest of log weight + Gumbel noise, the noise a keyed hash of doc_id""",
+    follows="""\
+The authors' package data-selection, exactly, with `hash: sha256` and `normalise: reference`; `fast` differs in the
+hash alone. Drawing is without replacement, as theirs.""",
+    example="""\
+- dsir: {target: examples/corpus/target.jsonl.zst, min_tokens: 50, keep: {fraction: 0.4}}""",
+    query="SELECT source, fate, count(*) AS documents, round(avg(dsir_log_weight), 1) AS mean_weight FROM "
+    "documents GROUP BY ALL ORDER BY ALL",
+    inputs=(
+        FORUM,
+        PROSE,
+    ),
+)
+
+
 class DsirStep(Step):
     """Importance resampling towards a target corpus (Xie et al. 2023)."""
 
     verb: ClassVar[str] = "dsir"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (DSIR,)
     target: Annotated[str | dict[str, str] | None, FilePath] = Field(
         default=None, description="files of the target corpus; name: files for several targets"
@@ -78,10 +100,17 @@ class DsirStep(Step):
         description="a `fraction`, or so many `documents`, `bytes` or `tokens` to draw, `by` groups too; else all",
     )
 
+    write_model: Annotated[bool, Decides] = Field(
+        default=False, description="leave the model that is fitted in `models/` of the run's folder, for `model`"
+    )
+
     @model_validator(mode="after")
     def _target_or_model(self) -> Self:
         if (self.target is None) == (self.model is None):
             msg = "give either `target` (files to resemble) or `model` (a folder from `tamis train dsir`)"
+            raise ValueError(msg)
+        if self.write_model and self.target is None:
+            msg = "`write_model` leaves a model that is fitted to a `target`: there is one already"
             raise ValueError(msg)
         if self.keep.percentile is not None or self.keep.min is not None or self.keep.max is not None:
             msg = "dsir samples: keep a `fraction` or so many `documents`, `bytes` or `tokens`"
@@ -175,6 +204,23 @@ class DsirStep(Step):
 
         return fit_ratio(corpus, self._resampling(corpus))
 
+    @property
+    def leaves_model(self) -> bool:
+        """Where one is fitted."""
+        return self.fits
+
+    def leaving(self) -> Self:
+        """Leave the model."""
+        return self.changed(write_model=True) if self.fits else self
+
+    def frozen(self, earlier: Earlier) -> Self:
+        """Take the model that was fitted, and draw by the thresholds that were found."""
+        step = self
+        if self.fits and earlier.model is not None:
+            without = {"target": None, "proportions": None, "tokenizer": None, "write_model": False}
+            step = self.changed(**without, model=earlier.model)
+        return step if self.keep.share is None else step._with_thresholds(earlier)
+
     def decide(self, corpus: Corpus) -> Decision:
         """Draw."""
         from tamis.pipeline.corpus.resample import resample
@@ -190,6 +236,7 @@ class DsirStep(Step):
         return resample(corpus, self._resampling(corpus), names, shares)
 
     def _resampling(self, corpus: Corpus) -> "Resampling":
+        from tamis.pipeline.corpus.given import Given
         from tamis.pipeline.corpus.resample import Resampling
         from tamis.pipeline.corpus.select import unit_column
         from tamis.scorers.dsir.features import NgramFeatures
@@ -220,6 +267,8 @@ class DsirStep(Step):
             keep_rule=self.keep_rule(self.keep.share or "documents"),
             by=self.keep.by,
             near_random=NEAR_RANDOM if self._is_near_random else None,
+            given=Given(self.keep.thresholds),
+            write_model=self.write_model,
         )
 
     @property

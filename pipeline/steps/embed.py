@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Memory, Step
 from tamis.schemas.errors import ModelError
+from tamis.schemas.guide import FORUM, PROSE, Guide
 from tamis.schemas.step import NAME, FilePath
 from tamis.scorers.base import Annotator
 
@@ -27,11 +28,31 @@ _OPTIONS: Mapping[Kind, tuple[str, ...]] = {
 _NO_ENCODERS = ("model2vec", "wordllama")
 """Kinds of model, as their config calls them, that have vectors of tokens alone."""
 
+_GUIDE = Guide(
+    formula="""\
+hashed         =  sum over n-grams g of (1 + ln count(g)) x sparse random signs of hash(g), `dimensions` long
+static         =  mean of the vectors of the text's tokens
+transformers   =  mean over tokens of the last layer, or its first token (`pooling`)""",
+    follows="""\
+Hashed: feature hashing (Weinberger et al. 2009) under a sparse Johnson-Lindenstrauss transform (Kane and Nelson
+2014), so that angles between documents stay within 1/sqrt(dimensions). Static: model2vec's and wordllama's own
+vectors. The rest: transformers', the same in any batch.""",
+    example="""\
+- embed: {dimensions: 64, ngrams: 1}""",
+    query="SELECT source, count(*) AS documents, any_value(len(embedding)) AS dimensions FROM documents GROUP "
+    "BY source ORDER BY source",
+    inputs=(
+        FORUM,
+        PROSE,
+    ),
+)
+
 
 class EmbedStep(Step):
     """A vector for each document: of hashed n-grams, of static embeddings, or by a transformers encoder."""
 
     verb: ClassVar[str] = "embed"
+    guide: ClassVar[Guide] = _GUIDE
     encoder: Literal["auto", "hashed", "static", "transformers"] = Field(
         default="auto", description="auto: hashed n-grams without a `model`, else what its folder holds"
     )

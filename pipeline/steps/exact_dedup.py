@@ -11,6 +11,7 @@ from tamis.pipeline.corpus.keep_policy import KeepPolicy, check_policy, policy_p
 from tamis.pipeline.steps.base import FoundFile, Memory
 from tamis.pipeline.steps.seen import IndexedStep
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import Guide
 from tamis.schemas.step import NAME, Decides
 from tamis.schemas.tables import described, internal
 from tamis.scorers.base import Annotator
@@ -20,11 +21,26 @@ if TYPE_CHECKING:
 
 __all__ = ["ExactDedupStep"]
 
+_GUIDE = Guide(
+    formula="""\
+key      =  text, address or any column; white space folded (`whitespace`), or folded words alone (`words`)
+hash     =  XXH3-128(key)
+group    =  documents of equal hash, over the whole input
+kept     =  one of each group: smallest doc_id, or by `keep`""",
+    follows="""\
+No paper: hashing is as old as sorting. Two different keys share a hash with a probability of about n^2 / 2^129 for
+n documents. Duplodocus and datatrove hash the same way; [duplicates](../duplicates.md) says where counts differ.""",
+    example="""\
+- exact_dedup: {normalize: words}""",
+    query="SELECT dup_cluster_size, fate, count(*) AS documents FROM documents GROUP BY ALL ORDER BY ALL",
+)
+
 
 class ExactDedupStep(IndexedStep):
     """Exact deduplication over the whole input by a 128-bit hash of the (normalised) text, or of another column."""
 
     verb: ClassVar[str] = "exact_dedup"
+    guide: ClassVar[Guide] = _GUIDE
     name: str | None = Field(
         default=None, pattern=NAME, description="begins the columns' names, in place of dup and of the key's name"
     )

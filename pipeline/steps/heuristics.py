@@ -10,9 +10,10 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_path, find_file, find_model
-from tamis.pipeline.steps.papers import C4, FINEWEB, GOPHER
+from tamis.pipeline.steps.papers import C4, FINEWEB, FINEWEB_2, GOPHER
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Rule
 from tamis.schemas.step import NAME, Decides, FilePath
@@ -39,6 +40,22 @@ OTHER = "other"
 _OWN = "text"
 """What the columns' names begin with unless the step has a name."""
 
+_GUIDE = Guide(
+    formula="""\
+text_*        =  statistics of the text: words, lines, repetitions, signs; see the columns below
+falls         =  at the first rule, in the order of `presets` and `rules`, that the text breaks:
+                 column < threshold of a minimum, column > threshold of a maximum
+fineweb2      =  the same with thresholds and stop words of the document's language""",
+    follows="""\
+Gopher's, C4's and FineWeb's rules as their papers have them; the presets `datatrove_*` agree with datatrove on
+every document, `fineweb2` with FineWeb-2's own tables. Where papers and code differ, the preset's description says
+which it is.""",
+    example="""\
+- heuristics: {presets: [gopher_quality, c4], thresholds: {gopher_quality.min_word_count: 30}}""",
+    query="SELECT rule, count(*) AS documents, round(avg(value), 3) AS value, any_value(threshold) AS "
+    "threshold FROM rejected GROUP BY rule ORDER BY documents DESC, rule",
+)
+
 
 class HeuristicsStep(Step):
     """Text statistics, and rules over them: presets, thresholds that override theirs, and rules of one's own.
@@ -47,7 +64,8 @@ class HeuristicsStep(Step):
     """
 
     verb: ClassVar[str] = "heuristics"
-    papers: ClassVar[tuple[Paper, ...]] = (GOPHER, C4, FINEWEB)
+    guide: ClassVar[Guide] = _GUIDE
+    papers: ClassVar[tuple[Paper, ...]] = (GOPHER, C4, FINEWEB, FINEWEB_2)
     name: str = Field(
         default=_OWN, pattern=NAME, description="begins the columns' names: `<name>_words` in place of `text_words`"
     )
@@ -157,7 +175,8 @@ class HeuristicsStep(Step):
     def cites(self) -> tuple[Paper, ...]:
         """The papers of the presets that it takes."""
         named = {"gopher": GOPHER, "c4": C4, "fineweb": FINEWEB}
-        return tuple(paper for word, paper in named.items() if any(word in preset for preset in self.presets))
+        found = [paper for word, paper in named.items() if any(word in preset for preset in self.presets)]
+        return (*found, FINEWEB_2) if FINEWEB2 in self.presets else tuple(found)
 
     # --- columns ---
 

@@ -13,6 +13,7 @@ from tamis.pipeline.steps.base import Step
 from tamis.pipeline.steps.papers import FASTTEXT
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import FORUM, PROSE, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.schemas.tables import described
@@ -20,11 +21,30 @@ from tamis.scorers.base import Annotator
 
 __all__ = ["LabelStep"]
 
+_GUIDE = Guide(
+    formula="""\
+h         =  mean of the vectors of the text's words and n-grams
+P(l)      =  softmax(W h)_l
+label     =  argmax P;   <name>_score = max P
+kept      =  label in `keep`, not in `drop`, and score >= `min_score`""",
+    follows="""\
+fastText's `predict`, the same label and probability to the last float32 digit, quantised models too.""",
+    example="""\
+- label: {model: examples/models/preselect/model.bin, name: quality, min_score: 0.8}""",
+    query="SELECT quality, fate, count(*) AS documents, round(avg(quality_score), 3) AS mean FROM documents "
+    "GROUP BY ALL ORDER BY ALL",
+    inputs=(
+        FORUM,
+        PROSE,
+    ),
+)
+
 
 class LabelStep(Step):
     """A fastText classifier's best label and its probability: topics, formats, quality classes, of any number."""
 
     verb: ClassVar[str] = "label"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (FASTTEXT,)
     model: Annotated[str, FilePath] = Field(description="a supervised fastText model (.bin or .ftz), or hf://")
     newline: Literal["blank", "glue"] = Field(default="blank", description="what a newline becomes: a blank or nothing")

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,11 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_path
+from tamis.pipeline.steps.loaded import annotator_of
 from tamis.pipeline.steps.papers import LID
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import WEB, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.scorers.annotators import OverText
@@ -26,11 +28,29 @@ if TYPE_CHECKING:
 
 __all__ = ["LanguageStep"]
 
+_GUIDE = Guide(
+    formula="""\
+label, score  =  argmax, max over l of P(l | first `prefix` characters)          fastText, softmax
+label         =  the best one written in the text's letters, where the best isn't      `scripts`
+label         =  und, score 0, for texts without letters
+kept          =  label in `keep` and score >= `min_score`""",
+    follows="""\
+lid.176 as fastText computes it: the same labels and probabilities on the same characters. A whole text and its
+first 2,000 characters differ rarely; `prefix` says how many are looked at. `min_score: fineweb2` has FineWeb-2's
+thresholds.""",
+    example="""\
+- language: {keep: [en, de], min_score: 0.5}""",
+    query="SELECT language, fate, count(*) AS documents FROM documents GROUP BY ALL ORDER BY documents DESC, "
+    "language, fate LIMIT 8",
+    inputs=(WEB,),
+)
+
 
 class LanguageStep(Step):
     """Language identification with a fastText model, lid.176 unless `model` names another, or with the package eldc."""
 
     verb: ClassVar[str] = "language"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (LID,)
     name: str = Field(default="language", pattern=NAME, description="of the columns, `<name>` and `<name>_score`")
     keep: Annotated[tuple[str, ...] | None, Decides] = Field(
@@ -90,18 +110,17 @@ class LanguageStep(Step):
 
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the identifier."""
-        return OverText(self._identifier(models))
-
-    def _identifier(self, models: Mapping[str, str]) -> "LanguageIdentifier":
         from tamis.scorers.language.identify import DEFAULT_PREFIX, LanguageIdentifier
 
-        return LanguageIdentifier(
-            models.get("model"),
-            engine=self.engine,
-            prefix=self.prefix or DEFAULT_PREFIX,
-            check_scripts=self.scripts,
-            merge=self.merge,
-            name=self.name,
+        return OverText(
+            LanguageIdentifier(
+                models.get("model"),
+                engine=self.engine,
+                prefix=self.prefix or DEFAULT_PREFIX,
+                check_scripts=self.scripts,
+                merge=self.merge,
+                name=self.name,
+            )
         )
 
     @property
@@ -188,10 +207,12 @@ class LanguageStep(Step):
         del available
         if self.keep is None:
             return
-        known = [*self._identifier(models).languages, UNDETERMINED]
+        identifier = cast("LanguageIdentifier", cast("OverText", annotator_of(self, models)).scorer)
+        known = [*identifier.languages, UNDETERMINED]
         for code in self.keep:
             if code not in known:
-                close = difflib.get_close_matches(code, known, n=3, cutoff=0.3)
+                low = code.lower().replace("-", "_").partition("_")[0]
+                close = [low] if low in known else difflib.get_close_matches(low, known, n=3, cutoff=0.3)
                 hint = f", such as {', '.join(close)}" if close else ""
                 msg = f"step {self.label}: keep: the model has no language {code!r}; it has {len(known)} codes{hint}"
                 raise ConfigError(msg)

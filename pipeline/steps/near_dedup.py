@@ -11,6 +11,7 @@ from tamis.pipeline.corpus.keep_policy import KeepPolicy, check_policy, policy_p
 from tamis.pipeline.steps.base import FoundFile, Memory
 from tamis.pipeline.steps.papers import MINHASH
 from tamis.pipeline.steps.seen import IndexedStep
+from tamis.schemas.guide import PROSE, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides
 from tamis.scorers.annotators import OverText
@@ -24,11 +25,29 @@ __all__ = ["NearDedupStep"]
 _OF_PRESET = ("shingles", "shingle_size", "folding", "bands", "rows", "permutations")
 """Options that a preset settles."""
 
+_GUIDE = Guide(
+    formula="""\
+S(d)         =  set of hashes of the shingles of d (words or characters, folded)
+sig_k(d)     =  min over s in S(d) of perm_k(s),   k = 1 .. bands x rows
+candidates   =  pairs whose rows of some band all agree;  P = 1 - (1 - J^rows)^bands at Jaccard similarity J
+J(a, b)      =  |S(a) & S(b)| / |S(a) | S(b)|, computed itself where `verify: shingles`
+cluster      =  connected component of the pairs left (`link: component`); one document of each stays""",
+    follows="""\
+datasketch's signatures and bands with `hash: sha1`; FineWeb's parameters (`preset: fineweb`, 14 bands of 8 over
+5-word shingles) and Dolma 3's (`preset: dolma3`, 26 of 11, verified at 0.8). [Duplicates](../duplicates.md)
+compares.""",
+    example="""\
+- near_dedup: {preset: dolma3}""",
+    query="SELECT dup_cluster_size, fate, count(*) AS documents FROM documents GROUP BY ALL ORDER BY ALL",
+    inputs=(PROSE,),
+)
+
 
 class NearDedupStep(IndexedStep):
     """Near-deduplication over the whole input by MinHash signatures and bands (LSH), verified where asked."""
 
     verb: ClassVar[str] = "near_dedup"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (MINHASH,)
     name: str | None = Field(default=None, pattern=NAME, description="begins the columns' names, in place of dup")
     preset: Literal["fineweb", "dolma3"] | None = Field(

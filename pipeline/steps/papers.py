@@ -8,14 +8,18 @@ __all__ = [
     "DSIR",
     "FASTTEXT",
     "FINEWEB",
+    "FINEWEB_2",
     "GOPHER",
     "HARMFUL",
     "KENLM",
     "LID",
+    "MADLAD",
     "MINHASH",
     "NGRAM_OVERLAP",
     "PRESELECT",
+    "QUAD",
     "RESILIPARSE",
+    "SOFT_DEDUP",
     "SUBSTRINGS",
     "TRAFILATURA",
 ]
@@ -50,6 +54,12 @@ FINEWEB = Paper(
     2024,
     "https://arxiv.org/abs/2406.17557",
 )
+FINEWEB_2 = Paper(
+    ("Guilherme Penedo", "Hynek Kydlíček", "Vinko Sabolčec", "Bettina Messmer", "others"),
+    "FineWeb2: One Pipeline to Scale Them All -- Adapting Pre-Training Data Processing to Every Language",
+    2025,
+    "https://arxiv.org/abs/2506.20920",
+)
 GOPHER = Paper(
     ("Jack W. Rae", "Sebastian Borgeaud", "Trevor Cai", "Katie Millican", "others"),
     "Scaling Language Models: Methods, Analysis & Insights from Training Gopher",
@@ -75,6 +85,12 @@ LID = Paper(
     2016,
     "https://arxiv.org/abs/1612.03651",
 )
+MADLAD = Paper(
+    ("Sneha Kudugunta", "Isaac Caswell", "Biao Zhang", "Xavier Garcia", "others"),
+    "MADLAD-400: A Multilingual And Document-Level Large Audited Dataset",
+    2023,
+    "https://arxiv.org/abs/2309.04662",
+)
 MINHASH = Paper(
     ("Andrei Z. Broder",),
     "On the resemblance and containment of documents",
@@ -93,11 +109,23 @@ PRESELECT = Paper(
     2025,
     "https://arxiv.org/abs/2503.00808",
 )
+QUAD = Paper(
+    ("Chi Zhang", "Huaping Zhong", "Kuan Zhang", "Chengliang Chai", "others"),
+    "Harnessing Diversity for Important Data Selection in Pretraining Large Language Models",
+    2025,
+    "https://arxiv.org/abs/2409.16986",
+)
 RESILIPARSE = Paper(
     ("Janek Bevendorff", "Benno Stein", "Matthias Hagen", "Martin Potthast"),
     "Elastic ChatNoir: Search Engine for the ClueWeb and the Common Crawl",
     2018,
     "https://doi.org/10.1007/978-3-319-76941-7_83",
+)
+SOFT_DEDUP = Paper(
+    ("Nan He", "Weichen Xiong", "Hanwen Liu", "Yi Liao", "others"),
+    "SoftDedup: an Efficient Data Reweighting Method for Speeding Up Language Model Pre-training",
+    2024,
+    "https://arxiv.org/abs/2407.06654",
 )
 SUBSTRINGS = Paper(
     ("Katherine Lee", "Daphne Ippolito", "Andrew Nystrom", "Chiyuan Zhang", "others"),

@@ -8,10 +8,11 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision
-from tamis.pipeline.steps.base import FoundFile, Step
+from tamis.pipeline.steps.base import Earlier, FoundFile, Step
 from tamis.pipeline.steps.files import digest_path, find_model
 from tamis.pipeline.steps.papers import CCNET, HARMFUL, KENLM
 from tamis.schemas.errors import ModelError
+from tamis.schemas.guide import FORUM, PROSE, Guide
 from tamis.schemas.keep import Keep
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
@@ -24,11 +25,34 @@ if TYPE_CHECKING:
 
 __all__ = ["PerplexityStep"]
 
+_GUIDE = Guide(
+    formula="""\
+<name>_log10_prob    =  log10 probability of all sentences with their ends, under the n-gram model
+<name>_tokens        =  words (pieces) + 1 for each sentence, as `mode` counts them
+<name>_perplexity    =  10 ^ (-<name>_log10_prob / <name>_tokens)
+<name>_log_ratio     =  (log10 P under `model` - log10 P under `against`) x ln 10 / tokens, nats a token
+bucket               =  head below the first percentile of its group, tail from the second on, else middle
+threshold: model     =  kept above the calibrated perplexity, or below the calibrated ratio""",
+    follows="""\
+KenLM's scores to the last float32 digit; cc_net's and OSCAR's normalisation, splitting and counting (`mode`).
+Harmful text by perplexity alone is Jansen et al.'s; by a ratio of two models, Moore and Lewis's cross-entropy
+difference.""",
+    example="""\
+- perplexity: {model: examples/models/quality, keep: {percentile: [0, 60], by: [source]}}""",
+    query="SELECT source, fate, count(*) AS documents, median(quality_perplexity)::INT AS median FROM "
+    "documents GROUP BY ALL ORDER BY ALL",
+    inputs=(
+        FORUM,
+        PROSE,
+    ),
+)
+
 
 class PerplexityStep(Step):
     """Perplexity under an n-gram model (KenLM), for quality or harmful content, or the ratio to a second model."""
 
     verb: ClassVar[str] = "perplexity"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (KENLM, CCNET, HARMFUL)
     best: ClassVar[Literal["high", "low"]] = "low"
     model: Annotated[str, FilePath] = Field(
@@ -66,6 +90,11 @@ class PerplexityStep(Step):
     bucket_by: tuple[str, ...] = Field(
         default=("language", "source"), description="of `bucket: corpus`: columns whose groups have cuts of their own"
     )
+    bucket_cuts: Annotated[dict[str, tuple[float, float]] | None, Decides] = Field(
+        default=None,
+        description="of `bucket: corpus`: percentiles that an earlier run found, as its manifest has them, by group: "
+        "they hold in place of those of this corpus",
+    )
 
     @property
     def cites(self) -> tuple[Paper, ...]:
@@ -84,6 +113,9 @@ class PerplexityStep(Step):
             raise ValueError(msg)
         if not 0 <= self.bucket_percentiles[0] < self.bucket_percentiles[1] <= 100:
             msg = f"bucket_percentiles must be [lo, hi] with 0 <= lo < hi <= 100, got {list(self.bucket_percentiles)}"
+            raise ValueError(msg)
+        if self.bucket_cuts is not None and self.bucket != "corpus":
+            msg = "`bucket_cuts` are of `bucket: corpus`"
             raise ValueError(msg)
         if self.bucket == "ccnet" and self.bucket_percentiles != (30, 60):
             msg = "cc_net's table has the percentiles 30 and 60 only: leave bucket_percentiles out"
@@ -184,15 +216,26 @@ class PerplexityStep(Step):
         """Put into buckets, then keep."""
         from tamis.pipeline.corpus.bucket import Bucketing, corpus_buckets
         from tamis.pipeline.corpus.chain import chained
+        from tamis.pipeline.corpus.given import Given
         from tamis.pipeline.corpus.select import select
 
         if self.bucket != "corpus":
             return select(corpus)
-        bucketing = Bucketing(self.kept_column, self.bucket_percentiles, self.bucket_by, self._bucket_field)
+        bucketing = Bucketing(
+            self.kept_column, self.bucket_percentiles, self.bucket_by, self._bucket_field, Given(self.bucket_cuts)
+        )
         if not self.keep.needs_corpus:
             return corpus_buckets(corpus, bucketing, corpus.stage.state)
         between = corpus.stage.place("bucketed")
         return chained(corpus, between, lambda first, state: corpus_buckets(first, bucketing, state), select)
+
+    def frozen(self, earlier: Earlier) -> Self:
+        """Hold the percentiles of buckets fast, and the thresholds of `keep`."""
+        step = self
+        cuts = earlier.thresholds.get(self._bucket_field.name) if self.bucket == "corpus" else None
+        if cuts:
+            step = step.changed(bucket_cuts=cuts)
+        return step if self.keep.share is None else step._with_thresholds(earlier)
 
     def find(self, option: str, reference: str) -> dict[str, FoundFile]:
         """Find a model, and the tokenizer that lies beside it as published models do."""

@@ -7,6 +7,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from tamis.pipeline.steps.base import Step
+from tamis.schemas.guide import WEB, Guide
 from tamis.schemas.rule import Rule
 from tamis.schemas.step import NAME, Decides
 from tamis.schemas.tables import described
@@ -24,6 +25,23 @@ _TOLD: dict[PiiKind, str] = {
     "key": "keys and tokens",
 }
 
+_GUIDE = Guide(
+    formula="""\
+email, key      =  by their shape; ip: globally reachable IPv4 and IPv6 addresses
+card, iban      =  by their length, issuer and check digits (Luhn; ISO 7064 mod 97)
+phone           =  by E.164's lengths, with a + or in a national form
+mask            =  masks[kind][hash(what it stands for, seed) mod n]: the same address, the same mask
+falls           =  findings > `max_findings`""",
+    follows="""\
+Of shapes: the registries themselves (IANA, ISO 13616, E.164, issuers' own descriptions of their keys). FineWeb
+masks e-mail and public IP addresses alone: `kinds: [email, ip]`.""",
+    example="""\
+- pii: {kinds: [email, ip, phone, key], max_findings: 20}""",
+    query="SELECT sum(pii_findings)::BIGINT AS findings, sum(pii_email)::BIGINT AS email, sum(pii_ip)::BIGINT "
+    "AS ip FROM documents",
+    inputs=(WEB,),
+)
+
 
 class PiiStep(Step):
     """Counts and masks e-mail and public IP addresses, phone, account and card numbers, keys and tokens.
@@ -34,6 +52,7 @@ class PiiStep(Step):
     """
 
     verb: ClassVar[str] = "pii"
+    guide: ClassVar[Guide] = _GUIDE
     rewrites: ClassVar[bool] = True
     mode: Literal["mask", "annotate"] = Field(
         default="mask", description="mask: replace what is found; annotate: count it and leave the text"

@@ -11,7 +11,10 @@ from pydantic import Field, model_validator
 from tamis.pipeline.corpus.context import Corpus, Decision, Fit
 from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory, Step
 from tamis.pipeline.steps.files import find_documents, find_model
+from tamis.pipeline.steps.papers import QUAD
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import FORUM, PROSE, Guide
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
@@ -19,14 +22,47 @@ from tamis.scorers.base import Annotator
 if TYPE_CHECKING:
     from tamis.pipeline.corpus.quad import Quad
     from tamis.pipeline.corpus.quad_direction import Proxy
+    from tamis.scorers.influence.size import ProxySize
 
 __all__ = ["QuadStep"]
+
+_GUIDE = Guide(
+    formula="""\
+influence of d    =  grad L_ref^T (H + damping)^-1 grad L_d,   H by K-FAC or EK-FAC, L the proxy's loss
+cluster score     =  mean influence of its probes + alpha x sqrt(2 ln N / n_i)
+round             =  the `per_round` best clusters are probed; whose probe's mean is above tau gives `block` documents
+kept              =  accepted blocks, until the budget is spent""",
+    follows="""\
+Quad's estimator and bandit, with what the paper leaves open (units of influence, order within clusters, what a pass
+scores) fixed; [Quad](../quad.md) says how. `tamis quad replay` tries other options on a run's scores.""",
+    example="""\
+- embed: {dimensions: 64, write: false}
+- cluster: {clusters: 8}
+- quad:
+    reference: examples/corpus/target.jsonl.zst
+    proxy: models/proxy
+    fraction: 0.2
+    probe: 2
+    block: 10
+    chunks: 1
+    reference_documents: 32
+    sample: 32""",
+    query="SELECT title, documents, scored, round(mean_influence, 2) AS influence, selected FROM quad_clusters "
+    "ORDER BY ALL DESC",
+    inputs=(
+        FORUM,
+        PROSE,
+    ),
+    before="tamis train proxy examples/corpus/books.jsonl.zst --text body -o models/proxy --steps 60",
+)
 
 
 class QuadStep(Step):
     """Influence on a reference set, estimated for a few documents of each cluster; a bandit spends the budget by it."""
 
     verb: ClassVar[str] = "quad"
+    guide: ClassVar[Guide] = _GUIDE
+    papers: ClassVar[tuple[Paper, ...]] = (QUAD,)
     reference: Annotated[str, FilePath] = Field(description="files of the documents whose loss is to fall")
     proxy: Annotated[str, FilePath] = Field(
         description="a causal language model: a folder, of `tamis train proxy` say, or a GGUF file"
@@ -235,10 +271,10 @@ class QuadStep(Step):
         check_causal_model(models["proxy"], context=self.context)
         proxy_size(models["proxy"], InfluenceOptions(**self._influence()))
 
-    def _batch(self, context: int) -> int:
+    def _batch(self, size: "ProxySize") -> int:
         """Return the tokens of the largest batch: one of the reference or of the sample, as far as these fill it."""
         chunks = self.batch_tokens if self.chunks is None else self.chunks * max(self.reference_documents, self.sample)
-        return max(context, min(self.batch_tokens, chunks * context))
+        return max(size.context, min(size.batch, chunks * size.context))
 
     def costs(self, documents: int, models: Mapping[str, FoundFile], before: Sequence[Step]) -> tuple[str, ...]:
         """Say how much of the pool is scored about, how long that takes here, and what it holds in memory."""
@@ -262,7 +298,7 @@ class QuadStep(Step):
         looks = {"none": 0, "kfac": 1, "ekfac": 2}[self.curvature]
         fitting = 1.5 * per_document * (self.reference_documents + looks * min(self.sample, documents)) * seconds
         share = scored / documents if documents else 0.0
-        batches = size.activations * self._batch(size.context)
+        batches = size.activations * self._batch(size)
         unsure = "" if clusters else "; the number of clusters isn't known before the run"
         return (
             f"scores about {scored:,} of {documents:,} documents ({share:.1%}), {chunks:,} chunks of up to "
@@ -280,7 +316,7 @@ class QuadStep(Step):
 
         size = proxy_size(models["proxy"].path, InfluenceOptions(**self._influence()))
         costs = 0 if self._cost is None else 60 * documents
-        batches = size.activations * self._batch(size.context)
+        batches = size.activations * self._batch(size)
         return Memory(worker=max(size.fitting, size.scoring) + batches + costs + 400 * min(documents, 1_000_000))
 
 

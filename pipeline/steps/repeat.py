@@ -8,9 +8,12 @@ import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
 from tamis.pipeline.corpus.context import Corpus, Decision
-from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.base import Earlier, Step
+from tamis.pipeline.steps.papers import FINEWEB_2
 from tamis.schemas.base import Model, nearest
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import PROSE, Guide
+from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides
 from tamis.schemas.tables import described
 from tamis.scorers.selection.upsampling import REHYDRATION
@@ -33,6 +36,23 @@ class CurveOptions(Model):
     by: tuple[str, ...] = Field(default=(), description="columns whose groups have curves of their own, such as topics")
 
 
+_GUIDE = Guide(
+    formula="""\
+factor    =  the column itself, or `table`'s value from the largest bound that isn't above it, or the curve's
+curve     =  mean of C x^p exp(lambda x) over the document's range of quality, x the share of text below it
+copies    =  floor(factor) + [u < factor - floor(factor)],   u = keyed hash of doc_id in [0, 1)
+falls     =  copies = 0""",
+    follows="""\
+FineWeb-2's rehydration (`table: fineweb2`) and Dolma 3's upsampling curve (`curve`), whose factors agree with those
+of its own code.""",
+    example="""\
+- near_dedup: {preset: fineweb}
+- repeat: {column: dup_cluster_size, table: {1: 1, 2: 1.5, 3: 3}}""",
+    query="SELECT dup_cluster_size, copies, count(*) AS documents FROM selected GROUP BY ALL ORDER BY ALL",
+    inputs=(PROSE,),
+)
+
+
 class RepeatStep(Step):
     """How often each document is to be taken, as a column; documents that are taken not at all fall.
 
@@ -41,6 +61,8 @@ class RepeatStep(Step):
     """
 
     verb: ClassVar[str] = "repeat"
+    guide: ClassVar[Guide] = _GUIDE
+    papers: ClassVar[tuple[Paper, ...]] = (FINEWEB_2,)
     column: str = Field(description="of numbers: the factor itself, or what `table` or `curve` make it of")
     table: Annotated[Literal["fineweb2"] | dict[float, float] | None, Decides] = Field(
         default=None,
@@ -75,6 +97,11 @@ class RepeatStep(Step):
         return self
 
     @property
+    def cites(self) -> tuple[Paper, ...]:
+        """FineWeb-2's where its table is taken."""
+        return self.papers if self.table == "fineweb2" else ()
+
+    @property
     def label(self) -> str:
         """The verb, or verb and name."""
         return self.verb if self.name == "copies" else f"{self.verb}.{self.name}"
@@ -88,6 +115,16 @@ class RepeatStep(Step):
     def over_corpus(self) -> bool:
         """A draw, by the run's seed."""
         return True
+
+    def frozen(self, earlier: Earlier) -> Self:
+        """A table is the config's; a curve follows from the corpus.
+
+        Raises:
+            ConfigError: if there is a curve.
+        """
+        if self.curve is not None:
+            return super().frozen(earlier)
+        return self
 
     @property
     def _field(self) -> pa.Field:

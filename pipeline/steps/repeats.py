@@ -1,11 +1,11 @@
 """What the steps share that take repeated text out: their columns, and the rule of what has too little left."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import pyarrow as pa
 from pydantic import Field
 
-from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.base import Earlier, Step
 from tamis.schemas.step import NAME, Decides
 
 __all__ = ["RepeatsStep"]
@@ -39,6 +39,11 @@ class RepeatsStep(Step):
     def over_corpus(self) -> bool:
         """Copies may lie anywhere."""
         return True
+
+    def frozen(self, earlier: Earlier) -> Self:
+        """Nothing is found but copies."""
+        del earlier
+        return self
 
     @property
     def corpus_columns(self) -> pa.Schema:

@@ -15,6 +15,7 @@ from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import digest_path
 from tamis.schemas.base import digest, nearest
 from tamis.schemas.errors import ConfigError, ModelError
+from tamis.schemas.guide import Guide
 from tamis.schemas.keep import Keep
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.scorers.annotators import OverText
@@ -22,11 +23,25 @@ from tamis.scorers.base import Annotator, Scorer
 
 __all__ = ["ScoreStep"]
 
+_GUIDE = Guide(
+    formula="""\
+columns   =  YourClass(**options).score(texts), one row a text
+kept      =  as `keep` says of `column`""",
+    follows="""\
+Whatever your class does. Its source is part of the digests: a changed scorer scores again.
+`tamis.scorers.testing.check_scorer` holds it to what runs ask.""",
+    example="""\
+- score: {scorer: "examples/scorers/capitals.py:Capitals", name: capitals, column: capital_share, keep: {max: 0.4}}""",
+    query="SELECT fate, count(*) AS documents, round(max(capital_share), 3) AS most FROM documents GROUP BY "
+    "fate ORDER BY fate",
+)
+
 
 class ScoreStep(Step):
     """Columns of a scorer of one's own: a class with `schema` and `score(texts)`, see the guide to scorers."""
 
     verb: ClassVar[str] = "score"
+    guide: ClassVar[Guide] = _GUIDE
     scorer: Annotated[str, FilePath] = Field(
         description="module:Class, or file.py:Class; a module is looked for beside the config, too"
     )

@@ -1,11 +1,11 @@
 """The options `index` and `write_index` of steps that take out duplicates."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
-from tamis.pipeline.steps.base import FoundFile, Step
+from tamis.pipeline.steps.base import Earlier, FoundFile, Step
 from tamis.schemas.errors import ModelError
 from tamis.schemas.step import Decides, FilePath
 
@@ -27,6 +27,15 @@ class IndexedStep(Step):
     def references(self) -> dict[str, str]:
         """Each index by its number."""
         return {f"index.{number}": path for number, path in enumerate(self.index)}
+
+    def leaving(self) -> Self:
+        """Leave an index."""
+        return self.model_copy(update={"write_index": True})
+
+    def frozen(self, earlier: Earlier) -> Self:
+        """Nothing but an index follows from the corpus."""
+        del earlier
+        return self
 
     def index_settings(self) -> dict[str, Any]:
         """Return the settings that an index must have been made with, plain as JSON has them."""

@@ -9,6 +9,7 @@ from tamis.pipeline.corpus.context import Corpus, Decision
 from tamis.pipeline.steps.base import DOCUMENT_BYTES, FoundFile, Memory
 from tamis.pipeline.steps.papers import SUBSTRINGS
 from tamis.pipeline.steps.repeats import RepeatsStep
+from tamis.schemas.guide import WEB, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import Decides
 from tamis.scorers.annotators import OverText
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 
 __all__ = ["SubstringDedupStep"]
 
+_GUIDE = Guide(
+    formula="""\
+window   =  `min_bytes` consecutive bytes of one document
+copy     =  a window equal to one earlier in order of doc_id and place
+goes     =  all bytes of copies, but for those that a first window has; whole characters only;
+            gaps of <= `fill_gaps` bytes between two such stretches too
+kept     =  documents with >= `min_characters` characters left""",
+    follows="""\
+The definition of Lee et al.'s deduplicate-text-datasets without a suffix array: the same bytes are found by
+winnowing and hashes of windows, in memory that a partition bounds. Their tool takes out every copy; here one stays.""",
+    example="""\
+- substring_dedup: {min_bytes: 200, spans: true}""",
+    query="SELECT count(*) AS documents, sum(text_removed_chars)::BIGINT AS taken_out, "
+    "sum(text_left_chars)::BIGINT AS left_over FROM documents",
+    inputs=(WEB,),
+)
+
 
 class SubstringDedupStep(RepeatsStep):
     """Takes out substrings that stand elsewhere in the whole input too, byte for byte, and leaves one copy of each.
@@ -28,6 +46,7 @@ class SubstringDedupStep(RepeatsStep):
     """
 
     verb: ClassVar[str] = "substring_dedup"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (SUBSTRINGS,)
     min_bytes: int = Field(default=500, ge=16, le=1 << 20, description="shorter repeats stay, UTF-8")
     anchor_bytes: int | None = Field(

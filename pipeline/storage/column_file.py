@@ -24,6 +24,7 @@ from tamis.pipeline.storage.own_name import name_digest
 from tamis.schemas.errors import DamagedError, InputError
 
 __all__ = [
+    "OPTIONS",
     "ColumnFile",
     "ColumnWriter",
     "aligned",
@@ -34,8 +35,9 @@ __all__ = [
     "writer",
 ]
 
-# Compressing costs less than the disk it saves: LZ4 packs web text to half at several hundred MB/s.
-OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+# Threads would each keep what they allocated for one column of a batch; passes work side by side in processes.
+OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+"""Compressing costs less than the disk it saves: LZ4 packs web text to half at several hundred MB/s."""
 MAGIC = b"TAMISCF2"
 TRAILER = struct.Struct("<I16s16s8s")
 _MISSING = "it is missing"
@@ -154,12 +156,14 @@ class ColumnFile:
             filesystem.keep(path, fetched)
             self.note: dict[str, Any] = json.loads(note_bytes) if len(note_bytes) else {}
             source = pa.BufferReader(content.slice(0, end))
-            reader = pa.ipc.open_file(source)
+            reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(use_threads=False))
             if columns is not None:
                 indices = [reader.schema.get_field_index(name) for name in columns]
                 if -1 in indices:
                     raise DamagedError(path, f"it has no column {columns[indices.index(-1)]}")
-                reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=indices))
+                reader = pa.ipc.open_file(
+                    source, options=pa.ipc.IpcReadOptions(included_fields=indices, use_threads=False)
+                )
         except pa.ArrowInvalid as error:
             self._stack.close()
             raise DamagedError(path, str(error)) from error
@@ -255,4 +259,7 @@ def aligned(files: Sequence[ColumnFile], batches: Iterable[int] | None = None) -
             if found and batch.num_rows != found[0].num_rows:
                 raise DamagedError(file.path, f"its rows aren't those of {first.path}")
             found.append(batch)
-        yield side_by_side(found)
+        joined = side_by_side(found)
+        del batch, found
+        yield joined
+        del joined  # before the next ones are read

@@ -25,8 +25,9 @@ from typing import Any, BinaryIO, NoReturn, cast
 from tamis.pipeline.storage.remembered import Remembered
 from tamis.pipeline.storage.stores import SCHEME, check_reach, client_options, patient, scheme_of, store_fault
 from tamis.pipeline.storage.temporary import temporary_folder
-from tamis.schemas.errors import InputError
+from tamis.schemas.errors import InputError, NoFileError
 from tamis.schemas.secrets import redacted
+from tamis.schemas.wording import install_extra
 
 __all__ = [
     "DOCUMENT_SUFFIXES",
@@ -65,6 +66,11 @@ _OBJECT_STORES = frozenset({"gs", "gcs", "s3", "s3a", "abfs", "abfss", "az", "hf
 _TRIES, _WAIT = 4, 0.1
 DOCUMENT_SUFFIXES = (".txt", ".text", ".md", ".markdown", ".html", ".htm", ".xhtml")
 """Suffixes of files that are one document each."""
+DESCRIPTIONS = frozenset({
+    "croissant.json", "datapackage.json", "dataset_dict.json", "dataset_info.json", "dataset_infos.json",
+    "manifest.json", "metadata.json", "provenance.json", "state.json",
+})  # fmt: skip
+"""Names of files that describe the data beside them: of the hub, Croissant, Frictionless and others."""
 _PACKED = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".lz4"})
 _NOWHERE = "link to nothing"
 RUN_MARKS = ("work/tamis-run", "manifest.json")
@@ -138,7 +144,7 @@ def _remote(path: str) -> tuple[Any, str]:
     try:
         fs, inner = fsspec.core.url_to_fs(path, **client_options(path))
     except ImportError as error:
-        extra = f'pip install "tamis[{_EXTRAS[scheme]}]"' if scheme in _EXTRAS else str(error)
+        extra = install_extra(_EXTRAS[scheme]) if scheme in _EXTRAS else str(error)
         msg = f"{path}: the file system {scheme}:// needs a package that isn't installed: {extra}"
         raise InputError(msg) from error
     except ValueError as error:
@@ -418,10 +424,13 @@ def _sentences(path: str, otherwise: str) -> Iterator[None]:
 
 def _tell(path: str, error: Exception, otherwise: str) -> NoReturn:
     """Raise an `InputError` about what happened to one file."""
+    kind = InputError
     try:
         raise error
     except FileNotFoundError:
         msg = f"{path}: there is no such file"
+        if error.__cause__ is None or getattr(error.__cause__, "status", None) == 404:
+            kind = NoFileError
         if error.__cause__ is not None:  # HTTP tells all failures so
             msg = f"{path} can't be reached: {error.__cause__}"
             if getattr(error.__cause__, "status", None) == 404:
@@ -429,7 +438,7 @@ def _tell(path: str, error: Exception, otherwise: str) -> NoReturn:
         if is_local(path) and Path(local_path(path)).is_symlink():
             target = Path(local_path(path)).readlink()
             msg = f"{path} is a link to nothing ({target}): restore what it leads to, or remove the link"
-        raise InputError(msg) from _cause(path, error)
+        raise kind(msg) from _cause(path, error)
     except PermissionError:
         msg = f"{path}: no permission to read this file"
         raise InputError(msg) from error
@@ -470,7 +479,8 @@ def expand(
         patterns: a file, a folder (all below it but names that begin with `.` or `_`), a glob (`*`, `?`,
             `[...]`, `**`) of files and folders, a URL, `@list.txt` (a file of such patterns, one a line), or several
             of these. Links are followed; one that leads nowhere is a file that can't be read.
-        suffixes: of a folder's files, only those whose name ends so; files named otherwise aren't filtered. Documents
+        suffixes: of a folder's files, only those whose name ends so, but no descriptions of a data set
+            (`dataset_infos.json`); files named otherwise aren't filtered. Documents
             that are a file each (`.txt`, `.md`, `.html`) are taken from folders that hold nothing else: beside files
             of records they are a README, not data.
         notice: called with a sentence for each folder of which files are left out for their suffix.
@@ -493,6 +503,10 @@ def expand(
     if not files:
         msg = "no input file is named: give a file, folder, glob or URL"
         raise InputError(msg)
+    for path in files:
+        if not path.isprintable() and any("\ud800" <= character <= "\udfff" for character in path):
+            msg = f"{path}: its name isn't UTF-8, which manifests are in: rename the file"
+            raise InputError(msg)
     return [files[path] for path in sorted(files)]
 
 
@@ -519,7 +533,7 @@ def _wanted(
     shown = [name for name in every if not any(part.startswith((".", "_")) for part in name.split("/"))]
     if suffixes is None:
         return shown
-    known = [name for name in shown if name.lower().endswith(suffixes)]
+    known = [name for name in shown if name.lower().endswith(suffixes) and _file_of(name) not in DESCRIPTIONS]
     records = [name for name in known if not _is_document(name)]
     wanted = records or known
     kept = set(wanted)
@@ -543,6 +557,11 @@ def _runs(names: Iterable[str]) -> set[str]:
     return {root for root in found if f"{root}{RUN_MARKS[0]}" in known or root in shards}
 
 
+def _file_of(name: str) -> str:
+    """Return the last part of a name, in small letters."""
+    return name.rpartition("/")[2].lower()
+
+
 def _is_document(name: str) -> bool:
     """Return whether a file is a document by itself, by its suffix before that of compression."""
     name = name.lower()
@@ -552,6 +571,8 @@ def _is_document(name: str) -> bool:
 
 def _suffix(name: str) -> str:
     """Return the suffix of a name as people say it: `.tar.gz`, `.zip`, or `without suffix`."""
+    if _file_of(name) in DESCRIPTIONS:
+        return _file_of(name)
     suffixes = PurePosixPath(name.lower()).suffixes
     if not suffixes:
         return "without suffix"
@@ -597,9 +618,13 @@ def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callab
             break
     else:
         msg = f"{pattern}: there is no such file or folder"
-        if glob.has_magic(plain):
+        if "$" in pattern:
+            msg += "; an environment variable is written ${NAME}"
+        if "{" in plain and "}" in plain:
+            msg += "; braces stand for themselves: give a list of paths"
+        elif glob.has_magic(plain):
             msg = f"no file matches {pattern}: check the folder and the pattern (*, ?, [...] and **)"
-        raise InputError(msg)
+        raise NoFileError(msg)
     found = []
     for name in names:
         shown = name.removeprefix(root.rstrip("/") + "/") if root else name
@@ -620,7 +645,7 @@ def _matches(
     if Path(path).is_dir():
         names = _in_folder(path, pattern, suffixes, notice)
         if not names:
-            raise InputError(_nothing_in(pattern, suffixes))
+            raise NoFileError(_nothing_in(pattern, suffixes))
         return names
     if Path(path).exists() or Path(path).is_symlink():
         return [path]
@@ -683,7 +708,7 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Calla
                 return [_remote_info(pattern, entry)]
             entries = below(inner, pattern)
             if not entries:
-                raise InputError(_nothing_in(pattern, suffixes))
+                raise NoFileError(_nothing_in(pattern, suffixes))
     found = [
         _remote_info(str(fs.unstrip_protocol(name)), entry)
         for name, entry in entries.items()
@@ -694,7 +719,8 @@ def _expand_remote(pattern: str, suffixes: tuple[str, ...] | None, notice: Calla
         msg = f"no file matches {pattern}: check the folder and the pattern"
         if scheme_of(pattern) in _OBJECT_STORES and not glob.has_magic(root) and not fs.exists(root):
             msg = f"no file matches {pattern}: there is no bucket {root}, or no permission to list it"
-        raise InputError(msg)
+            raise InputError(msg)
+        raise NoFileError(msg)
     return found
 
 

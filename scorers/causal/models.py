@@ -1,16 +1,19 @@
 """Models of transformers from local files: folders as the hub has them, and single GGUF files.
 
-Nothing is downloaded and no code from a model's folder is run.
+Nothing is downloaded and no code from a model's folder is run. A GGUF file is unpacked once on a machine.
 """
 
 import importlib.util
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tamis.schemas.errors import ConfigError, ModelError
+from tamis.schemas.wording import install_extra
+from tamis.scorers.causal.unpacked import known_unpacked, unpack
 
 __all__ = [
     "CausalModel",
@@ -29,7 +32,7 @@ __all__ = [
 DTYPES = ("float32", "bfloat16", "float16")
 GGUF = ".gguf"
 # What transformers, tokenizers, safetensors and gguf raise for files that are missing, damaged or of an unknown kind.
-_FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
+_FAULTS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, struct.error)
 
 
 class CausalModel(NamedTuple):
@@ -59,7 +62,7 @@ def load_causal_model(
         ConfigError: if torch or transformers is missing, or device or dtype isn't known.
         ModelError: if the files can't be loaded; the message names them.
     """
-    model = _load("AutoModelForCausalLM", path, gguf_file, device, dtype)
+    model = _load("AutoModelForCausalLM", path, gguf_file, device, dtype, unpacks=True)
     return CausalModel(model, load_tokenizer(path, gguf_file=gguf_file))
 
 
@@ -178,7 +181,9 @@ def text_tokens(tokenizer: Any, text: str) -> list[int]:
     return tokens
 
 
-def _load(kind: str, path: str | Path, gguf_file: str | None, device: str, dtype: str) -> Any:
+def _load(
+    kind: str, path: str | Path, gguf_file: str | None, device: str, dtype: str, *, unpacks: bool = False
+) -> Any:
     """Return a model that is ready to score, by the class of transformers that finds its architecture."""
     transformers = _transformers()
     where = resolve_device(device)
@@ -188,7 +193,18 @@ def _load(kind: str, path: str | Path, gguf_file: str | None, device: str, dtype
     import torch
 
     folder, options = _located(path, gguf_file)
+    file = options.get("gguf_file")
     with quiet_transformers(transformers), _faults(path, gguf_file):
+        if file is not None and unpacks:
+
+            def packed() -> tuple[Any, Any]:
+                wide = {_dtype_option(transformers): torch.float32}
+                model = getattr(transformers, kind).from_pretrained(folder, **wide, **options)
+                return model, transformers.AutoTokenizer.from_pretrained(folder, **options)
+
+            found = unpack(Path(folder) / file, transformers.__version__, packed)
+            if found is not None:
+                folder, options = str(found), {"local_files_only": True}
         model = getattr(transformers, kind).from_pretrained(
             folder, **{_dtype_option(transformers): getattr(torch, dtype)}, **options
         )
@@ -200,7 +216,7 @@ def _transformers() -> Any:
         import torch  # noqa: F401  (transformers imports without it, and then has no models)
         import transformers
     except ImportError as error:
-        msg = "language models need the packages torch and transformers: pip install 'tamis[lm]'"
+        msg = f"language models need the packages torch and transformers: {install_extra('lm')}"
         raise ConfigError(msg) from error
     return transformers
 
@@ -217,8 +233,11 @@ def _located(path: str | Path, gguf_file: str | None) -> tuple[str, dict[str, An
         raise ModelError(msg)
     missing = [name for name in ("gguf", "accelerate") if gguf_file and importlib.util.find_spec(name) is None]
     if missing:
-        msg = f"{file} is a GGUF file, and reading it needs the package {missing[0]}: pip install 'tamis[lm]'"
+        msg = f"{file} is a GGUF file, and reading it needs the package {missing[0]}: {install_extra('lm')}"
         raise ConfigError(msg)
+    known = known_unpacked(file, _transformers().__version__) if gguf_file and file.is_file() else None
+    if known is not None:
+        return str(known), {"local_files_only": True}
     return str(place), {"local_files_only": True, **({"gguf_file": gguf_file} if gguf_file else {})}
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, DataError, ModelError
+from tamis.schemas.wording import install_extra
 from tamis.scorers.causal.models import CausalModel, quiet_transformers, text_tokens
 from tamis.scorers.text.texts import Texts, as_list
 
@@ -76,7 +77,7 @@ def byte_tokenizer(texts: Texts = (), vocabulary: int = 257) -> Any:
         import tokenizers
         import transformers
     except ImportError as error:
-        msg = "language models need the packages torch and transformers: pip install 'tamis[lm]'"
+        msg = f"language models need the packages torch and transformers: {install_extra('lm')}"
         raise ConfigError(msg) from error
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     if vocabulary == 257:
@@ -119,7 +120,7 @@ def train_causal_model(
         import torch
         import transformers
     except ImportError as error:
-        msg = "language models need the packages torch and transformers: pip install 'tamis[lm]'"
+        msg = f"language models need the packages torch and transformers: {install_extra('lm')}"
         raise ConfigError(msg) from error
     documents = as_list(texts)
     generator = torch.Generator().manual_seed(chosen.seed)

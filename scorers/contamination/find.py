@@ -12,9 +12,10 @@ coverage is the share of its words' weight (see `tamis.scorers.contamination.ind
 
 `ngrams` is the classical rule (Brown et al. 2020, arXiv:2005.14165): an item is found where one of its 13-grams stands,
 or where it is shorter one of its 8-grams, or else all of it; its coverage is the share of its n-grams that stand in the
-document.
+document. N-grams of many items, or of many of the corpus's documents, are boilerplate and say nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,7 +36,7 @@ from tamis.scorers.dedup.cuts import Cuts
 from tamis.scorers.dedup.words import folding_table
 from tamis.scorers.text.texts import TextBuffer, Texts, as_buffer
 
-__all__ = ["Aligned", "Hits", "NGrams", "gram_hits", "hit_spans", "side_by_side"]
+__all__ = ["MOST_ITEMS", "Aligned", "Hits", "NGrams", "gram_hits", "hit_spans", "one_of_each_item", "side_by_side"]
 
 _GAP = 1.0
 """Weight that a skipped word costs; a word that half of the items have weighs 0.7, a rare one 7."""
@@ -51,6 +52,9 @@ _FEW_POSTINGS = 20
 
 _COMMON_RUN = 0.35
 """Share of the weight that a run must have which begins at an n-gram of more places."""
+
+MOST_ITEMS = 20
+"""Items that share an n-gram up to which `ngrams` takes it for a sign of any of them."""
 
 _DENSE = 0.8
 """Share of the weight between a part's first and last word that must be there."""
@@ -123,11 +127,12 @@ class Aligned:
         weights = index.item_weights
         out = np.empty((1024, 7), np.float64)
         look = index.lookup
+        few = _FEW_POSTINGS * -(-len(index) // max(index.distinct, 1))  # each form of an item has its own places
         while True:
             count = scan_documents(
                 data, offsets, folding_table(index.folding), index.size, index.grams, look.directory, look.shift,
                 look.bits, index.posting_bounds, index.posting_items, index.posting_words, index.bounds, index.words,
-                index.weights, weights, _LEAST_RUN, self.partial, _GAP, _SPREAD, _FEW_POSTINGS, _COMMON_RUN, out,
+                index.weights, weights, _LEAST_RUN, self.partial, _GAP, _SPREAD, few, _COMMON_RUN, out,
             )  # fmt: skip
             if count <= len(out):
                 break
@@ -220,6 +225,37 @@ def side_by_side(texts: "Texts | TextBuffer", index: ContaminationIndex, hits: H
     )
 
 
+def one_of_each_item(hits: Hits, index: ContaminationIndex) -> Hits:
+    """Return the hits without those of other forms of an item at the same place.
+
+    Of an item's hits in a document that overlap one stays: a whole one rather than a part, then the longest, then the
+    one of greatest coverage.
+    """
+    groups = index.groups[hits.items]
+    if index.distinct == len(index) or not len(groups):
+        return hits
+    length = hits.ends - hits.starts
+    order = np.lexsort((hits.items, -hits.coverage, -length, ~hits.whole, groups, hits.documents))
+    kept: list[int] = []
+    taken: list[tuple[int, int]] = []
+    last = (-1, -1)
+    for row in order.tolist():
+        key = (int(hits.documents[row]), int(groups[row]))
+        if key != last:
+            last, taken = key, []
+        start, end = int(hits.starts[row]), int(hits.ends[row])
+        if not any(start < other_end and other < end for other, other_end in taken):
+            taken.append((start, end))
+            kept.append(row)
+    return hits.take(np.sort(np.array(kept, np.int64)))
+
+
+def _telling(index: ContaminationIndex, common: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return how many n-grams each item has that aren't common, by place."""
+    rows = np.repeat(~common, np.diff(index.posting_bounds))
+    return np.bincount(index.posting_items[rows], minlength=len(index)).astype(np.int64)
+
+
 class _SizesSearch:
     """Looks for the n-grams of several indexes, of a size each, in one go over the texts."""
 
@@ -261,7 +297,9 @@ class NGrams:
         size: words in an n-gram.
         short: words in one for items of fewer words than `size`; items with fewer still must stand there in all.
         least: share of an item's n-grams from which on it counts as whole; any makes it a part.
-        most_documents: n-grams that more documents than this have are boilerplate; see `counted`.
+        most_items: n-grams that more items than this have are boilerplate.
+        most_documents: n-grams that more documents than this have are boilerplate too; see `counted`.
+        groups: see `ContaminationIndex.build`.
     """
 
     def __init__(
@@ -271,21 +309,26 @@ class NGrams:
         size: int = 13,
         short: int = 8,
         least: float = 0.0,
+        most_items: int = MOST_ITEMS,
         most_documents: int | None = None,
+        groups: Sequence[int] | None = None,
     ) -> None:
         if not 1 <= short <= size:
             msg = f"the n-grams of short items ({short}) have from one word to those of long ones ({size})"
             raise ConfigError(msg)
         self._least = least
         self._most = most_documents
-        array = ContaminationIndex.build(items, size=1)
+        array = ContaminationIndex.build(items, size=1, groups=groups)
         lengths = np.diff(array.bounds)
         self._groups: list[tuple[ContaminationIndex, npt.NDArray[np.int64]]] = []
         sizes = np.where(lengths >= size, size, np.where(lengths >= short, short, lengths))
         for one in np.unique(sizes).tolist():
             rows = np.flatnonzero(sizes == one)
-            self._groups.append((ContaminationIndex.build(array.items.take(rows), size=one), rows))
-        self._common = [np.zeros(len(index.grams), np.bool_) for index, _ in self._groups]
+            forms = array.groups[rows].tolist()
+            index = ContaminationIndex.build(array.items.take(rows), size=one, groups=forms)
+            self._groups.append((index, rows))
+        self._shared = [index.items_with > most_items for index, _ in self._groups]
+        self._common = self._shared
         self._search = _SizesSearch([index for index, _ in self._groups])
         self.index = array
 
@@ -296,7 +339,28 @@ class NGrams:
             counts: what `count` gave for each shard, summed.
         """
         if self._most is not None:
-            self._common = [count > self._most for count in counts]
+            many = zip(self._shared, counts, strict=True)
+            self._common = [shared | (count > self._most) for shared, count in many]
+
+    def left_out(self) -> npt.NDArray[np.int64]:
+        """Return the items of `index` that can't be found, as all of their n-grams are boilerplate."""
+        found = [
+            names[_telling(index, common) == 0]
+            for (index, names), common in zip(self._groups, self._common, strict=True)
+        ]
+        return np.sort(np.concatenate([np.zeros(0, np.int64), *found]))
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many n-grams there are of each size, as `count` counts them."""
+        return [len(index.grams) for index, _ in self._groups]
+
+    def phrase(self, gram: int) -> str:
+        """Return an n-gram, by its number among those of all sizes, as it stands in an item."""
+        bounds = np.cumsum(self.sizes)
+        which = int(np.searchsorted(bounds, gram, side="right"))
+        index = self._groups[which][0]
+        return index.phrase(gram - int(bounds[which]) + len(index.grams))
 
     def count(self, texts: "Texts | TextBuffer") -> list[npt.NDArray[np.int64]]:
         """Return for each size of n-gram how many of the texts have each n-gram."""
@@ -330,8 +394,7 @@ class NGrams:
         n = len(pairs)
         distinct = np.unique(np.stack([which.reshape(-1), words], axis=1), axis=0)
         found = np.bincount(distinct[:, 0], minlength=n)
-        total = np.maximum(np.diff(index.bounds)[pairs[:, 1]] - index.size + 1, 1)
-        coverage = found / total
+        coverage = found / _telling(index, common)[pairs[:, 1]]
         starts, ends = np.full(n, np.iinfo(np.int64).max), np.zeros(n, np.int64)
         np.minimum.at(starts, which.reshape(-1), rows[postings[:, 0], 3])
         np.maximum.at(ends, which.reshape(-1), rows[postings[:, 0], 4])

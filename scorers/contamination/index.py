@@ -1,15 +1,18 @@
 """The index of evaluation items: their words, how telling each word is, and where each n-gram of theirs stands.
 
 A word's weight is its inverse document frequency among the items, ln((items + 1) / (items with it + 1/2)); fewer than a
-thousand items count as a sample of a thousand, so that the weights of a small set are of the same size. Where an
-n-gram stands in several items, or is common in the corpus, it is boilerplate (an instruction, a famous phrase): each
-of its words weighs at most half the n-gram's own inverse frequency. So a phrase that many items share counts little,
-though its words may be rare.
+thousand items count as a sample of a thousand, so that the weights of a small set are of the same size. An item may
+have several forms (its question; that and the answers to choose from): where items are counted, they are one.
+
+Where an n-gram stands in several items, or is common in the corpus, it is boilerplate (an instruction, a famous
+phrase): each of its words weighs at most half the n-gram's own inverse frequency. So a phrase that many items share
+counts little, though its words may be rare.
 
 All sets are exact, as sorted arrays of 64-bit hashes; files are memory-mapped.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -42,7 +45,7 @@ _LEAST_SHARE = 1e-3
 
 _KIND = "contamination_index"
 _ARRAYS = ("bounds", "words", "starts", "ends", "plain_weights", "weights", "grams", "posting_bounds", "posting_items",
-           "posting_words", "rows")  # fmt: skip
+           "posting_words", "rows", "groups")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class ContaminationIndex:
     Attributes:
         items: the items' texts.
         rows: for each item given, which of `items` it is; -1 for one with fewer words than an n-gram. int64.
+        groups: which item each of `items` is a form of, by the numbers given to `build`; its own number if none were.
         bounds: item i has the words `bounds[i]` to `bounds[i + 1]`.
         words: the words' values.
         starts: where each word starts in its item's UTF-8.
@@ -83,6 +87,7 @@ class ContaminationIndex:
 
     items: pa.LargeStringArray
     rows: npt.NDArray[np.int64]
+    groups: npt.NDArray[np.int64]
     bounds: npt.NDArray[np.int64]
     words: npt.NDArray[np.uint64]
     starts: npt.NDArray[np.int64]
@@ -101,9 +106,20 @@ class ContaminationIndex:
 
     @classmethod
     def build(
-        cls, items: "Texts | TextBuffer", *, size: int = SEED, folding: Folding = "folded"
+        cls,
+        items: "Texts | TextBuffer",
+        *,
+        size: int = SEED,
+        folding: Folding = "folded",
+        groups: Sequence[int] | None = None,
     ) -> "ContaminationIndex":
         """Build the index of items; items shorter than an n-gram can't be found and are left out.
+
+        Args:
+            items: their texts; of equal ones the first counts.
+            size: words in an n-gram.
+            folding: see `tamis.scorers.dedup.words`.
+            groups: a number for each text, the same one for the forms of one item; None: each is an item.
 
         Raises:
             ConfigError: if the size is below 1.
@@ -116,6 +132,7 @@ class ContaminationIndex:
         room = int(np.diff(offsets).max(initial=0)) + 1
         values, starts, ends = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.int64)
         known: dict[bytes, int] = {}
+        forms: list[int] = []
         rows = np.full(len(offsets) - 1, -1, np.int64)
         texts: list[str] = []
         parts: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64]]] = []
@@ -126,6 +143,7 @@ class ContaminationIndex:
             key = values[:count].tobytes()
             if key not in known:
                 known[key] = len(parts)
+                forms.append(len(parts) if groups is None else groups[row])
                 texts.append(data[begin:end].tobytes().decode())
                 parts.append((values[:count].copy(), starts[:count] - begin, ends[:count] - begin))
             rows[row] = known[key]
@@ -133,7 +151,8 @@ class ContaminationIndex:
         words = np.concatenate([np.zeros(0, np.uint64), *(part[0] for part in parts)])
         places = [np.concatenate([np.zeros(0, np.int64), *(part[i] for part in parts)]) for i in (1, 2)]
         owners = np.repeat(np.arange(len(parts)), np.diff(bounds))
-        plain = _inverse_frequencies(words, owners, len(parts))
+        of_forms = np.array(forms, np.int64)
+        plain = _inverse_frequencies(words, of_forms[owners], len(np.unique(of_forms)))
         hashes = np.empty(len(words), np.uint64)
         firsts = np.empty(len(words), np.int64)
         count = gram_hashes(words, bounds, size, hashes, firsts)
@@ -143,6 +162,7 @@ class ContaminationIndex:
         index = cls(
             items=pa.array(texts, pa.large_string()),
             rows=rows,
+            groups=of_forms,
             bounds=bounds,
             words=words,
             starts=places[0],
@@ -165,6 +185,18 @@ class ContaminationIndex:
             return np.zeros(0, np.float32)
         return np.add.reduceat(self.weights, self.bounds[:-1]).astype(np.float32)
 
+    @cached_property
+    def distinct(self) -> int:
+        """How many items there are, the forms of one counted once."""
+        return len(np.unique(self.groups))
+
+    @cached_property
+    def items_with(self) -> npt.NDArray[np.int64]:
+        """How many different items each n-gram stands in, int64 (n-grams,)."""
+        owners = np.repeat(np.arange(len(self.grams)), np.diff(self.posting_bounds))
+        pairs = np.unique(np.stack([owners, self.groups[self.posting_items]], axis=1), axis=0)
+        return np.bincount(pairs[:, 0], minlength=len(self.grams)).astype(np.int64)
+
     def weighted(self, counts: npt.NDArray[np.int64] | None = None, documents: int = 0) -> "ContaminationIndex":
         """Return the index with the weights of boilerplate lowered, see the module.
 
@@ -174,18 +206,33 @@ class ContaminationIndex:
             documents: the number of documents counted.
         """
         owners = np.repeat(np.arange(len(self.grams)), np.diff(self.posting_bounds))
-        pairs = np.unique(np.stack([owners, self.posting_items], axis=1), axis=0)
-        shared = np.bincount(pairs[:, 0], minlength=len(self.grams))
+        shared = self.items_with
         most = np.full(len(self.grams), np.inf)
         boilerplate = shared >= _COMMON
-        most[boilerplate] = _inverse_frequency(shared[boilerplate], len(self)) / 2
+        most[boilerplate] = _inverse_frequency(shared[boilerplate], self.distinct) / 2
         if counts is not None and documents:
-            common = counts > max(_COMMON, _LEAST_SHARE * documents)
+            common = self.common(counts, documents)
             most[common] = np.minimum(most[common], np.log((documents + 1) / (counts[common] + 0.5)) / 2)
         weights = self.plain_weights.copy()
         for i in range(self.size):
             np.minimum.at(weights, self.posting_words + i, most[owners].astype(np.float32))
         return replace(self, weights=np.maximum(weights, np.float32(0.01)))
+
+    def common(self, counts: npt.NDArray[np.int64], documents: int) -> npt.NDArray[np.bool_]:
+        """Return which n-grams are boilerplate by the number of the corpus's documents with them.
+
+        Args:
+            counts: of any n-grams.
+            documents: how many there are.
+        """
+        return counts > max(_COMMON, _LEAST_SHARE * documents)
+
+    def phrase(self, gram: int) -> str:
+        """Return an n-gram as it stands in the first item that has it."""
+        at = self.posting_bounds[gram]
+        first = self.posting_words[at]
+        text: str = self.items[int(self.posting_items[at])].as_py()
+        return text.encode()[self.starts[first] : self.ends[first + self.size - 1]].decode()
 
     def documents_with(self, texts: "Texts | TextBuffer") -> npt.NDArray[np.int64]:
         """Return for each n-gram the number of texts that it stands in: the counts of a shard, to be summed."""

@@ -14,17 +14,20 @@ PLANTED: Mapping[str, str] = {
     "edit1": "with a word changed",
     "edit3": "with three words changed",
     "half": "the first half alone",
+    "line": "in the midst of a long line",
 }
 """Kind of a planted item to what it is."""
 
 _BEFORE = "On the way down to the harbour nobody spoke, and the lamps along the quay went out one after another."
 _AFTER = "Somebody had left a ladder against the wall; the gulls sat on its rungs until the evening boat came in."
+_LONG = " ".join([_BEFORE, _AFTER] * 100)
 
 
 def planted_recall(texts: Sequence[str], find: Callable[[TextBuffer], Hits]) -> dict[str, float]:
     """Return for each kind the share of items that are found, whole or in part, where they are planted.
 
-    Each item stands between two sentences of prose. Changed words are spread evenly; the first half is that of words.
+    Each item stands between two sentences of prose, in a long line between two hundred each. Changed words are spread
+    evenly; the first half is that of words.
 
     Args:
         texts: the items, at least one.
@@ -32,7 +35,8 @@ def planted_recall(texts: Sequence[str], find: Callable[[TextBuffer], Hits]) -> 
     """
     found = {}
     for kind in PLANTED:
-        documents = as_buffer([f"{_BEFORE} {_planted(text.split(), kind)} {_AFTER}" for text in texts])
+        before, after = (_LONG, _LONG) if kind == "line" else (_BEFORE, _AFTER)
+        documents = as_buffer([f"{before} {_planted(text.split(), kind)} {after}" for text in texts])
         found[kind] = len(np.unique(find(documents).documents)) / len(texts)
     return found
 

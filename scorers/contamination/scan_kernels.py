@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from tamis.scorers.dedup.words_kernels import fill_words, fill_words_with_places
 from tamis.scorers.kernels.characters import integer
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel
 from tamis.scorers.kernels.splitmix import mix64
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 BEGINNING = 3
-"""Words of an n-gram that are looked at first, or all of a shorter one."""
+"""Words of an n-gram that are looked at before it, after the first two of them, or all of a shorter one."""
 FILTER_BITS = 16
 """Bits of the filter for each n-gram of the index: one in 16 words that aren't in the index needs a look."""
 
@@ -146,14 +146,18 @@ def find_grams(
     mask = np.uint64(64 * len(bits) - 1)
     found = 0
     for text in range(len(offsets) - 1):
-        begin = integer(offsets[text])
-        _, count = fill_words_with_places(data, begin, integer(offsets[text + 1]), table, words, starts, ends, 0)
+        begin, end = integer(offsets[text]), integer(offsets[text + 1])
+        _, count = fill_words(data, begin, end, table, words, 0)
+        placed = False
         for p in range(count - size + 1):
             h = _gram(words, p, size)
             place = h & mask
             if bits[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1):
                 gram = find_gram(h, grams, directory, shift)
                 if gram >= 0:
+                    if not placed:  # few texts have any
+                        fill_words_with_places(data, begin, end, table, words, starts, ends, 0)
+                        placed = True
                     if found < len(out):
                         out[found, 0], out[found, 1], out[found, 2] = text, gram, p
                         out[found, 3], out[found, 4] = starts[p] - begin, ends[p + size - 1] - begin
@@ -161,19 +165,44 @@ def find_grams(
     return found
 
 
+@helper
+def _beginning_shift(words: int) -> np.uint64:
+    """Return by how much to shift a hash for a place in a filter of so many words, which are a power of two."""
+    shift = np.uint64(58)
+    while words > 1:
+        words >>= 1
+        shift -= np.uint64(1)
+    return shift
+
+
+@helper
+def _beginning(words: npt.NDArray[np.uint64], at: int, length: int, shift: np.uint64) -> np.uint64:
+    """Return the place of so many words at `at` in a filter: words are hashes, so the upper bits of a sum are even."""
+    h = np.uint64(length)
+    for j in range(length):
+        h = h * _FACTOR + words[at + j]
+    return h >> shift
+
+
+@helper
+def _is_set(bits: npt.NDArray[np.uint64], place: np.uint64) -> bool:
+    one = bits[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1)
+    return bool(one)
+
+
 @kernel
 def fill_beginnings(
     words: npt.NDArray[np.uint64], places: npt.NDArray[np.int64], size: int, bits: npt.NDArray[np.uint64]
 ) -> None:
-    """Set the bit of the beginning of each n-gram of `size` words at `places`; the number of bits is a power of two."""
-    mask = np.uint64(64 * len(bits) - 1)
-    length = min(size, BEGINNING)
+    """Set the bits of the beginnings of each n-gram of `size` words at `places`; the number of bits is a power of two.
+
+    An n-gram's beginnings are its first two words, and its first `BEGINNING`, or all of a shorter one.
+    """
+    shift = _beginning_shift(len(bits))
     for at in places:
-        h = np.uint64(0)
-        for j in range(length):
-            h = h * _FACTOR + words[at + j]
-        place = mix64(h + np.uint64(length)) & mask
-        bits[place >> np.uint64(6)] |= np.uint64(1) << (place & np.uint64(63))
+        for length in range(min(size, BEGINNING - 1), min(size, BEGINNING) + 1):
+            place = _beginning(words, at, length, shift)
+            bits[place >> np.uint64(6)] |= np.uint64(1) << (place & np.uint64(63))
 
 
 @kernel
@@ -192,8 +221,8 @@ def find_grams_of_sizes(
 ) -> int:
     """Find n-grams of several sizes in one look at the texts.
 
-    Size k has the n-grams `grams[gram_bounds[k]:gram_bounds[k + 1]]` and their directory, see `find_gram`. Only where
-    the words before n-grams of any size begin, which `beginnings` says, they are looked for.
+    Size k has the n-grams `grams[gram_bounds[k]:gram_bounds[k + 1]]` and their directory, see `find_gram`. They are
+    looked for only where words stand that begin some, which `beginnings` says, see `fill_beginnings`.
 
     Writes (document, n-gram of its size, number of its first word, first byte, byte after the last, which size) of all
     that are found; returns how many there are, which may be more than fit.
@@ -202,32 +231,35 @@ def find_grams_of_sizes(
     words = np.empty(longest + 1, np.uint64)
     starts = np.empty(longest + 1, np.int64)
     ends = np.empty(longest + 1, np.int64)
-    mask = np.uint64(64 * len(beginnings) - 1)
-    used = np.zeros(BEGINNING + 1, np.bool_)
+    shift = _beginning_shift(len(beginnings))
+    shortest = BEGINNING
     for size in sizes:
-        used[min(size, BEGINNING)] = True
+        shortest = min(shortest, integer(size))
     found = 0
     for text in range(len(offsets) - 1):
-        begin = integer(offsets[text])
-        _, count = fill_words_with_places(data, begin, integer(offsets[text + 1]), table, words, starts, ends, 0)
+        begin, end = integer(offsets[text]), integer(offsets[text + 1])
+        _, count = fill_words(data, begin, end, table, words, 0)
+        placed = False
         for p in range(count):
-            begins = np.uint64(0)
-            h = np.uint64(0)
-            for j in range(min(BEGINNING, count - p)):
-                h = h * _FACTOR + words[p + j]
-                if used[j + 1]:
-                    place = mix64(h + np.uint64(j + 1)) & mask
-                    begins |= beginnings[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1)
-            if begins == 0:
+            # Most words, and most pairs of words, begin nothing.
+            one = shortest == 1 and _is_set(beginnings, _beginning(words, p, 1, shift))
+            two = p + 2 <= count and _is_set(beginnings, _beginning(words, p, 2, shift))
+            if not (one or two):
                 continue
+            more = two and p + BEGINNING <= count and _is_set(beginnings, _beginning(words, p, BEGINNING, shift))
             for k in range(len(sizes)):
                 size = integer(sizes[k])
+                if not (one if size == 1 else two if size < BEGINNING else more):
+                    continue
                 if p + size > count:
                     continue
                 mine = grams[gram_bounds[k] : gram_bounds[k + 1]]
                 directory = directories[directory_bounds[k] : directory_bounds[k + 1]]
                 gram = find_gram(_gram(words, p, size), mine, directory, shifts[k])
                 if gram >= 0:
+                    if not placed:  # few texts have any
+                        fill_words_with_places(data, begin, end, table, words, starts, ends, 0)
+                        placed = True
                     if found < len(out):
                         out[found, 0], out[found, 1], out[found, 2] = text, gram, p
                         out[found, 3], out[found, 4] = starts[p] - begin, ends[p + size - 1] - begin
@@ -341,8 +373,9 @@ def scan_documents(
     mask = np.uint64(64 * len(bits) - 1)
     found = 0
     for text in range(len(offsets) - 1):
-        begin = integer(offsets[text])
-        _, count = fill_words_with_places(data, begin, integer(offsets[text + 1]), table, words, starts, ends, 0)
+        begin, end = integer(offsets[text]), integer(offsets[text + 1])
+        _, count = fill_words(data, begin, end, table, words, 0)
+        placed = False
         for p in range(count - size + 1):
             h = _gram(words, p, size)
             place = h & mask
@@ -382,6 +415,9 @@ def scan_documents(
                 coverage = weight / total
                 if coverage < least:
                     continue
+                if not placed:  # few texts have any
+                    fill_words_with_places(data, begin, end, table, words, starts, ends, 0)
+                    placed = True
                 if found < len(out):
                     out[found, 0], out[found, 1], out[found, 2] = text, item, coverage
                     out[found, 3], out[found, 4] = starts[doc_first] - begin, ends[doc_last] - begin

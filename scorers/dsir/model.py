@@ -11,12 +11,11 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.sparse import csr_array
 
 from tamis.schemas.errors import ConfigError, DataError, ModelError
 from tamis.schemas.tables import described
@@ -26,6 +25,9 @@ from tamis.scorers.dsir.ngram_kernels import add_log_weights
 from tamis.scorers.dsir.piece_tokens import PieceTokenizer
 from tamis.scorers.kernels.portable_log import natural_logs
 from tamis.scorers.text.texts import Texts
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = ["EPSILON", "DsirModel", "DsirScorer", "Normalise", "dsir_schema", "hashed_ngrams", "ngram_counts"]
 
@@ -50,7 +52,7 @@ def hashed_ngrams(
     buckets: int = 10_000,
     hash: HashName = "sha256",  # noqa: A002
     tokens: Alphabet | PieceTokenizer = "wordpunct",
-) -> csr_array:
+) -> "csr_array":
     """Return how many of each text's n-grams fall into each bucket: (texts, buckets), int64.
 
     With `sha256` and `wordpunct` the counts equal the reference's `get_ngram_counts`.
@@ -59,6 +61,8 @@ def hashed_ngrams(
         ConfigError: if a parameter is out of range.
         DataError: if a text holds a lone surrogate.
     """
+    from scipy.sparse import csr_array  # dear to import, and a run needs none
+
     features = NgramFeatures(ngrams, buckets, hash, tokens)
     columns = [np.zeros(0, np.int32)]
     sizes = np.zeros(len(texts), np.int64)

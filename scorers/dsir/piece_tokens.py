@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, ModelError
+from tamis.schemas.wording import install_extra
 from tamis.scorers.text.texts import Texts, as_list
 
 __all__ = ["PieceTokenizer"]
@@ -58,7 +59,7 @@ class PieceTokenizer:
 
             return SentencePieceProcessor(model_file=str(self.path))
         except ImportError as error:
-            msg = f"reading {self.path} needs the package {error.name!r}: install tamis[lm]"
+            msg = f"reading {self.path} needs the package {error.name!r}: {install_extra('lm')}"
             raise ConfigError(msg) from error
         except Exception as error:  # both libraries raise bare exceptions
             msg = f"{self.path} isn't a tokenizer that can be read ({error})"

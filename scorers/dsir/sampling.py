@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tamis.schemas.errors import ConfigError, DataError, RunError
+from tamis.schemas.errors import ConfigError, RunError
 from tamis.scorers.selection.order_statistics import ByRank, Goal, GroupLabel, Groups, Partial, PassTask
 from tamis.scorers.selection.selection import (
     Decision,
@@ -252,7 +252,6 @@ class DsirSampling:
         """Take in the merged partial of that pass.
 
         Raises:
-            DataError: if no document is long enough.
             RunError: if the partial belongs to another pass, or the documents have changed since the last one.
         """
         if self._selection is None:
@@ -262,9 +261,10 @@ class DsirSampling:
         if self._candidates is None:
             self._counts = {label: count for label, (count, _) in self._selection.totals.items()}
             self._candidates = sum(self._counts.values())
-            if not self._candidates:
-                msg = f"no document has {self._draw.min_tokens} tokens or more: lower min_tokens, or look at the input"
-                raise DataError(msg)
+            if not self._candidates:  # nothing is drawn, and the decision is ready
+                self._selection = None
+                self._groups = {} if self._grouped else None
+                return
             if not isinstance(self._rule, TopWeight | TopAmount) and not self._grouped:
                 self._sizes = shares(_asked(self._rule, self._candidates), self._proportions)
         if self._selection.next_pass() is not None:
@@ -287,6 +287,10 @@ class DsirSampling:
 
     def notes(self) -> list[str]:
         """Return a sentence if fewer documents take part than are asked for: all of them are drawn."""
+        if self._candidates == 0:
+            least = self._draw.min_tokens
+            told = f"has {least} tokens or more: lower min_tokens, or" if least else "is left to draw from:"
+            return [f"no document {told} look at what the steps before it rejected"]
         if self._grouped and isinstance(self._rule, TopDocuments):
             asked = self._rule.documents
             return [

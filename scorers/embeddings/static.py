@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tamis.schemas.errors import ConfigError, ModelError
+from tamis.schemas.wording import install_extra
 from tamis.scorers.embeddings.static_kernels import mean_rows
 from tamis.scorers.embeddings.vectors import as_column, embedding_field, unit_rows
 from tamis.scorers.text.texts import Texts, as_list
@@ -126,7 +127,7 @@ def _tokenizer(path: Path) -> tuple[Any, int | None]:
     try:
         import tokenizers
     except ImportError as error:
-        msg = "static embeddings need the packages tokenizers and safetensors: pip install 'tamis[lm]'"
+        msg = f"static embeddings need the packages tokenizers and safetensors: {install_extra('lm')}"
         raise ConfigError(msg) from error
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
@@ -144,7 +145,7 @@ def _tensors(path: Path) -> dict[str, npt.NDArray[Any]]:
         import safetensors
         import safetensors.numpy
     except ImportError as error:
-        msg = "static embeddings need the packages tokenizers and safetensors: pip install 'tamis[lm]'"
+        msg = f"static embeddings need the packages tokenizers and safetensors: {install_extra('lm')}"
         raise ConfigError(msg) from error
     try:
         tensors: dict[str, npt.NDArray[Any]] = safetensors.numpy.load_file(path)

@@ -14,7 +14,7 @@ a chunk weighs as much as its tokens.
 """
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, DataError, ModelError
-from tamis.scorers.influence.gradients import flows, sample_gradients
+from tamis.scorers.influence.gradients import each_flow, sample_gradients
 from tamis.scorers.influence.layers import Block
 from tamis.scorers.influence.samples import Batch, SampleLosses, chunk_losses
 
@@ -34,6 +34,7 @@ __all__ = [
     "EigenvalueSums",
     "collect_curvature",
     "collect_eigenvalues",
+    "each_factorised",
     "factorise",
     "inverse_product",
 ]
@@ -205,10 +206,14 @@ class BlockCurvature:
 
     def solve(self, gradient: Matrix, damping: Damping) -> Matrix:
         """Return (H + damping)^-1 applied to a gradient (outputs, inputs); zeros if curvature and damping are zero."""
-        rotated = self.output_vectors.T @ gradient @ self.input_vectors
+        import torch
+
+        # By torch, not by numpy: so that the number of its threads, which the order of sums follows from, is torch's.
+        inputs, outputs = torch.from_numpy(self.input_vectors), torch.from_numpy(self.output_vectors)
+        rotated: Matrix = (outputs.T @ torch.from_numpy(gradient) @ inputs).numpy()
         whole = self.eigenvalues + damping.of(self.eigenvalues)
         divided = np.divide(rotated, whole, out=np.zeros_like(rotated), where=whole > 0)
-        solved: Matrix = self.output_vectors @ divided @ self.input_vectors.T
+        solved: Matrix = (outputs @ torch.from_numpy(divided) @ inputs.T).numpy()
         return solved
 
 
@@ -232,14 +237,13 @@ def collect_curvature(
     positions = dict.fromkeys((block.name for block in blocks), 0)
     weight = 0.0
     for batch in batches:
-        found, _ = flows(model, blocks, batch, losses)
         weight += float(batch.weights.sum())
-        for name, flow in found.items():
+        for name, flow in each_flow(model, blocks, batch, losses):
             inputs, outputs = flow.inputs.flatten(0, 1), flow.outputs.flatten(0, 1)
             scale = batch.weights.to(outputs.dtype).repeat_interleave(flow.outputs.shape[1])[:, None]
-            a, s = (inputs.T @ inputs).double(), ((outputs * scale).T @ outputs).double()
-            taken[name] = a if name not in taken else taken[name] + a
-            given[name] = s if name not in given else given[name] + s
+            a, s = inputs.T @ inputs, (outputs * scale).T @ outputs
+            taken[name] = a.double() if name not in taken else taken[name].add_(a)
+            given[name] = s.double() if name not in given else given[name].add_(s)
             positions[name] += flow.positions
     if not taken:
         msg = "there is nothing to estimate the curvature from: the sample of the pool has no text"
@@ -263,7 +267,11 @@ def factorise(sums: CurvatureSums, *, consume: bool = False) -> dict[str, BlockC
     Raises:
         ModelError: if a sum isn't finite.
     """
-    found = {}
+    return dict(each_factorised(sums, consume=consume))
+
+
+def each_factorised(sums: CurvatureSums, *, consume: bool = False) -> Iterator[tuple[str, BlockCurvature]]:
+    """Yield the names and curvatures that `factorise` returns, one at a time; the arguments are the same."""
     for name in list(sums.inputs):
         taken, given = sums.inputs[name], sums.outputs[name]
         if not (np.isfinite(taken).all() and np.isfinite(given).all()):
@@ -271,16 +279,18 @@ def factorise(sums: CurvatureSums, *, consume: bool = False) -> dict[str, BlockC
             raise ModelError(msg)
         if consume:
             del sums.inputs[name], sums.outputs[name]
-        la, qa = np.linalg.eigh(_symmetric(taken / sums.positions[name]))
-        ls, qs = np.linalg.eigh(_symmetric(given / sums.weight))
+        la, qa = _eigen(taken / sums.positions[name])
+        ls, qs = _eigen(given / sums.weight)
         eigenvalues = np.outer(np.maximum(ls, 0.0), np.maximum(la, 0.0))
-        found[name] = BlockCurvature(qa, qs, eigenvalues)
-    return found
+        yield name, BlockCurvature(qa, qs, eigenvalues)
 
 
-def _symmetric(matrix: Matrix) -> Matrix:
-    half: Matrix = (matrix + matrix.T) / 2
-    return half
+def _eigen(matrix: Matrix) -> tuple[Matrix, Matrix]:
+    """Return eigenvalues, rising, and eigenvectors as columns, of a matrix that is symmetric but for rounding."""
+    import torch
+
+    values, vectors = torch.linalg.eigh(torch.from_numpy((matrix + matrix.T) / 2))
+    return values.numpy(), vectors.numpy()
 
 
 def collect_eigenvalues(
@@ -308,9 +318,8 @@ def collect_eigenvalues(
     bases: dict[str, tuple[Any, Any]] = {}
     weight = 0.0
     for batch in batches:
-        found, _ = flows(model, blocks, batch, losses)
         weight += float(batch.weights.sum())
-        for name, flow in found.items():
+        for name, flow in each_flow(model, blocks, batch, losses):
             if name not in bases:
                 kind = {"dtype": flow.inputs.dtype, "device": flow.inputs.device}
                 own = curvature[name]
@@ -321,8 +330,8 @@ def collect_eigenvalues(
                 squares = sample_gradients(rotated) ** 2
             else:
                 squares = (qs.T @ sample_gradients(flow) @ qa) ** 2
-            part = torch.einsum("b,boi->oi", batch.weights.to(squares.dtype), squares).double()
-            totals[name] = part if name not in totals else totals[name] + part
+            part = torch.einsum("b,boi->oi", batch.weights.to(squares.dtype), squares)
+            totals[name] = part.double() if name not in totals else totals[name].add_(part)
     if not totals:
         msg = "there is nothing to estimate the curvature from: the sample of the pool has no text"
         raise DataError(msg)
@@ -330,7 +339,7 @@ def collect_eigenvalues(
 
 
 def inverse_product(
-    gradient: Mapping[str, Matrix],
+    gradient: Mapping[str, npt.NDArray[np.floating[Any]]],
     curvature: Mapping[str, BlockCurvature] | None = None,
     *,
     eigenvalues: EigenvalueSums | None = None,
@@ -348,7 +357,7 @@ def inverse_product(
         ModelError: if a block has no curvature.
     """
     if curvature is None:
-        return {name: matrix.copy() for name, matrix in gradient.items()}
+        return {name: matrix.astype(np.float64) for name, matrix in gradient.items()}
     missing = [name for name in gradient if name not in curvature]
     if missing:
         msg = f"there is no curvature of the layer {missing[0]}: collect it for the same blocks"
@@ -359,5 +368,5 @@ def inverse_product(
         if eigenvalues is not None:
             scaled = eigenvalues.blocks[name] / eigenvalues.weight
             own = BlockCurvature(own.input_vectors, own.output_vectors, scaled)
-        out[name] = own.solve(matrix, damping or Damping())
+        out[name] = own.solve(matrix.astype(np.float64), damping or Damping())
     return out

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any
@@ -13,16 +13,19 @@ import numpy.typing as npt
 from tamis.schemas.base import canonical_json
 from tamis.schemas.errors import ConfigError, DataError, ModelError
 from tamis.scorers.influence.curvature import (
+    BlockCurvature,
     CurvatureKind,
     Damping,
+    EigenvalueSums,
     collect_curvature,
     collect_eigenvalues,
+    each_factorised,
     factorise,
     inverse_product,
 )
 from tamis.scorers.influence.gradients import reference_gradient
-from tamis.scorers.influence.layers import Attention, Block, find_blocks
-from tamis.scorers.influence.samples import chunk_batches, cut_chunks, influence_context
+from tamis.scorers.influence.layers import FACTOR_BYTES, Attention, Block, block_groups, find_blocks
+from tamis.scorers.influence.samples import Chunk, batch_limit, chunk_batches, cut_chunks, influence_context
 from tamis.scorers.influence.scores import InfluenceScorer, Method
 from tamis.scorers.text.texts import Texts
 
@@ -115,7 +118,7 @@ class InfluenceDirection:
             model,
             tokenizer,
             self.options.blocks(model),
-            {name: matrix.astype(np.float64) for name, matrix in self.blocks.items()},
+            self.blocks,
             context=self.options.context,
             batch_tokens=self.options.batch_tokens,
             method=method,
@@ -127,10 +130,20 @@ class InfluenceDirection:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of the direction: equal ones give the same scores with the same model."""
-        return sha256(self.to_bytes()).hexdigest()
+        found = sha256()
+        for part in self._parts():
+            found.update(part)
+        return found.hexdigest()
 
-    def to_bytes(self) -> bytes:
-        """Return the direction as bytes, equal for equal directions."""
+    def to_bytes(self, before: bytes = b"") -> bytes:
+        """Return the direction as bytes, equal for equal directions, after what shall stand before it."""
+        file = io.BytesIO()
+        file.write(before)
+        for part in self._parts():
+            file.write(part)
+        return file.getvalue()
+
+    def _parts(self) -> Iterator[bytes]:
         head = {
             "format": _FORMAT,
             "options": asdict(self.options),
@@ -138,11 +151,11 @@ class InfluenceDirection:
             "reference_tokens": self.reference_tokens,
             "pool_tokens": self.pool_tokens,
         }
-        file = io.BytesIO()
-        file.write(canonical_json(head).encode() + b"\n")
+        yield canonical_json(head).encode() + b"\n"
         for matrix in self.blocks.values():
+            file = io.BytesIO()
             np.save(file, np.ascontiguousarray(matrix, "<f4"), allow_pickle=False)
-        return file.getvalue()
+            yield file.getvalue()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "InfluenceDirection":
@@ -165,9 +178,19 @@ class InfluenceDirection:
 
 
 def fit_direction(
-    model: Any, tokenizer: Any, reference: Texts, pool: Texts, options: InfluenceOptions | None = None
+    model: Any,
+    tokenizer: Any,
+    reference: Texts,
+    pool: Texts,
+    options: InfluenceOptions | None = None,
+    *,
+    factor_bytes: int = FACTOR_BYTES,
 ) -> InfluenceDirection:
     """Fit the direction in one process.
+
+    Curvature is computed for a few layers at a time, from the last to the first, so that memory doesn't grow with
+    their number: the sample goes through the model once for each group of layers (twice, with EK-FAC), and backward
+    only as far as the group's first layer.
 
     Args:
         model: a causal language model of transformers, partly trained, in float32, on the device where it shall run.
@@ -175,6 +198,7 @@ def fit_direction(
         reference: the documents whose loss is to fall.
         pool: a sample of the documents that may be selected, for the curvature; some hundred chunks do.
         options: how.
+        factor_bytes: of curvature that are held at a time; any number gives the same direction.
 
     Raises:
         ConfigError: if an option doesn't fit the model.
@@ -184,25 +208,40 @@ def fit_direction(
     chosen = options or InfluenceOptions()
     blocks = chosen.blocks(model)
     context = influence_context(model, chosen.context)
-    device = model.device
     wanted = cut_chunks(tokenizer, reference, context=context, most=chosen.chunks)
-    gradient = reference_gradient(model, blocks, chunk_batches(wanted, chosen.batch_tokens, device))
-    mean = gradient.mean
-    curvature = eigenvalues = None
+    size = batch_limit(model.config, chosen.batch_tokens)
+    found = reference_gradient(model, blocks, chunk_batches(wanted, size, model.device)).take_mean()
     sample = cut_chunks(tokenizer, pool, context=context, most=chosen.chunks) if chosen.curvature != "none" else []
     if chosen.curvature != "none":
-        sums = collect_curvature(model, blocks, chunk_batches(sample, chosen.batch_tokens, device))
-        curvature = factorise(sums, consume=True)
-    if chosen.curvature == "ekfac" and curvature is not None:
-        batches = chunk_batches(sample, chosen.batch_tokens, device)
-        eigenvalues = collect_eigenvalues(model, blocks, batches, curvature)
-    damping = Damping(chosen.damping, chosen.relative)
-    found = inverse_product(mean, curvature, eigenvalues=eigenvalues, damping=damping)
-    narrow = {name: matrix.astype(np.float32) for name, matrix in found.items()}
-    bad = [name for name, matrix in narrow.items() if not np.isfinite(matrix).all()]
+        for group in block_groups(blocks, factor_bytes):
+            for name, matrix in _solved(model, group, sample, size, found, chosen):
+                found[name] = matrix
+    bad = [name for name, matrix in found.items() if not np.isfinite(matrix).all()]
     if bad:
         msg = f"the direction of the layer {bad[0]} isn't finite: raise the damping"
         raise ModelError(msg)
     return InfluenceDirection(
-        chosen, narrow, sum(chunk.counted for chunk in wanted), sum(chunk.counted for chunk in sample)
+        chosen, found, sum(chunk.counted for chunk in wanted), sum(chunk.counted for chunk in sample)
     )
+
+
+def _solved(
+    model: Any,
+    group: Sequence[Block],
+    sample: Sequence[Chunk],
+    size: int,
+    gradient: Mapping[str, npt.NDArray[np.float32]],
+    options: InfluenceOptions,
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """Yield (H + damping)^-1 g of each block of a group; only the group's curvature is held."""
+    damping = Damping(options.damping, options.relative)
+    sums = collect_curvature(model, group, chunk_batches(sample, size, model.device))
+    eigenvalues: EigenvalueSums | None = None
+    found: Iterator[tuple[str, BlockCurvature]] = each_factorised(sums, consume=True)
+    if options.curvature == "ekfac":
+        whole = factorise(sums, consume=True)
+        eigenvalues = collect_eigenvalues(model, group, chunk_batches(sample, size, model.device), whole)
+        found = iter(whole.items())
+    for name, own in found:
+        solved = inverse_product({name: gradient[name]}, {name: own}, eigenvalues=eigenvalues, damping=damping)
+        yield name, solved[name].astype(np.float32)

@@ -5,6 +5,7 @@ and g_t the loss's gradient at the output. So the gradients of a whole batch com
 activations: no gradient of a parameter is stored.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tamis.schemas.errors import DataError, ModelError
 from tamis.scorers.influence.layers import Block
 from tamis.scorers.influence.samples import Batch, SampleLosses, chunk_losses
 
-__all__ = ["Flow", "GradientSum", "flows", "reference_gradient", "sample_gradients"]
+__all__ = ["Flow", "GradientSum", "each_flow", "flows", "reference_gradient", "sample_gradients"]
 
 
 class Flow(NamedTuple):
@@ -72,10 +73,35 @@ def flows(
     Raises:
         ModelError: if a layer isn't used, or sees something else than the batch's positions.
     """
+    passed, values = _passed(model, blocks, batch, losses)
+    return {block.name: _flow(block, passed, batch) for block in blocks}, values
+
+
+def each_flow(
+    model: Any, blocks: Sequence[Block], batch: Batch, losses: SampleLosses = chunk_losses
+) -> Iterator[tuple[str, Flow]]:
+    """Yield the names and flows that `flows` returns, one at a time: what a block took is given up after it."""
+    passed, _ = _passed(model, blocks, batch, losses)
+    left = Counter(name for block in blocks for name in _modules(block))
+    for block in blocks:
+        yield block.name, _flow(block, passed, batch)
+        for name in _modules(block):
+            left[name] -= 1
+            if not left[name]:
+                del passed[name]
+
+
+def _modules(block: Block) -> set[str]:
+    return {part.module for part in block.parts} | ({block.embedding} if block.embedding is not None else set())
+
+
+def _passed(
+    model: Any, blocks: Sequence[Block], batch: Batch, losses: SampleLosses
+) -> tuple[dict[str, tuple[Any, Any]], Any]:
+    """Return what went into each module and what came back to its output, and the losses."""
     import torch
 
-    names = {part.module for block in blocks for part in block.parts}
-    names |= {block.embedding for block in blocks if block.embedding is not None}
+    names = {name for block in blocks for name in _modules(block)}
     seen: dict[str, list[tuple[Any, Any]]] = {name: [] for name in names}
     handles = []
 
@@ -99,15 +125,14 @@ def flows(
     passed: dict[str, tuple[Any, Any]] = {}
     for name in sorted(names):
         uses = []
-        for taken, output in seen[name]:
+        for taken, output in seen.pop(name):
             gradient = next(gradients)
             uses.append((taken, torch.zeros_like(output) if gradient is None else gradient))
         if not uses:
             msg = f"the layer {name} has no part in the model's loss: leave it out with `layers`"
             raise ModelError(msg)
         passed[name] = _joined(name, uses, batch)
-    found = {block.name: _flow(block, passed, batch) for block in blocks}
-    return found, values.detach()
+    return passed, values.detach()
 
 
 def _joined(name: str, uses: list[tuple[Any, Any]], batch: Batch) -> tuple[Any, Any]:
@@ -208,6 +233,18 @@ class GradientSum:
             raise DataError(msg)
         return {name: matrix / self.weight for name, matrix in self.blocks.items()}
 
+    def take_mean(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the same in float32, taking the sums out one by one, so that both needn't be held together.
+
+        Raises:
+            DataError: if there was no sample.
+        """
+        means: dict[str, npt.NDArray[np.float32]] = {}
+        for name in list(self.blocks):
+            part = GradientSum({name: self.blocks.pop(name)}, self.weight)
+            means[name] = part.mean[name].astype(np.float32)
+        return means
+
 
 def reference_gradient(
     model: Any, blocks: Sequence[Block], batches: Iterable[Batch], losses: SampleLosses = chunk_losses
@@ -228,15 +265,14 @@ def reference_gradient(
     totals: dict[str, Any] = {}
     weight = 0.0
     for batch in batches:
-        found, _ = flows(model, blocks, batch, losses)
         weight += float(batch.weights.sum())
-        for name, flow in found.items():
+        for name, flow in each_flow(model, blocks, batch, losses):
             weighted = flow.outputs * batch.weights.to(flow.outputs.dtype)[:, None, None]
             part = weighted.flatten(0, 1).T @ flow.inputs.flatten(0, 1)
             if flow.tokens is not None:
                 embedded = flow.embedded * batch.weights.to(flow.embedded.dtype)[:, None, None]
                 part[:, : embedded.shape[-1]].index_add_(0, flow.tokens.flatten(), embedded.flatten(0, 1))
-            totals[name] = part.double() if name not in totals else totals[name] + part.double()
+            totals[name] = part.double() if name not in totals else totals[name].add_(part)
     for name, matrix in totals.items():
         if not bool(torch.isfinite(matrix).all()):
             msg = f"the gradient of the layer {name} isn't finite: load the proxy model with dtype float32"

@@ -9,7 +9,7 @@ for.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, ModelError
 
-__all__ = ["Attention", "Block", "Part", "find_blocks", "influence_memory"]
+__all__ = ["FACTOR_BYTES", "Attention", "Block", "Part", "block_groups", "find_blocks", "influence_memory"]
 
 Attention: TypeAlias = Literal["fused", "split"]
 """Query, key and value projections as one block with their cross-covariances, or as three blocks."""
@@ -27,6 +27,8 @@ _SEPARATE = ("q_proj", "k_proj", "v_proj"), ("query", "key", "value"), ("q_lin",
 _ONE_AFTER_THE_OTHER = ("c_attn", "qkv_proj", "Wqkv", "wqkv", "in_proj_qkv")
 _BY_HEAD = ("query_key_value",)
 _MOST_OUTPUTS = 16384
+FACTOR_BYTES = 512 << 20
+"""Of curvature that is held at a time, about."""
 
 
 @dataclass(frozen=True)
@@ -207,21 +209,51 @@ def _split(model: Any, block: Block) -> list[Block]:
     ]
 
 
-def influence_memory(model: Any, blocks: list[Block], curvature: str = "ekfac") -> dict[str, int]:
+def block_groups(blocks: Sequence[Block], most: int) -> list[list[Block]]:
+    """Return the blocks in groups whose curvature is held at a time, the last blocks first.
+
+    Args:
+        blocks: in the order of the model.
+        most: bytes of a group's factors in float64; a block alone may have more.
+    """
+    groups: list[list[Block]] = []
+    room = 0
+    for block in reversed(blocks):
+        need = _curvature_bytes(block)
+        if not groups or need > room:
+            groups.append([])
+            room = most
+        groups[-1].append(block)
+        room -= need
+    return groups
+
+
+def _curvature_bytes(block: Block, curvature: str = "ekfac") -> int:
+    """Return the bytes of both factors, or of their eigenvectors, and of EK-FAC's eigenvalues."""
+    outputs, inputs = block.shape
+    return 8 * (outputs**2 + inputs**2 + (outputs * inputs if curvature == "ekfac" else 0))
+
+
+def influence_memory(
+    model: Any, blocks: Sequence[Block], curvature: str = "ekfac", factor_bytes: int = FACTOR_BYTES
+) -> dict[str, int]:
     """Return the bytes that a worker needs beside activations; the model may be on the `meta` device.
 
     Args:
         model: the model.
         blocks: its blocks.
         curvature: `none`, `kfac` or `ekfac`.
+        factor_bytes: of curvature that are held at a time.
 
     Returns:
-        `curvature` (model, gradient, factors or their eigenvectors, eigenvalues and result) and `scoring` (model,
-        saved copy and direction).
+        `curvature` (model, the gradient's sums, then the gradient and a group's curvature, and what the largest block's
+        eigenvectors take while they are found) and `scoring` (model, saved copy and direction).
     """
     own = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     wide = sum(outputs * inputs for outputs, inputs in (block.shape for block in blocks))
-    factors = sum(outputs**2 + inputs**2 for outputs, inputs in (block.shape for block in blocks))
-    # The factors' sums are given up one by one as their eigenvectors come.
-    floats = {"none": wide, "kfac": factors + 3 * wide, "ekfac": factors + 4 * wide}[curvature]
-    return {"curvature": own + 8 * floats, "scoring": own + 2 * 4 * wide}
+    held = 0
+    if curvature != "none":
+        groups = block_groups(blocks, factor_bytes)
+        alone = max(max(outputs**2, inputs**2) + outputs * inputs for outputs, inputs in (b.shape for b in blocks))
+        held = max(sum(_curvature_bytes(block, curvature) for block in group) for group in groups) + 3 * 8 * alone
+    return {"curvature": own + max(8 * wide, 4 * wide + held), "scoring": own + 2 * 4 * wide}

@@ -13,10 +13,22 @@ from tamis.schemas.errors import ConfigError, ModelError
 from tamis.scorers.causal.models import context_limit, start_token, text_tokens
 from tamis.scorers.text.texts import Texts, as_list
 
-__all__ = ["Batch", "Chunk", "SampleLosses", "chunk_batches", "chunk_losses", "cut_chunks", "influence_context"]
+__all__ = [
+    "Batch",
+    "Chunk",
+    "SampleLosses",
+    "batch_limit",
+    "chunk_batches",
+    "chunk_losses",
+    "cut_chunks",
+    "influence_context",
+    "token_bytes",
+]
 
 _SLICE = 256
 """Positions whose logits are held in double precision at a time."""
+_BATCH_BYTES = 1 << 30
+"""Of a batch's activations and logits, about."""
 
 
 class Chunk(NamedTuple):
@@ -73,6 +85,17 @@ def influence_context(model: Any, context: int | None) -> int:
         msg = f"context is {context}: it must be from 2 to the {limit} tokens that the model takes"
         raise ConfigError(msg)
     return size
+
+
+def token_bytes(config: Any) -> int:
+    """Return what a token's activations and logits take in a batch, about, by the model's `transformers` config."""
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    return 12 * int(text.vocab_size) + 64 * int(text.hidden_size) * int(text.num_hidden_layers)
+
+
+def batch_limit(config: Any, batch_tokens: int) -> int:
+    """Return the most tokens in a batch: as many as are asked for, unless a large model's take too much memory."""
+    return min(batch_tokens, max(1, _BATCH_BYTES // token_bytes(config)))
 
 
 def cut_chunks(tokenizer: Any, texts: Texts, *, context: int, most: int | None = None) -> list[Chunk]:

@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from tamis.scorers.influence.samples import (
     Batch,
     Chunk,
     SampleLosses,
+    batch_limit,
     chunk_batches,
     chunk_losses,
     cut_chunks,
@@ -40,8 +41,9 @@ from tamis.scorers.influence.samples import (
 )
 from tamis.scorers.text.texts import Texts
 
-__all__ = ["InfluenceScorer", "Method", "SampleScores", "parameter_direction", "sample_scores", "step_size"]
+__all__ = ["InfluenceScorer", "Method", "SampleScores", "Steps", "parameter_direction", "sample_scores", "step_size"]
 
+Floats = TypeVar("Floats", bound=np.floating[Any])
 Method: TypeAlias = Literal["difference", "forward", "backward"]
 _METHODS = ("difference", "forward", "backward")
 
@@ -61,14 +63,16 @@ class SampleScores(NamedTuple):
 
 
 def parameter_direction(
-    blocks: Sequence[Block], direction: Mapping[str, npt.NDArray[np.float64]]
-) -> dict[str, npt.NDArray[np.float64]]:
+    blocks: Sequence[Block], direction: Mapping[str, npt.NDArray[Floats]]
+) -> dict[str, npt.NDArray[Floats]]:
     """Return a direction by parameter name, each in its parameter's layout (rows that are in no block are zero).
+
+    Floating-point types stay as they are.
 
     Raises:
         ModelError: if a block has no direction or one of another shape.
     """
-    whole: dict[str, npt.NDArray[np.float64]] = {}
+    whole: dict[str, npt.NDArray[Floats]] = {}
     sizes: dict[str, int] = {}
     for block in blocks:
         for part in block.parts:
@@ -88,27 +92,31 @@ def parameter_direction(
                 else [(part.weight, weight), (part.bias, bias)]
             )
             for name, values in pairs:
-                place = whole.setdefault(name, np.zeros((sizes[part.module], *values.shape[1:])))
+                place = whole.setdefault(name, np.zeros((sizes[part.module], *values.shape[1:]), values.dtype))
                 place[rows] += values
     transposed = {part.weight for block in blocks for part in block.parts if part.transposed}
     return {name: np.ascontiguousarray(place.T) if name in transposed else place for name, place in whole.items()}
 
 
-def step_size(model: Any, direction: Mapping[str, npt.NDArray[np.float64]], share: float = 1e-3) -> float:
+def step_size(model: Any, direction: Mapping[str, npt.NDArray[Floats]], share: float = 1e-3) -> float:
     """Return the step along a direction (by parameter) that moves its parameters by `share` of their length.
 
     0 for a direction of zeros.
     """
     parameters = dict(model.named_parameters())
     size = math.sqrt(sum(float(parameters[name].detach().double().pow(2).sum()) for name in direction))
-    length = math.sqrt(sum(float((matrix**2).sum()) for matrix in direction.values()))
+    length = _length(direction)
     return share * size / length if length else 0.0
+
+
+def _length(direction: Mapping[str, npt.NDArray[Floats]]) -> float:
+    return math.sqrt(sum(float((matrix.astype(np.float64) ** 2).sum()) for matrix in direction.values()))
 
 
 def sample_scores(
     model: Any,
     blocks: Sequence[Block],
-    direction: Mapping[str, npt.NDArray[np.float64]],
+    direction: Mapping[str, npt.NDArray[Floats]],
     batches: Iterable[Batch],
     *,
     method: Method = "difference",
@@ -134,17 +142,31 @@ def sample_scores(
         msg = f"method must be one of {', '.join(_METHODS)} and step between 0 and 1, got {method!r} and {step}"
         raise ConfigError(msg)
     batches = list(batches)
+    norms = None
     if method == "backward":
         values, norms = _backward(model, blocks, direction, batches, losses)
     else:
         named = parameter_direction(blocks, direction)
-        unfit = [name for name, tensor in model.named_parameters() if name in named and tensor.element_size() < 4]
-        if unfit:
-            msg = f"the parameter {unfit[0]} has too few bits to be moved a little: load the model with dtype float32"
-            raise ConfigError(msg)
-        compute = _difference if method == "difference" else _forward
-        values = compute(model, named, batches, step, losses)
-        norms = np.full(len(values), np.nan)
+        _refuse_few_bits(model, named)
+        if method == "difference":
+            values = _difference(model, Steps.along(model, named, step), batches, losses)
+        else:
+            values = _forward(model, named, batches, losses)
+    return _told(batches, values, norms)
+
+
+def _refuse_few_bits(model: Any, named: Mapping[str, npt.NDArray[Floats]]) -> None:
+    unfit = [name for name, tensor in model.named_parameters() if name in named and tensor.element_size() < 4]
+    if unfit:
+        msg = f"the parameter {unfit[0]} has too few bits to be moved a little: load the model with dtype float32"
+        raise ConfigError(msg)
+
+
+def _told(
+    batches: Sequence[Batch], values: npt.NDArray[np.float64], norms: npt.NDArray[np.float64] | None
+) -> SampleScores:
+    """Return scores in the order of the samples' numbers."""
+    norms = np.full(len(values), np.nan) if norms is None else norms
     order = np.array([i for batch in batches for i in batch.order], np.int64)
     weights = np.array([weight for batch in batches for weight in batch.weights.tolist()], np.float64)
     if not np.isfinite(values).all():
@@ -154,14 +176,38 @@ def sample_scores(
     return SampleScores(values[back], weights[back], norms[back])
 
 
+class Steps(NamedTuple):
+    """How far each parameter goes for a difference, ready to be added.
+
+    Attributes:
+        size: the factor by which the direction was multiplied; 0 for a direction of zeros.
+        tensors: by parameter name, in the parameters' own types and on their device.
+    """
+
+    size: float
+    tensors: dict[str, Any]
+
+    @classmethod
+    def along(cls, model: Any, named: Mapping[str, npt.NDArray[Floats]], share: float) -> "Steps":
+        """Return the steps along a direction (by parameter) that move parameters by `share` of their length."""
+        import torch
+
+        size = step_size(model, named, share)
+        tensors = {}
+        for name, tensor in model.named_parameters():
+            if name in named:
+                moved = named[name].astype(np.float64) * size
+                tensors[name] = torch.from_numpy(moved).to(device=tensor.device, dtype=tensor.dtype)
+        return cls(size, tensors)
+
+
 @contextmanager
-def _moved(model: Any, named: Mapping[str, npt.NDArray[np.float64]], size: float) -> Iterator[Any]:
-    """Give a function that moves the parameters by a factor of `size` along the direction; then restore the copy."""
+def _moved(model: Any, steps: Mapping[str, Any]) -> Iterator[Any]:
+    """Give a function that moves the parameters by a factor of the steps; then restore the copy."""
     import torch
 
-    parameters = {name: tensor for name, tensor in model.named_parameters() if name in named}
+    parameters = {name: tensor for name, tensor in model.named_parameters() if name in steps}
     saved = {name: tensor.detach().clone() for name, tensor in parameters.items()}
-    steps = {name: torch.tensor(named[name] * size, device=t.device, dtype=t.dtype) for name, t in parameters.items()}
 
     def move(sign: float) -> None:
         with torch.no_grad():
@@ -188,33 +234,26 @@ def _evaluating(model: Any) -> Iterator[None]:
 
 
 def _difference(
-    model: Any,
-    named: Mapping[str, npt.NDArray[np.float64]],
-    batches: Sequence[Batch],
-    share: float,
-    losses: SampleLosses,
+    model: Any, steps: Steps, batches: Sequence[Batch], losses: SampleLosses
 ) -> npt.NDArray[np.float64]:
     import torch
 
-    size = step_size(model, named, share)
-    count = sum(len(batch.order) for batch in batches)
-    if size == 0.0:
-        return np.zeros(count)
+    if steps.size == 0.0:
+        return np.zeros(sum(len(batch.order) for batch in batches))
     sides = []
-    with _evaluating(model), _moved(model, named, size) as move, torch.no_grad():
+    with _evaluating(model), _moved(model, steps.tensors) as move, torch.no_grad():
         for sign in (1.0, -1.0):
             move(sign)
             parts = [losses(model, batch).double().cpu().numpy() for batch in batches]
             sides.append(np.concatenate([np.zeros(0), *parts]))
-    values: npt.NDArray[np.float64] = (sides[0] - sides[1]) / (2.0 * size)
+    values: npt.NDArray[np.float64] = (sides[0] - sides[1]) / (2.0 * steps.size)
     return values
 
 
 def _forward(
     model: Any,
-    named: Mapping[str, npt.NDArray[np.float64]],
+    named: Mapping[str, npt.NDArray[Floats]],
     batches: Sequence[Batch],
-    share: float,  # noqa: ARG001  (as `_difference` has it)
     losses: SampleLosses,
 ) -> npt.NDArray[np.float64]:
     import torch
@@ -243,7 +282,7 @@ def _forward(
 def _backward(
     model: Any,
     blocks: Sequence[Block],
-    direction: Mapping[str, npt.NDArray[np.float64]],
+    direction: Mapping[str, npt.NDArray[Floats]],
     batches: Sequence[Batch],
     losses: SampleLosses,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -320,7 +359,7 @@ class InfluenceScorer:
         model: Any,
         tokenizer: Any,
         blocks: Sequence[Block],
-        direction: Mapping[str, npt.NDArray[np.float64]],
+        direction: Mapping[str, npt.NDArray[np.floating[Any]]],
         *,
         context: int | None = None,
         chunks: int | None = None,
@@ -337,12 +376,16 @@ class InfluenceScorer:
             msg = f"the cosine needs the candidate's gradient, which method {method!r} doesn't compute: use 'backward'"
             raise ConfigError(msg)
         named = parameter_direction(blocks, direction)
-        self._length = math.sqrt(sum(float((matrix**2).sum()) for matrix in named.values()))
+        self._length = _length(named)
         self._model, self._tokenizer = model, tokenizer
         self._blocks, self._direction = list(blocks), direction
+        self._steps: Steps | None = None
+        if method == "difference":  # all that this method needs of the direction, so that it is held once
+            _refuse_few_bits(model, named)
+            self._steps, self._direction = Steps.along(model, named, step), {}
         self._context = influence_context(model, context)
-        self._chunks, self._batch_tokens = chunks, batch_tokens
-        self._method, self._cosine, self._step, self._alone = method, cosine, step, alone
+        self._chunks, self._batch_tokens = chunks, batch_limit(model.config, batch_tokens)
+        self._method, self._cosine, self._alone = method, cosine, alone
 
     @property
     def schema(self) -> pa.Schema:
@@ -359,7 +402,7 @@ class InfluenceScorer:
         """
         chunks = cut_chunks(self._tokenizer, texts, context=self._context, most=self._chunks)
         batches = self._batches(chunks)
-        found = sample_scores(self._model, self._blocks, self._direction, batches, method=self._method, step=self._step)
+        found = self._scored(list(batches))
         scores = found.scores
         if self._cosine:
             lengths = found.norms * self._length
@@ -372,6 +415,11 @@ class InfluenceScorer:
         return pa.record_batch(
             [pa.array(means, mask=tokens == 0), pa.array(tokens.astype(np.int64))], schema=self.schema
         )
+
+    def _scored(self, batches: Sequence[Batch]) -> SampleScores:
+        if self._steps is None:
+            return sample_scores(self._model, self._blocks, self._direction, batches, method=self._method)
+        return _told(batches, _difference(self._model, self._steps, batches, chunk_losses), None)
 
     def _batches(self, chunks: Sequence[Chunk]) -> Iterator[Batch]:
         device = self._model.device

@@ -8,7 +8,7 @@ from tamis.scorers.causal.models import empty_causal_model, load_causal_model, r
 from tamis.scorers.causal.threads import one_thread
 from tamis.scorers.influence.fit import InfluenceOptions
 from tamis.scorers.influence.layers import influence_memory
-from tamis.scorers.influence.samples import influence_context
+from tamis.scorers.influence.samples import batch_limit, influence_context, token_bytes
 
 __all__ = ["ProxySize", "chunk_seconds", "proxy_size"]
 
@@ -23,6 +23,7 @@ class ProxySize:
         fitting: bytes while the direction is fitted.
         scoring: bytes while documents are scored.
         activations: bytes of a token's activations and logits in a batch, about.
+        batch: tokens of a batch, at most.
         flops: floating-point operations to score a chunk of `context` tokens: two forward passes.
     """
 
@@ -31,6 +32,7 @@ class ProxySize:
     fitting: int
     scoring: int
     activations: int
+    batch: int
     flops: float
 
 
@@ -56,10 +58,12 @@ def proxy_size(path: str | Path, options: InfluenceOptions) -> ProxySize:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         config = model.config.get_text_config()
         width, layers = int(config.hidden_size), int(config.num_hidden_layers)
-        activations = 12 * int(config.vocab_size) + 64 * width * layers
         # Attention adds two products of context x context a layer to the two operations a parameter and token.
         forward = 2.0 * parameters * context + 4.0 * layers * width * context**2
-        _sizes[key] = ProxySize(parameters, context, need["curvature"], need["scoring"], activations, 2 * forward)
+        batch = max(context, batch_limit(model.config, options.batch_tokens))
+        _sizes[key] = ProxySize(
+            parameters, context, need["curvature"], need["scoring"], token_bytes(model.config), batch, 2 * forward
+        )
     return _sizes[key]
 
 

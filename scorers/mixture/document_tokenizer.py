@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tamis.schemas.base import digest, nearest
 from tamis.schemas.errors import ConfigError, ModelError
+from tamis.schemas.wording import install_extra
 from tamis.scorers.mixture.token_files import vocabulary_size
 from tamis.scorers.text.texts import Texts, as_buffer, as_list
 
@@ -85,7 +86,7 @@ class DocumentTokenizer:
 
             return SentencePieceProcessor(model_file=str(self._file))
         except ImportError as error:
-            msg = f"reading {self._file} needs the package {error.name!r}: install tamis[lm]"
+            msg = f"reading {self._file} needs the package {error.name!r}: {install_extra('lm')}"
             raise ConfigError(msg) from error
         except Exception as error:  # both libraries raise bare exceptions
             msg = f"{self._file} isn't a tokenizer that can be read ({error})"

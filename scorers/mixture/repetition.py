@@ -22,6 +22,7 @@ from tamis.scorers.mixture.simplex import CappedShares, cap_shares, normalised
 __all__ = [
     "BINS",
     "HALF_VALUE_REPEATS",
+    "HEAVY",
     "DecayedLoss",
     "Repetition",
     "SeenClass",
@@ -44,7 +45,8 @@ HALF_VALUE_REPEATS = _R_TOKENS * math.log(2)
 BINS: tuple[tuple[int, int | None], ...] = ((1, 1), (2, 2), (3, 4), (5, 9), (10, 99), (100, None))
 """Classes of times seen, both ends included."""
 
-_HEAVY = 10
+HEAVY = 10
+"""Times seen from which on something is seen often."""
 _ANCHOR = "0.1 % of the data seen 100 times made a model of 8e8 parameters as good as one of half its size"
 
 
@@ -237,7 +239,7 @@ def repetition_warning(classes: Sequence[SeenClass], parameters: float) -> Warne
         msg = f"parameters must be above 0, got {parameters}"
         raise ConfigError(msg)
     total = math.fsum(c.unique_tokens * c.times for c in classes)
-    heavy = [c for c in classes if c.times >= _HEAVY]
+    heavy = [c for c in classes if c.times >= HEAVY]
     share = math.fsum(c.unique_tokens * c.times for c in heavy) / total if total else 0.0
     unique = math.fsum(c.unique_tokens for c in heavy)
     ratio = unique / parameters

@@ -211,8 +211,8 @@ def stored_percentiles(folder: ModelFolder) -> PercentileTable:
     table: PercentileTable | None = folder.settings.get("percentiles")
     if table is None:
         msg = (
-            f"{folder.path} has no percentile table; store one made from a sample of documents, or use another "
-            "bucket table"
+            f"{folder.path} has no percentile table: train it with `tamis train lm --percentiles FILES`, a sample of "
+            "documents, or use another bucket table"
         )
         raise ModelError(msg)
     return table

@@ -317,18 +317,24 @@ def _translation(options: _Options) -> dict[int, str]:
 @functools.cache
 def _tables(options: _Options) -> _Tables:
     pages = np.full(0x1100, -1, np.int32)
-    blocks = sorted({point >> 8 for part in _MAPPED for point in part} | {0})
+    points = np.concatenate([np.arange(part.start, part.stop, dtype=np.uint32) for part in (range(0x80), *_MAPPED)])
+    blocks = np.unique(points >> 8)
     pages[blocks] = np.arange(len(blocks))
     rows = len(blocks) << 8
     classes, lengths, places = np.zeros(rows, np.uint8), np.full(rows, -1, np.int8), np.zeros(rows, np.int32)
     pool = bytearray()
     growth = 1
-    points = np.concatenate([np.arange(part.start, part.stop, dtype=np.uint32) for part in (range(0x80), *_MAPPED)])
-    characters = [c for c in points_as_text(points) if unicodedata.category(c) != "Cn"]
-    points = np.array(list(map(ord, characters)))
+    categories = [*map(unicodedata.category, points_as_text(points))]
+    assigned = np.fromiter(map("Cn".__ne__, categories), bool, len(points))
+    points = points[assigned]
+    categories = [category for category in categories if category != "Cn"]
     rows_of = pages[points >> 8] << 8 | points & 255
-    classes[rows_of] = _classes(characters, options)
-    for row, character, mapped in zip(rows_of.tolist(), characters, _each_mapped(characters, options), strict=True):
+    classes[rows_of] = _classes(points, categories, options)
+    touched = _touched(points, categories, options)
+    characters = points_as_text(points[touched])
+    for row, character, mapped in zip(
+        rows_of[touched].tolist(), characters, _each_mapped(characters, options), strict=True
+    ):
         if mapped != character:
             encoded = mapped.encode()
             lengths[row], places[row] = len(encoded), len(pool)
@@ -349,27 +355,59 @@ def _tables(options: _Options) -> _Tables:
     )
 
 
-def _each_mapped(characters: Sequence[str], options: _Options) -> list[str]:
+def _each_mapped(characters: str, options: _Options) -> list[str]:
     """Return what becomes of each character alone, all at once."""
     return _mapped(_APART.join(characters), options).split(_APART)
 
 
-def _classes(characters: Sequence[str], options: _Options) -> npt.NDArray[np.uint8]:
+def _touched(points: npt.NDArray[np.uint32], categories: Sequence[str], options: _Options) -> npt.NDArray[np.bool_]:
+    """Return which code points a rule may change: most are left, and mapping is dear."""
+    text = _beside(points)
+    lowered = text.lower()
+    found: npt.NDArray[np.bool_] = _first_of_each(lowered) != points
+    if options.accents:
+        found |= _first_of_each(unicodedata.normalize("NFD", lowered)) != points
+    moved = frozenset({"Mn" if options.accents else "", "Nd" if options.numbers else ""})
+    found |= np.fromiter(map(moved.__contains__, categories), bool, len(points))
+    found |= np.isin(points, [*_translation(options)])
+    return found
+
+
+def _beside(points: npt.NDArray[np.uint32], before: str = "", after: str = "") -> str:
+    """Return each character with `before` and `after` around it, and then what keeps it apart from the next."""
+    around = [np.full(len(points), ord(c), np.uint32) for c in before]
+    behind = [np.full(len(points), ord(c), np.uint32) for c in after + _APART]
+    return points_as_text(np.stack([*around, points, *behind], axis=1).ravel())
+
+
+def _points_and_ends(text: str) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.intp]]:
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    return points, np.flatnonzero(points == ord(_APART))
+
+
+def _first_of_each(text: str, place: int = 0) -> npt.NDArray[np.uint32]:
+    """Return the code point at a place of each part of a text that `_beside` made, whatever became of it since."""
+    points, ends = _points_and_ends(text)
+    first: npt.NDArray[np.uint32] = points[np.append(0, ends[:-1] + 1) + place]
+    return first
+
+
+def _classes(points: npt.NDArray[np.uint32], categories: Sequence[str], options: _Options) -> npt.NDArray[np.uint8]:
     """Return the class bits of characters under `options`.
 
     How `str.lower` treats a capital sigma beside a character tells whether the character is cased or skipped.
     """
-    kinds = np.zeros(len(characters), np.uint8)
+    kinds = np.zeros(len(points), np.uint8)
     if options.case:
-        kinds[np.fromiter(map("Σ".__eq__, characters), bool, len(characters))] |= np.uint8(SIGMA)
-        before, beside = _APART.join([f"AΣ{c}" for c in characters]), _APART.join([f"AΣ{c}A" for c in characters])
-        cased = np.array([part[1] == "σ" for part in before.lower().split(_APART)])
-        skipped = np.array([part[1] == "σ" for part in beside.lower().split(_APART)]) & ~cased
+        kinds[points == ord("Σ")] |= np.uint8(SIGMA)
+        cased = _first_of_each(_beside(points, "AΣ").lower(), 1) == ord("σ")
+        skipped = (_first_of_each(_beside(points, "AΣ", "A").lower(), 1) == ord("σ")) & ~cased
         kinds[cased] |= np.uint8(CASED)
         kinds[skipped] |= np.uint8(IGNORABLE)
     if options.accents:
         # Canonical ordering sorts neighbouring marks by class; it shows only for the few that aren't dropped.
-        decomposed = unicodedata.normalize("NFD", _APART.join(characters))
-        kept = {c for c in {*decomposed} if unicodedata.combining(c) and unicodedata.category(c) != "Mn"}
-        kinds[[not kept.isdisjoint(part) for part in decomposed.split(_APART)]] |= np.uint8(SLOW)
+        decomposed, ends = _points_and_ends(unicodedata.normalize("NFD", _beside(points)))
+        marks = points_as_text(points[np.fromiter((c in ("Mc", "Me") for c in categories), bool, len(points))])
+        kept = [ord(c) for c in marks if unicodedata.combining(c)]  # by Unicode's policy only marks are of a class
+        kinds[np.searchsorted(ends, np.flatnonzero(np.isin(decomposed, kept)))] |= np.uint8(SLOW)
     return kinds

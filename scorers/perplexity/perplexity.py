@@ -33,6 +33,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.tables import described
 from tamis.scorers.models.folder import MODEL_FILE, ModelFolder, read_model_folder
 from tamis.scorers.models.hub import resolve
 from tamis.scorers.ngram.model import SentenceModel, open_ngram_model
@@ -160,10 +161,10 @@ class NgramPerplexity:
             check_normalizer(self.model, self.normalizer, named=normalizer is not None, name=str(model))
         self.schema = pa.schema(
             [
-                pa.field(f"{name}_log10_prob", pa.float64()),
-                pa.field(f"{name}_tokens", pa.int64(), nullable=False),
-                pa.field(f"{name}_oov", pa.int64(), nullable=False),
-                pa.field(f"{name}_perplexity", pa.float64()),
+                described(f"{name}_log10_prob", pa.float64(), "log10 probability of all sentences with their ends"),
+                described(f"{name}_tokens", pa.int64(), "words or pieces, and one end a sentence", nullable=False),
+                described(f"{name}_oov", pa.int64(), "words that the model doesn't know", nullable=False),
+                described(f"{name}_perplexity", pa.float64(), "10 ^ (-log10_prob / tokens); lower is likelier"),
             ]
         )
 

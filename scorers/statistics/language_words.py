@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.wording import install_extra
 from tamis.scorers.language.labels import parse_label
 from tamis.scorers.statistics.datatrove_kernels import GivenWords, words_found
 from tamis.scorers.statistics.english_words import common_rules, english_rules
@@ -198,4 +199,4 @@ class _Kiwi:
 
 
 def _missing(package: str) -> ConfigError:
-    return ConfigError(f"{package}, which finds words where blanks don't, isn't installed: install tamis[{EXTRA}]")
+    return ConfigError(f"{package}, which finds words where blanks don't, isn't installed: {install_extra(EXTRA)}")

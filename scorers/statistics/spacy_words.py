@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.wording import install_extra
 from tamis.scorers.statistics.datatrove_kernels import GivenWords
 
 __all__ = ["SpacyWords", "given_words"]
@@ -45,7 +46,7 @@ class SpacyWords:
         try:
             import spacy
         except ImportError as error:
-            msg = "heuristics.splitter: spacy isn't installed; install tamis[spacy] or use splitter: fast"
+            msg = f"heuristics.splitter: spacy isn't installed; {install_extra('spacy')} or use splitter: fast"
             raise ConfigError(msg) from error
         try:
             self._language: Any = spacy.blank(language)

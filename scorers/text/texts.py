@@ -12,7 +12,6 @@ from tamis.schemas.errors import DataError
 __all__ = ["ArrowColumn", "NumpyColumn", "TextBuffer", "Texts", "as_arrow", "as_buffer", "as_list"]
 
 
-
 class ArrowColumn(Protocol):
     """A column that hands its buffers over by Arrow's C interface, such as a polars Series."""
 

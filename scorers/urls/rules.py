@@ -126,8 +126,12 @@ class AddressRules:
         self._expression = re.compile("|".join(self._patterns)) if self._patterns else None
 
     @classmethod
-    def read(cls, path: Path, form: ListForm = "plain") -> "AddressRules":
+    def read(cls, path: Path, form: ListForm | Literal["any"] = "plain") -> "AddressRules":
         """Read a list, plain or gzipped, or the folder of an UT1 category.
+
+        Args:
+            path: of the file or folder.
+            form: how it is written; any: Adblock's if a line begins with `||`, else plain.
 
         Raises:
             InputError: if there is no such list, or it can't be read.
@@ -147,6 +151,8 @@ class AddressRules:
         if not files:
             msg = f"{path} holds neither a file `domains` nor `urls`; name a list, or the folder of one category"
             raise InputError(msg)
+        if form == "any":
+            form = "adblock" if any(line.startswith(("||", "@@||")) for line in lines) else "plain"
         return cls(lines, form)
 
     def __len__(self) -> int:

@@ -26,7 +26,7 @@ def installed(name):
 
 
 if not installed("google.cloud.dataflow_v1beta3"):
-    pytest.skip("Beam's extra gcp isn't installed: pip install 'tamis[gcp]'", allow_module_level=True)
+    pytest.skip("Beam's extra gcp isn't installed: pip install '.[gcp]'", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")

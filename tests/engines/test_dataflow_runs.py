@@ -23,7 +23,7 @@ from tests.engines.carriers import HERE, Child, environment, tamis, wait_for
 
 pytest.importorskip("gcp_storage_emulator", reason="pip install gcp-storage-emulator")
 if importlib.util.find_spec("gcsfs") is None:
-    pytest.skip("Beam's extra gcp isn't installed: pip install 'tamis[gcp]'", allow_module_level=True)
+    pytest.skip("Beam's extra gcp isn't installed: pip install '.[gcp]'", allow_module_level=True)
 
 LIMIT = 120.0
 BUCKET = "tamis-bucket"

@@ -131,3 +131,19 @@ def test_bad_files_are_sentences(tmp_path, text, said):
 def test_a_missing_config_is_a_sentence(tmp_path):
     with pytest.raises(ConfigError, match="no such file"):
         load_config(str(tmp_path / "absent.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"inputs": ["a.jsonl"]}, r"not 'a\.jsonl': write \[\{path: a\.jsonl, source: web\}\]"),
+        ({"inputs": "a.jsonl"}, r"write \[\{path: a\.jsonl"),
+        ({"inputs": {"path": "a", "source": "b"}}, "expected a list: write a - before the first input"),
+        ({"inputs": []}, r"inputs: expected at least 1 entry, got \[\]"),
+        ({"inputs": [{"path": "a", "source": "b", "delimiter": ";;"}]}, "delimiter: expected one character"),
+        ({"inputs": [{"path": "a", "source": "b", "delimiter": '"'}]}, "no quote"),
+    ],
+)
+def test_mistakes_that_beginners_make(changes, said):
+    with pytest.raises(ConfigError, match=said):
+        parse_config({"inputs": [{"path": "a.jsonl", "source": "web"}]} | changes)

@@ -82,7 +82,7 @@ def ai_act_summary(manifest: Manifest, facts: Facts, about: About, *, list_name:
         parts.append("\n".join(_source(name, source, _told(about, name)) for name, source in own.items()) or "None.")
         if number == "2.3":
             parts.append(_domains(facts, about, list_name))
-    parts += [_processing(manifest, about)]
+    parts += [_processing(manifest, facts, about)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -145,11 +145,22 @@ def _domains(facts: Facts, about: About, list_name: str) -> str:
     )
 
 
-def _processing(manifest: Manifest, about: About) -> str:
+def _reserved(facts: Facts, about: About) -> str:
+    """Return what is known of reserved rights: what the owner says, and what the lists that the run was given name."""
+    lists = (
+        f"The run held all addresses against the list of opt-outs `{one.name}` (SHA-256 `{one.sha256}`): "
+        f"{one.rejected:,} documents under its addresses were left out, {one.selected.documents:,} of the selected "
+        f"documents ({one.selected.bytes:,} bytes) lie under them."
+        for one in facts.opt_outs
+    )
+    return "\n\n".join([about.reservation_of_rights or OPEN, *lists])
+
+
+def _processing(manifest: Manifest, facts: Facts, about: About) -> str:
     steps = "\n".join(f"- {sentence}" for sentence in processing(manifest))
     return (
         "## 3. Relevant data processing aspects\n\n"
-        f"### 3.1 Respect of reservation of rights\n\n{about.reservation_of_rights or OPEN}\n\n"
+        f"### 3.1 Respect of reservation of rights\n\n{_reserved(facts, about)}\n\n"
         f"### 3.2 Removal of illegal content\n\n{about.illegal_content or OPEN}\n\n"
         f"### 3.3 Other: the steps of the run\n\n{steps}"
     )

@@ -9,6 +9,7 @@ from tamis.pipeline.steps.registry import parse_step
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.manifest import Manifest, StepRecord
 from tamis.schemas.paper import Paper
+from tamis.schemas.wording import counted
 
 __all__ = ["cite_as", "cited", "described", "is_address", "meaning", "processing", "published", "title_of"]
 
@@ -20,7 +21,8 @@ def title_of(manifest: Manifest, about: About) -> str:
 
 def described(manifest: Manifest, about: About) -> str:
     """Return the data set's description: its owner's, or how many documents were selected of how many."""
-    told = f"{manifest.selected:,} documents for language-model pretraining, selected by Tamis from {manifest.read:,}."
+    documents = counted(manifest.selected, "document")
+    told = f"{documents} for language-model pretraining, selected by Tamis from {manifest.read:,}."
     return about.description or told
 
 
@@ -56,7 +58,7 @@ def processing(manifest: Manifest) -> list[str]:
 def _sentence(record: StepRecord) -> str:
     came, kept = (sum(getattr(c, name) for c in record.counts) for name in ("documents", "kept"))
     verb = "" if record.label == record.verb else f" ({record.verb})"
-    return f"{record.label}{verb}: kept {kept:,} of {came:,} documents"
+    return f"{record.label}{verb}: kept {kept:,} of {counted(came, 'document')}"
 
 
 def cited(manifest: Manifest) -> tuple[Paper, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.wording import install_extra
 
 __all__ = ["needs"]
 
@@ -18,5 +19,5 @@ def needs(package: str, what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        msg = f"{what} needs {package}: pip install 'tamis[papers]' ({error})"
+        msg = f"{what} needs {package}: {install_extra('papers')} ({error})"
         raise ConfigError(msg) from None

@@ -1,6 +1,7 @@
 """What the shards of a run say about the data set: sizes by source and language, periods, domains."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamis.jobs.manifest.file import read_manifest, shard_path, shards_of
+from tamis.jobs.sql.names import identifier
 from tamis.jobs.sql.views import connect
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.manifest import Manifest
 from tamis.schemas.tables import DOCUMENT_SCHEMA
 
-__all__ = ["Domain", "Facts", "Size", "SourceFacts", "collect_facts"]
+__all__ = ["Domain", "Facts", "OptOut", "Size", "SourceFacts", "collect_facts"]
 
 HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:]+)"
 """The host of an address; group 1."""
@@ -47,6 +49,23 @@ class SourceFacts:
 
 
 @dataclass(frozen=True)
+class OptOut:
+    """A list of addresses whose owners reserve their rights, as a step `url_filter` was given it.
+
+    Attributes:
+        name: of the list.
+        sha256: of its content.
+        selected: documents under its addresses that the run selected.
+        rejected: how many fell to the list.
+    """
+
+    name: str
+    sha256: str
+    selected: Size
+    rejected: int
+
+
+@dataclass(frozen=True)
 class Facts:
     """What was selected.
 
@@ -55,12 +74,14 @@ class Facts:
         size: of all together.
         sources: by label; those of which nothing was selected too.
         languages: by label, largest first; empty if no step told languages.
+        opt_outs: the lists of reserved rights that the run was given.
     """
 
     schema: pa.Schema
     size: Size
     sources: dict[str, SourceFacts]
     languages: dict[str, Size]
+    opt_outs: tuple[OptOut, ...] = ()
 
 
 def collect_facts(run: str) -> tuple[Manifest, Facts]:
@@ -76,8 +97,9 @@ def collect_facts(run: str) -> tuple[Manifest, Facts]:
     with connect(run) as connection:
         sources = _sources(connection, manifest)
         languages = _languages(connection) if "language" in schema.names else {}
+        opt_outs = tuple(_opt_outs(connection, manifest))
     total = Size(sum(s.size.documents for s in sources.values()), sum(s.size.bytes for s in sources.values()))
-    return manifest, Facts(schema, total, sources, languages)
+    return manifest, Facts(schema, total, sources, languages, opt_outs)
 
 
 def _schema(run: str, manifest: Manifest) -> pa.Schema:
@@ -119,6 +141,27 @@ def _domains(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Domain, .
         named = [Domain(name, Size(many, sizes[source][name])) for name, many in counts.items()]
         found[source] = tuple(sorted(named, key=lambda one: (-one.size.bytes, one.name)))
     return found
+
+
+def _opt_outs(connection: duckdb.DuckDBPyConnection, manifest: Manifest) -> Iterator[OptOut]:
+    """Yield the lists of each step `url_filter` that was given some, by name."""
+    for step in manifest.config["steps"]:
+        options = step.get("url_filter") or {}
+        lists = options.get("opt_out") or {}
+        if not lists:
+            continue
+        own = options.get("name", "url")
+        label, column = ("url_filter", "opt_out") if own == "url" else (f"url_filter.{own}", f"{own}_opt_out")
+        rows = connection.execute(
+            f"""SELECT unnest(string_split({identifier(column)}, ' ')) AS list, count(*), sum(strlen(text))::BIGINT
+            FROM selected WHERE {identifier(column)} IS NOT NULL GROUP BY list"""  # noqa: S608  (a quoted name)
+        ).fetchall()
+        sizes = {name: Size(many, size) for name, many, size in rows}
+        counts = [one for told in manifest.steps if told.label == label for one in told.counts]
+        digests = {model.option: model.sha256 for model in manifest.models if model.step == label}
+        for name in sorted(lists):
+            fell = sum(one.rejected.get(f"{own}_list_{name}", 0) for one in counts)
+            yield OptOut(name, digests[f"opt_out.{name}"], sizes.get(name, Size(0, 0)), fell)
 
 
 def _registered(host: str) -> str:

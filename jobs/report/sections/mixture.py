@@ -29,7 +29,13 @@ def build(facts: Facts) -> Section | None:
     if "repetition" in facts.views:
         cursor = facts.rows("FROM {run}.repetition")
         heads = [name for name, *_ in facts.rows("DESCRIBE {run}.repetition")]
-        blocks.append(Table(heads, cursor, "repetition: how much is seen how often"))
+        if cursor:  # a run without a mixture has the view, and nothing in it
+            blocks.append(Table(heads, cursor, "repetition: how much is seen how often"))
+    if "repetition_heavy" in facts.views:
+        cursor = facts.rows("FROM {run}.repetition_heavy")
+        heads = [name for name, *_ in facts.rows("DESCRIBE {run}.repetition_heavy")]
+        if cursor:
+            blocks.append(Table(heads, cursor, "what is seen ten times or more"))
     return Section("mixture", "Mixture", blocks) if blocks else None
 
 

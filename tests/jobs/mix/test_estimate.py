@@ -55,6 +55,20 @@ def test_mixmin_finds_what_the_target_was_made_of(made: Path, tmp_path: Path) ->
         planned(made, tmp_path / "w", estimate={"method": "mixmin", "target": {"path": str(books), "text": "body"}})
 
 
+def test_how_much_text_mixmin_looks_at_changes_what_it_finds(made: Path, tmp_path: Path) -> None:
+    path = target(tmp_path / "target.jsonl", {"books": 30, "code": 20})
+    estimate = {"method": "mixmin", "target": {"path": str(path)}}
+    whole = planned(made, tmp_path / "work", estimate=estimate).found
+    begun = planned(made, tmp_path / "work", estimate={**estimate, "target_mb": 0.002}).found
+    assert begun.figures["target_documents"] < whole.figures["target_documents"] == 50
+    assert begun.proportions is not None
+    assert begun.proportions["books"] > 0.9  # the target begins with books
+    little = planned(made, tmp_path / "work", estimate={**estimate, "group_mb": 0.0003}).found
+    assert little.figures["target_documents"] == 50
+    assert little.figures["losses"] != whole.figures["losses"]  # models of a document or two
+    assert little.proportions != whole.proportions
+
+
 def test_a_changed_target_is_another_mixture(made: Path, tmp_path: Path) -> None:
     path = target(tmp_path / "target.jsonl", {"books": 30, "code": 30})
     keys: dict[str, Any] = {"estimate": {"method": "mixmin", "target": {"path": str(path)}}}

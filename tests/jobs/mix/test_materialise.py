@@ -1,6 +1,7 @@
 """A mixture of a finished run: what it holds, that it can be repeated, and what is said where a group runs out."""
 
 import json
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,19 @@ import pytest
 import zstandard
 
 from tamis.jobs.manifest.file import read_manifest
+from tamis.jobs.mix import materialise as materialising
+from tamis.jobs.mix.estimate import Found
 from tamis.jobs.mix.folder import read_mixture, refuse_strange_folder
+from tamis.jobs.mix.plan import plan_mixture
+from tamis.jobs.mix.selection import Index, index_memory
 from tamis.jobs.mix.verify import explain_mixtures, mix_again, verify_mixture
 from tamis.jobs.sql.views import connect
 from tamis.pipeline.graph.engine import Engine
-from tamis.schemas.errors import ConfigError, DataError, RunError
+from tamis.pipeline.mixing.move import ORDER_SCHEMA, SendShard, SendTask, WriteShard, WriteTask, added_columns
+from tamis.pipeline.storage.column_file import write_batches
+from tamis.schemas.base import validate
+from tamis.schemas.errors import ConfigError, DamagedError, DataError, RunError
+from tamis.schemas.mixture import MixtureConfig
 from tests.jobs.handmade import edit, make_run, write_shard
 from tests.jobs.mix.runs import documents, mix, run_of
 
@@ -344,3 +353,113 @@ def test_mistakes_are_sentences(made: Path, tmp_path: Path) -> None:
     make_run(tmp_path / "none", [(i, s, t, ("language", "language", 0.1, None)) for i, s, t, _ in documents(SIZES)])
     with pytest.raises(DataError, match="selected no document"):
         mix(tmp_path / "none", tmp_path / "mix", without="union")
+
+
+def test_the_move_leaves_two_files_a_source_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run_in_many_shards(tmp_path / "run") and tmp_path / "run"
+    shards = len([s for s in read_manifest(str(run)).shards if s.fate == "selected"])
+    assert shards == 9
+    left: dict[str, bytes] = {}
+    remove = materialising.filesystem.remove_tree
+
+    def watched(folder: str) -> None:
+        left.update({str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()})
+        remove(folder)
+
+    monkeypatch.setattr(materialising.filesystem, "remove_tree", watched)
+    keys: dict[str, Any] = {"without": "equal", "order": "training", "budget": 30_000}
+    few = mix(run, tmp_path / "few", shard_mb=1, **keys).manifest
+    assert (len(few.shards), len(left)) == (1, 2 * shards)
+    left.clear()
+    many = mix(run, tmp_path / "many", shard_mb=0.001, **keys).manifest
+    assert len(many.shards) > 20
+    assert len(left) == 2 * shards  # however many new shards there are
+    assert [row["doc_id"] for row in rows(tmp_path / "few")] == [row["doc_id"] for row in rows(tmp_path / "many")]
+
+
+def test_pieces_that_were_damaged_are_no_documents(made: Path, tmp_path: Path) -> None:
+    table = pa.table(
+        {"part": [0, 2], "position": [0, 1], "row": [1, 0], "group": ["a", "b"], "stage": pa.array([0, 0], pa.int32()),
+         "pass": pa.array([0, 0], pa.int32()), "tokens": [1, 1]}
+    ).cast(ORDER_SCHEMA)  # fmt: skip
+    shard = next(s for s in read_manifest(str(made)).shards if s.fate == "selected")
+    source = made / shard.path
+    schema = pa.schema([*pq.read_schema(source).remove_metadata(), *added_columns(None)])
+    folder = tmp_path / "parts"
+    write_batches(str(tmp_path / "order.arrow"), ORDER_SCHEMA, table.to_batches())
+    send = SendShard(schema)
+    task = SendTask(0, str(source), str(tmp_path / "order.arrow"), str(folder))
+    assert send(task) == [0, 2]
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert send(task) == [0, 2]  # is there
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    write = WriteShard(str(tmp_path), str(folder), schema)
+    note = write(WriteTask(2, "mixed/a.parquet", (0,), 1, 9))
+    assert note["rows"] == 1
+    expected = pq.read_table(source, partitioning=None).column("doc_id")[0]
+    assert pq.read_table(tmp_path / "mixed" / "a.parquet").column("doc_id")[0] == expected
+    pieces = next(path for path in folder.iterdir() if path.suffix == ".pieces")
+    data = bytearray(pieces.read_bytes())
+    data[-20] ^= 1
+    pieces.write_bytes(data)
+    with pytest.raises(DamagedError, match="digest"):
+        write(WriteTask(2, "mixed/a.parquet", (0,), 1, 9))
+    pieces.unlink()
+    with pytest.raises(DamagedError, match="missing"):
+        write(WriteTask(0, "mixed/b.parquet", (0,), 1, 9))
+    send(task)
+    assert write(WriteTask(0, "mixed/b.parquet", (0,), 1, 9))["rows"] == 1
+
+
+def test_what_is_seen_ten_times_is_told_of_tokens_and_of_lines(tmp_path: Path) -> None:
+    listed = documents({"books": 6, "web": 24}, words=(8, 8))
+    menu = "all rights reserved"
+    listed = [(i, s, f"{t}\n{menu}" if s == "web" else t, f) for i, s, t, f in listed]
+    run = make_run(tmp_path / "run", listed) and tmp_path / "run"
+    web = [text for _, source, text, _ in listed if source == "web"]
+    lines = Counter(line for _, _, text, _ in listed for line in text.split("\n"))
+    found = mix(run, tmp_path / "once", without="union").manifest.repetition["heavy"]
+    assert (found["times"], found["tokens"], found["share"]) == (10, 0, 0)
+    assert found["lines"] == {"seen": 24, "unique": 1, "share": 24 / sum(lines.values()), "counted": 1.0}
+    # With clusters of copies, documents are seen often too.
+    with_column(run, "near", lambda row: "one" if row["source"] == "web" else None, pa.string())
+    copies = mix(run, tmp_path / "copies", without="union", clusters="near").manifest
+    heavy = copies.repetition["heavy"]
+    assert heavy["tokens"] == sum(len(text.encode()) for text in web)
+    assert heavy["share"] == pytest.approx(heavy["tokens"] / copies.repetition["seen"])
+    assert heavy["share"] == pytest.approx(sum(row["share"] for row in copies.repetition["histogram"][-2:]))
+    # Twelve epochs: every line of the group is seen twelve times or more.
+    often = {"proportions": {"books": 1}, "max_epochs": 12, "budget": 10**7, "exhausted": "repeat"}
+    epochs = mix(run, tmp_path / "epochs", **often).manifest
+    assert epochs.repetition["heavy"]["share"] == pytest.approx(1)
+    assert epochs.repetition["heavy"]["lines"]["share"] == 1
+    with connect(str(tmp_path / "copies")) as connection:
+        rows_ = connection.execute("SELECT what, least, seen, share FROM repetition_heavy ORDER BY what").fetchall()
+    assert rows_ == [
+        ("bytes", 10, heavy["tokens"], heavy["share"]),
+        ("lines", 10, 24.0, heavy["lines"]["share"]),
+    ]
+
+
+@pytest.mark.parametrize("keys", [{"without": "union"}, {"without": "equal", "order": "training", "budget": 4 * 10**7}])
+def test_the_memory_of_planning_is_what_is_said(keys: dict[str, Any]) -> None:
+    number = 20_000
+    draw = np.random.default_rng(0)
+    words, sizes = draw.integers(0, 2**63, (number, 2)).astype(np.uint64), draw.integers(1, 2000, number)
+    group, clusters = draw.integers(0, 3, number).astype(np.int32), draw.integers(0, number, number)
+    shard, rows_ = np.zeros(number, np.int32), np.arange(number)
+    config = validate(MixtureConfig, {"exhausted": "repeat", **keys}, "mixture")
+
+    def made_index() -> Index:
+        columns = (group.copy(), words.copy(), sizes.copy(), np.zeros(number, np.int64), draw.random(number))
+        return Index(("a", "b", "c"), *columns, clusters.copy(), shard.copy(), rows_.copy())
+
+    found = Found(str(config.without))
+    plan_mixture(config, made_index(), found)  # what is imported and compiled once isn't of the documents
+    tracemalloc.start()
+    try:
+        planned = plan_mixture(config, made_index(), found)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.7 * index_memory(number, len(planned.order)) < peak < 1.05 * index_memory(number, len(planned.order))

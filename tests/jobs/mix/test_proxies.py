@@ -40,6 +40,18 @@ def planned(run: Path, work: Path, **keys: Any) -> Any:
         return prepare(str(run), validate(MixtureConfig, {"exhausted": "repeat", **keys}, "mixture"), engine, str(work))
 
 
+def test_how_a_proxy_is_trained_changes_what_is_found(made: Path, tmp_path: Path) -> None:
+    options = {"rounds": 1, "round_steps": 12, "sweeps": 1, "interval_steps": 2, "normalise": "std"}
+
+    def losses(**changes: Any) -> Any:
+        estimate = {"method": "aioli", "options": options, "proxy": {**PROXY, **changes}}
+        return planned(made, tmp_path / "work", estimate=estimate, budget=6000).found.rounds[0]["loss_end"]
+
+    every = [losses(), losses(weight_decay=0.9), losses(group_mb=0.001)]
+    assert len({json.dumps(found) for found in every}) == 3
+    assert losses() == every[0]
+
+
 def test_aioli_over_a_run_s_groups_and_its_schedule(made: Path, tmp_path: Path) -> None:
     options = {"rounds": 2, "round_steps": 16, "sweeps": 1, "interval_steps": 2, "eta": 1.0, "normalise": "std"}
     estimate = {"method": "aioli", "options": options, "proxy": PROXY}

@@ -11,6 +11,7 @@ import pytest
 from tamis.jobs.cli.app import main
 from tamis.jobs.mix.compare import compare_configs
 from tamis.jobs.mix.drive import drive_by_lines, opened_controller
+from tamis.jobs.mix.folder import read_mixture
 from tamis.jobs.mix.picture import plot_mixture
 from tamis.pipeline.graph.engine import Engine
 from tamis.schemas.errors import ConfigError, DataError
@@ -206,3 +207,27 @@ def test_the_critical_ratio_of_a_file_of_curves(tmp_path: Path, capsys: Any) -> 
     assert (tmp_path / "c.svg").exists()
     _, out, _ = tamis(capsys, "mix", "cmr", path, "--tokens", "40", "--epsilon", "9")
     assert "80 % interval" not in out  # every ratio is feasible: said in words, without a number
+
+
+@pytest.mark.parametrize("runner", ["BundleBasedDirectRunner", "PortableRunner"])
+def test_another_engine_makes_the_same_bytes(made: Path, tmp_path: Path, capsys: Any, runner: str) -> None:
+    keys = {"without": "unimax", "budget": 40_000, "shard_mb": 0.01, "order": "training"}
+    (tmp_path / "m.yaml").write_text(json.dumps({"exhausted": "repeat", **keys}))
+    mix(made, tmp_path / "here", **keys)
+    embedded = ["--", "--job_endpoint=embed", "--environment_type=LOOPBACK"] if runner == "PortableRunner" else []
+    there = tmp_path / "there"
+    done = tamis(capsys, "mix", made, tmp_path / "m.yaml", "-o", there, "--runner", runner, "-q", *embedded)
+    assert done[0] == 0, done
+    shards = [read_mixture(str(folder)).shards for folder in (tmp_path / "here", there)]
+    assert len(shards[0]) > 3
+    assert shards[0] == shards[1]  # their SHA-256 among what is recorded
+
+
+def test_beam_options_stand_after_two_dashes(made: Path, capsys: Any) -> None:
+    for arguments, told in (
+        (["--", "--runner=Other"], "give --runner before the --"),
+        (["m.yaml", "surplus"], "unexpected argument 'surplus'"),
+    ):
+        status, _, error = tamis(capsys, "mix", made, *arguments)
+        assert status == 2
+        assert told in error

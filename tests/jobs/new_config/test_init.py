@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import tamis
 from tamis.jobs.cli.app import main
 from tamis.jobs.new_config.found_inputs import find_inputs, place_fields
 from tamis.jobs.new_config.write import new_config
+from tamis.schemas.errors import InputError
 from tests.source_tree import ROOT
 
 PROSE = "The river bends below the old garden, and in winter its stones are bright with ice. "
@@ -152,3 +154,51 @@ def test_three_questions_and_their_wrong_answers(tmp_path: Path, command: Any) -
         assert said in err
         assert "Traceback" not in err
     assert not (tmp_path / "b.yaml").exists()
+
+
+def odd_tables() -> dict[str, pa.Array]:
+    """Values that Python can't hold, by name."""
+    many = pa.array([0, 2**62, -(2**62)], pa.int64())
+    found = {f"{unit}-{zone}".replace("/", "_"): many.cast(pa.timestamp(unit, zone)) for unit in ("s", "ms", "us", "ns")
+             for zone in (None, "UTC", "Nowhere/City")}  # fmt: skip
+    found |= {f"for {unit}": many.cast(pa.duration(unit)) for unit in ("s", "ms", "us", "ns")}
+    found["day"] = pa.array([0, 2**31 - 1, -(2**31)], pa.int32()).cast(pa.date32())
+    found["infinite"] = pa.array([float("inf"), float("nan"), 1.0])
+    found["nested"] = pa.array([[2**62], None, []], pa.list_(pa.timestamp("us")))
+    return found
+
+
+@pytest.mark.parametrize("name", odd_tables())
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_odd_values_beside_the_text_are_no_matter(tmp_path: Path, form: str, name: str) -> None:
+    if form == "parquet" and name.startswith("s-"):
+        pytest.skip("Parquet has no times in seconds")
+    table = pa.table({"body": [PROSE * 3] * 3, "when": odd_tables()[name]})
+    path = tmp_path / f"a.{form}"
+    if form == "arrow":
+        pa.feather.write_feather(table, path)
+    else:
+        pq.write_table(table, path)
+    (found,) = find_inputs([str(path)]).inputs
+    assert found.text == "body"
+
+
+def test_lines_that_python_wrote_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('\ufeff{"body": "%s", "v": NaN}\n' % (PROSE * 3))
+    (found,) = find_inputs([str(tmp_path / "a.jsonl")]).inputs
+    assert found.text == "body"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", '{"body": 1}\n'.encode("utf-16"), "is UTF-16: convert it"),
+        ("a.jsonl", b'[{"body": 1}]', "is a JSON array"),
+        ("a.csv", b"body;link\n" + PROSE.replace(",", "").encode() + b";1\n", "set `delimiter: ';'`"),
+        ("a.csv", "body,link\n".encode("utf-16"), "set `encoding:`"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(said)):
+        find_inputs([str(tmp_path / name)])

@@ -46,6 +46,8 @@ def _config(folder: Path, name: str, min_score: float) -> dict:
                 }
             },
             {"dsir": {"target": str(corpus / "target.jsonl.zst"), "min_tokens": 20, "keep": {"fraction": 0.7}}},
+            {"paragraph_dedup": {"unit": "lines", "min_characters": 600}},
+            {"substring_dedup": {"min_bytes": 60, "name": "windows"}},
         ],
         "output": {"shard_mb": 4},
     }  # fmt: skip

@@ -30,8 +30,13 @@ PROBLEMS = """() => {
       const cut = box.width && (box.left < all.left - 2 || box.right > all.right + 2);
       if (cut) found.push(name + ': a label is cut: ' + text.textContent);
     }
-    const marks = '.mark-rect path, .mark-rect rect, .mark-symbol path, .mark-line path';
-    if (!svg.querySelector(marks)) found.push(name + ': no mark');
+    const marks = ['rect', 'symbol', 'line'].map((kind) => `.mark-${kind}.role-mark path`).join(', ');
+    const drawn = [...svg.querySelectorAll(marks)].filter((mark) => {
+      const box = mark.getBoundingClientRect(), style = getComputedStyle(mark);
+      const seen = [style.fill, style.stroke].some((colour) => colour !== 'none' && !/, 0\\)$/.test(colour));
+      return (box.width > 0.5 || box.height > 0.5) && seen;
+    });
+    if (!drawn.length) found.push(name + ': no mark');
   }
   const root = document.documentElement;
   if (root.scrollWidth > root.clientWidth) found.push('the page scrolls sideways');

@@ -32,6 +32,7 @@ from tamis.jobs.report.sections import (
     mixture,
     ngrams,
     rejected,
+    repeats,
     scores,
     thresholds,
 )
@@ -381,3 +382,35 @@ def test_libraries_are_what_their_record_says():
         assert hashlib.sha256((ASSETS / name).read_bytes()).hexdigest() in told
         assert (ASSETS / f"{name.removesuffix('.min.js')}.LICENSE").exists()
     assert sum((ASSETS / name).stat().st_size for name in LIBRARIES) < 5_000_000
+
+
+def test_repeated_text(reported, facts_of):
+    facts = facts_of(reported[0])
+    section = repeats.build(facts)
+    tables = [block for block in section.blocks if isinstance(block, Table)]
+    assert [table.caption for table in tables] == [
+        "paragraph_dedup: lines or paragraphs taken out",
+        "substring_dedup.windows: substrings taken out",
+    ]
+    for table, label, prefix in zip(
+        tables, ("paragraph_dedup", "substring_dedup.windows"), ("text", "windows"), strict=True
+    ):
+        (step,) = [step for step in facts.manifest.steps if step.label == label]
+        assert sum(row[1] for row in table.rows) == step.metrics["documents"]
+        assert sum(row[2] for row in table.rows) == step.metrics["changed"] > 0
+        assert sum(row[3] for row in table.rows) == step.metrics["removed_chars"]
+        fell = {counts.source: sum(counts.rejected.values()) for counts in step.counts}
+        assert {row[0]: row[5] for row in table.rows} == {row[0]: fell.get(row[0], 0) for row in table.rows}
+        (plot,) = [b for b in section.blocks if isinstance(b, Plot) and b.title.startswith(f"{label}:")]
+        assert sum(row[2] for row in plot.variants[0].rows) == step.metrics["changed"]
+        assert {row[1] for row in plot.variants[0].rows} == {*range(len(plot.variants[0].parts))}
+        (documents,) = [b for b in section.blocks if isinstance(b, Documents) and b.title.startswith(f"{label}:")]
+        lost = [int(re.search(r"([\d,]+) of", shown.facts)[1].replace(",", "")) for shown in documents.documents]
+        found = facts.rows(f"SELECT {prefix}_removed_chars FROM documents WHERE {prefix}_removed_chars > 0")
+        assert lost == sorted((row[0] for row in found), reverse=True)[: len(lost)]
+    assert sum(row[5] for row in tables[0].rows) > 0
+
+
+def test_without_repeated_text_there_is_no_section(tmp_path, facts_of):
+    make_run(tmp_path / "run")
+    assert repeats.build(facts_of(str(tmp_path / "run"))) is None

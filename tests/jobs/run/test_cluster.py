@@ -212,7 +212,6 @@ def test_titles_name_what_clusters_are_about(tmp_path):
         (["one word here"] * 20, 3, "3 clusters can't be made of the 1 distinct vectors there are: ask for 1"),
         (["alpha", "beta", "alpha"] * 5, 4, "of the 2 distinct vectors there are: ask for 2"),
         (["!", "?"], 1, None),
-        (["", " "], 1, "step cluster: no document has a vector"),
     ],
 )
 def test_what_cannot_be_clustered_is_one_sentence(tmp_path, texts, clusters, told):

@@ -115,7 +115,7 @@ def test_a_large_index_is_built_once_and_mapped(sets, tmp_path, monkeypatch):
         return build(*items, **options)
 
     monkeypatch.setattr(ContaminationIndex, "build", counted)
-    monkeypatch.setattr("tamis.pipeline.steps.decontaminate._LARGE", 0)
+    monkeypatch.setattr("tamis.pipeline.steps.evaluation_items.LARGE", 0)
     monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "cache"))
     assert [rows_of(sets), rows_of(sets)] == [plain, plain]
     assert len(built) == 1
@@ -168,6 +168,98 @@ def test_decon(sets):
     assert column(plain, "items")["two"] == 2
     passages = rows_of(sets, method="decon", passage={"first": "answer"})
     assert column(passages, "coverage")["verbatim"] != column(plain, "coverage")["verbatim"]
+
+
+@pytest.fixture
+def questions(tmp_path):
+    """Items of several fields: a short question that several have, choices as a list, an answer."""
+    stem = "Which of the following is"
+    lines = [
+        {"question": f"{stem} {words(2)}?", "choices": [words(6) for _ in range(4)], "answer": words(3)}
+        for _ in range(3)
+    ]
+    lines.append({"question": ITEMS[0], "choices": [words(6) for _ in range(4)], "answer": None})
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return {"quiz": str(tmp_path / "q.jsonl")}, lines
+
+
+@pytest.mark.parametrize("method", ["aligned", "ngrams"])
+def test_items_of_several_fields_are_looked_for_by_the_first_and_with_each_that_follows(questions, method):
+    sets, lines = questions
+    choices = [" ".join(line["choices"]) for line in lines]
+    texts = [
+        f"{BEFORE} {lines[0]['question']} {AFTER}",  # a short question alone says nothing
+        f"{BEFORE} {lines[0]['question']} {choices[0]} {AFTER}",
+        f"{BEFORE} {lines[1]['question']} {choices[1]} {lines[1]['answer']} {AFTER}",
+        f"{BEFORE} {lines[3]['question']} {AFTER}",
+        f"{BEFORE} {lines[3]['question']} {choices[3]} {AFTER}",
+    ]
+
+    def found(fields):
+        step = parsed("decontaminate", items=sets, text={"quiz": fields}, table=True, method=method)
+        return columns_of(step, text=texts)
+
+    rows = found(["question", "choices", "answer"])
+    assert [row["contamination_item"] for row in rows][1:] == ["quiz/0", "quiz/1", "quiz/3", "quiz/3"]
+    # The forms of an item are one item: it is counted once, and each place of it is one hit.
+    assert [row["contamination_items"] for row in rows][1:] == [1, 1, 1, 1]
+    assert [len(row["contamination_hits"] or []) for row in rows][1:] == [1, 1, 1, 1]
+    assert [row["contamination_coverage"] for row in rows][1:] == pytest.approx([1] * 4)
+    assert rows[2]["contamination_match"].endswith(lines[1]["answer"])
+    assert rows[1]["contamination_item_match"].splitlines()[1:] == lines[0]["choices"]
+    assert [row["contamination_coverage"] for row in found(["question"])] == [
+        row["contamination_coverage"] for row in found("question")
+    ]
+    if method == "aligned":
+        assert rows[0]["contamination_items"] == 0
+        assert [row["contamination_items"] for row in found("question")] == [0, 0, 0, 1, 1]
+
+
+def test_an_n_gram_of_many_items_is_a_sign_of_none(tmp_path):
+    instruction = words(14)
+    items = [f"{instruction} {words(20)}" for _ in range(25)]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps({"text": item}) + "\n" for item in items))
+    text = f"{BEFORE} {instruction} {AFTER}"
+
+    def hits(**options):
+        step = parsed("decontaminate", items={"mine": str(tmp_path / "items.jsonl")}, **options)
+        return [row["contamination_items"] for row in columns_of(step, text=[text, f"{BEFORE} {items[3]}"])]
+
+    assert hits(method="ngrams") == [0, 1]
+    assert hits(method="ngrams", most_items=25) == [25, 25]  # one n-gram credited to all
+    assert hits() == [0, 1]
+    assert hits(method="decon") == [0, 1]
+
+
+@pytest.mark.parametrize("method", ["aligned", "ngrams"])
+def test_what_many_documents_have_is_boilerplate_by_a_pass_over_the_corpus(run, tmp_path, method):
+    quotation, rare = words(16), words(30)
+    items = [{"text": f"{quotation} {words(14)}"}, {"text": rare}]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    texts = [f"{words(40)} {quotation} {words(40)}" for _ in range(60)]
+    texts += [f"{words(30)} {rare} {words(10)}", f"{words(30)} {items[0]['text']}", *(words(60) for _ in range(100))]
+    lines = [json.dumps({"id": str(i), "text": text}) + "\n" for i, text in enumerate(texts)]
+    for part in range(3):
+        (tmp_path / f"part{part}.jsonl").write_text("".join(lines[part::3]))
+
+    def done(name, workers=1, **options):
+        given = {"items": {"mine": str(tmp_path / "items.jsonl")}, "method": method, **options}
+        inputs = [{"path": str(tmp_path / "part*.jsonl"), "source": "web"}]
+        manifest = run({"inputs": inputs, "steps": [{"decontaminate": given}]}, name, workers=workers)
+        rows = by_id(manifest, tmp_path / name)
+        return manifest, {int(i) for i, row in rows.items() if row["fate"] == "rejected"}
+
+    assert done("run")[1] == {*range(60), 60, 61}
+    manifest, fell = done("counted", boilerplate="corpus")
+    assert fell == {60, 61}  # the item itself is found, the quotation isn't
+    told = next(step for step in manifest.steps if step.label == "decontaminate").metrics
+    assert told["documents"] == len(texts)
+    assert told["commonest"][0][1] == 61
+    assert told["commonest"][0][0] in quotation
+    assert told["common_ngrams"] == (13 if method == "aligned" else 4)
+    assert digests(done("two", workers=2, boilerplate="corpus")[0]) == digests(manifest)
+    if method == "ngrams":
+        assert done("many", boilerplate="corpus", most_documents=100)[1] == {*range(60), 60, 61}
 
 
 def config(folder, sets, **options):
@@ -239,6 +331,12 @@ def test_what_is_done_with_hits_finds_nothing_again_but_other_items_do(sets, run
         ({"partial": 0.9}, "partial .* above threshold"),
         ({"short_weight": 50}, "short_weight .* below long_weight"),
         ({"method": "ngrams", "size": 5}, "short_size .* above size"),
+        ({"most_items": 3}, "most_items is of `method: ngrams`"),
+        ({"method": "ngrams", "most_documents": 3}, "most_documents is of `boilerplate: corpus`"),
+        ({"method": "decon", "boilerplate": "corpus"}, "decon's score knows items alone"),
+        ({"method": "decon", "text": ["question", "answer"]}, "one field with `method: decon`"),
+        ({"text": []}, "text: empty"),
+        ({"text": {"evls": ["a", "b"]}}, "text: `items` has no 'evls'; did you mean 'evals'"),
         ({"id": {"evls": "key"}}, "id: `items` has no 'evls'; did you mean 'evals'"),
     ],
 )
@@ -309,7 +407,12 @@ def test_plan_says_which_items_are_too_short_and_what_is_found_of_the_others(tmp
     for method, shares in (("aligned", "100% with a word"), ("ngrams", "100% word for word, 67% with a word")):
         step = parsed("decontaminate", items={"mine": str(tmp_path / "items.jsonl")}, id="id", method=method)
         told = step.costs(100, step.find_all(), ())
-        assert shares in told[-1]
-        assert f"of {8 if method == 'aligned' else 12} items planted" in told[-1]
+        whole = next(one for one in told if " items planted" in one)
+        assert shares in whole
+        assert "in the midst of a long line" in whole
+        assert f"of {8 if method == 'aligned' else 12} items planted" in whole
+        assert (told[-1] == whole) == (method == "aligned")
+        if method == "ngrams":
+            assert told[-1].startswith("of 4 items of fewer than 20 words planted in other text are found: 100% word")
         if method == "aligned":
             assert told[0].startswith("4 of 12 items are too short to be looked for (mine/q8, mine/q9, mine/q10")

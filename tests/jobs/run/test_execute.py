@@ -272,7 +272,7 @@ def test_repeated_ids_are_a_warning(run, tmp_path):
     path.write_text('{"id": 1, "text": "one"}\n{"id": 1, "text": "two"}\n{"id": 2, "text": "three"}\n')
     manifest = run({"inputs": [{"path": str(path), "source": "web"}]})
     assert manifest.selected == 3
-    assert "at least 1 selected documents share their doc_id" in manifest.warnings[0]
+    assert "at least 1 selected document shares its doc_id" in manifest.warnings[0]
 
 
 def test_files_that_cannot_be_read_are_named_together_or_recorded(run, tmp_path):

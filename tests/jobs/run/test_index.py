@@ -1,4 +1,4 @@
-"""Indexes of earlier runs: rounds of `exact_dedup` and `near_dedup` against dictionaries and the scorers' own twin."""
+"""Indexes of earlier runs: rounds of the steps that have one against dictionaries, brute force and scorers' twins."""
 
 import itertools
 import json
@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.corpus.earlier import SeenIndex
 from tamis.pipeline.steps.base import FoundFile
@@ -16,6 +17,7 @@ from tamis.schemas.errors import ConfigError, ModelError, TamisError
 from tamis.scorers.dedup.near_duplicate_index import INDEX_BIT, NearDuplicateIndex
 from tamis.scorers.dedup.near_duplicates import Shard, document_numbers
 from tamis.scorers.text.noise import id_words
+from tests.jobs.run import test_repeats as repeats
 from tests.jobs.run.test_near_dedup import (
     RUNNERS,
     config_over,
@@ -26,6 +28,7 @@ from tests.jobs.run.test_near_dedup import (
     small_shards,  # noqa: F401  (a fixture)
     write,
 )
+from tests.scorers.dedup.test_paragraphs import twin as paragraph_twin
 
 ROUNDS = 3
 
@@ -94,6 +97,78 @@ def test_exact_groups_count_all_rounds(pools, tmp_path, case):
         counted[row["hash"]] += row["documents"]
         assert row["doc_id"].hex() in set(kept.values())
     assert sorted(counted.values()) == sorted(seen.values())
+
+
+PARAGRAPHS = {
+    "lines": {"unit": "lines"},
+    "lines of three documents": {"unit": "lines", "min_documents": 3, "name": "par"},
+    "none kept": {"keep": "none", "min_words": 2, "folding": "folded"},
+}
+
+
+@pytest.fixture(scope="module")
+def crawls(tmp_path_factory):
+    """One crawl after the other, of lines that recur."""
+    folder = tmp_path_factory.mktemp("crawls")
+    for number in range(ROUNDS):
+        rows = [row | {"id": f"{number}-{row['id']}"} for row in repeats.documents(20 + number, 30)]
+        write(folder / str(number), rows, [[7, 7], [], [3, 20]][number])
+    return [folder / str(number) for number in range(ROUNDS)]
+
+
+@pytest.mark.parametrize("case", PARAGRAPHS)
+def test_what_earlier_runs_have_seen_of_paragraphs_goes(crawls, tmp_path, case):
+    """As if all crawls were one corpus, in which documents of earlier ones come first: by brute force."""
+    options = PARAGRAPHS[case]
+    step = parse_step({"paragraph_dedup": options}, "steps[0]")
+    texts, ids, keys = [], [], 0
+    for number, (manifest, rows) in enumerate(rounds(crawls, tmp_path, "paragraph_dedup", options)):
+        plain = rows_of(ran(config_over(crawls[number]), tmp_path / f"plain{number}"), tmp_path / f"plain{number}")
+        texts += [row["text"] for row in plain]
+        ids += [f"{number}{row['doc_id']}" for row in plain]
+        left = dict(zip(ids, paragraph_twin(texts, ids, step.options()), strict=True))
+        for row, before in zip(rows, plain, strict=True):
+            after = left[f"{number}{row['doc_id']}"]
+            assert row[f"{step.name or 'text'}_removed_chars"] == len(before["text"]) - len(after)
+            assert row["text"] == (after if row["fate"] == "selected" else before["text"])
+        told = manifest.steps[1].metrics
+        assert told["changed"] > 0
+        assert told["index"]["documents"] > keys
+        keys = told["index"]["documents"]
+        assert verify(str(tmp_path / str(number))).ok
+    again = ran(
+        config_over(crawls[2], {"paragraph_dedup": {**options, "index": [str(tmp_path / "1")]}}),
+        tmp_path / "again",
+        workers=2,
+    )
+    assert rows_of(again, tmp_path / "again") == rows
+    other = {"unit": "paragraphs" if options.get("unit") else "lines", "name": options.get("name")}
+    config = config_over(crawls[2], {"paragraph_dedup": {**other, "index": [str(tmp_path / "1")]}})
+    with pytest.raises(ModelError, match="made with `unit: "):
+        ran(config, tmp_path / "no")
+
+
+def test_an_index_is_verified_with_its_run(crawls, tmp_path):
+    ran(config_over(crawls[0], {"paragraph_dedup": {"write_index": True}}), tmp_path)
+    assert verify(str(tmp_path)).ok
+    folder = tmp_path / "index" / "paragraph_dedup"
+    listing = (folder / "index.json").read_bytes()
+    part = sorted(folder.glob("part-*"))[0]
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-1] + b"?")
+    (told,) = verify(str(tmp_path)).failures
+    assert told.startswith(f"index/paragraph_dedup/{part.name} was changed: its SHA-256 is ")
+    part.unlink()
+    assert verify(str(tmp_path)).failures == (f"index/paragraph_dedup/{part.name} is missing",)
+    part.write_bytes(whole)
+    (folder / "index.json").write_bytes(listing + b" ")
+    (told,) = verify(str(tmp_path)).failures
+    assert told.startswith("index/paragraph_dedup/index.json was changed: its SHA-256 is ")
+    (folder / "index.json").write_text("nonsense")
+    (told,) = verify(str(tmp_path)).failures
+    assert told.endswith("it isn't the listing of an index")
+    shutil.rmtree(folder)
+    assert verify(str(tmp_path)).failures == ("index/paragraph_dedup/index.json is missing",)
 
 
 def test_two_indexes_that_know_nothing_of_each_other(pools, tmp_path):

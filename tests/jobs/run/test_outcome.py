@@ -44,7 +44,7 @@ def finished(folder, plain):
         ([GOOD] * 100 + [BROKEN], {"max_errors": 0.0}, ("1 of 101",)),
         ([""], {}, ("no record was read", "allow_empty")),
         ([""], {"allow_empty": True}, ()),
-        ([GOOD], {"steps": [{"language": {"keep": ["de"]}}]}, ("no document was selected of 1 records read",)),
+        ([GOOD], {"steps": [{"language": {"keep": ["de"]}}]}, ("no document was selected of 1 record read",)),
         ([GOOD], {"steps": [{"language": {"keep": ["de"]}}], "allow_empty": True}, ()),
     ],
 )

@@ -12,10 +12,11 @@ from tamis.jobs.config_file import load_config
 from tamis.jobs.manifest.rerun import rerun
 from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.execute import execute
-from tamis.jobs.run.paths import places_of
+from tamis.jobs.run.paths import led, places_of
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.registry import parse_config
+from tamis.schemas.errors import ConfigError
 
 CONFIG = """
 inputs: [{path: "data/*.jsonl", source: web}, {path: more/lang=en, source: more}]
@@ -161,3 +162,29 @@ def test_places_of_a_config() -> None:
     here = os.getcwd()  # noqa: PTH109
     assert places_of(None).folders == places_of("c.yaml").folders == places_of("gs://b/c.yaml").folders == (here,)
     assert places_of("/x/c.yaml").folders == ("/x", here)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_paths_of_other_configs_lead_from_their_folder_too(tmp_path, monkeypatch, elsewhere):
+    """Of trainings, experiments and merges; what only the working folder has is taken from there."""
+    folder, here = tmp_path / "configs", tmp_path / "work"
+    for place in (folder, here):
+        (place / "lm").mkdir(parents=True)
+    (here / "only").mkdir()
+    monkeypatch.chdir(here if elsewhere else folder)
+    monkeypatch.setenv("WHERE", "lm")
+    plain = {
+        "models": [{"path": "lm"}, {"path": "${WHERE}"}, {"path": "hf://a/b"}, {"path": "only"}, {"path": 3}],
+        "arms": {"a": {"run": "lm", "of": "lm"}, "b": {"run": None}},
+        "sets": {"x": {"path": ["lm", "none/*.jsonl"]}},
+    }
+    found, places = led(plain, str(folder / "c.yaml"), ("models.*.path", "arms.*.run", "sets.*.path", "no.key"), "out")
+    lm = "../configs/lm" if elsewhere else "lm"
+    assert [model["path"] for model in found["models"]] == [lm, lm, "hf://a/b", "only", 3]
+    assert found["arms"] == {"a": {"run": lm, "of": "lm"}, "b": {"run": None}}
+    assert found["sets"]["x"]["path"] == [lm, "none/*.jsonl"]
+    assert found["output"] == ("../configs/out" if elsewhere else "out")
+    assert bool(places.notes) == elsewhere
+    with pytest.raises(ConfigError, match=r"models\[0\].path: .*no variable NOWHERE"):
+        led({"models": [{"path": "${NOWHERE}/x"}]}, str(folder / "c.yaml"), ("models.*.path",), "out")
+    assert led([1], str(folder / "c.yaml"), ("a",), "out")[0] == [1]

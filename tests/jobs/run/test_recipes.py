@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import tamis
 from tamis.jobs.config_file import load_config
 from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.execute import execute
@@ -65,9 +66,72 @@ def test_dolma_3(ran):
     shutil.rmtree(folder)
 
 
+def test_dclm(ran):
+    manifest, folder = ran("dclm")
+    assert verify(str(folder)).ok
+    for label in ("url_filter", "language", "heuristics", "near_dedup", "preselect.quality"):
+        assert rejected(manifest, label), label
+    last = manifest.steps[-1]
+    assert sum(counts.kept for counts in last.counts) == sum(counts.documents for counts in last.counts) // 10
+    assert texts_shortened(folder) > 20
+    shutil.rmtree(folder)
+
+
+def test_cc_net(ran):
+    manifest, folder = ran("cc_net")
+    assert verify(str(folder)).ok
+    assert set(rejected(manifest, "paragraph_dedup")) == {"nothing_left"}
+    assert rejected(manifest, "language")
+    assert set(rejected(manifest, "perplexity.quality")) == {"quality_perplexity_percentile"}
+    rows = tamis.open(folder).sql("SELECT quality_bucket AS b, count(*) AS n FROM selected GROUP BY b").to_pylist()
+    buckets = {row["b"]: row["n"] for row in rows}
+    assert set(buckets) <= {"head", "middle", "tail"}  # what lies on the last cut is kept, and tail
+    assert abs(buckets["head"] - buckets["middle"]) <= 2
+    assert texts_shortened(folder) > 100
+    shutil.rmtree(folder)
+
+
+def test_oscar_harmful(ran):
+    manifest, folder = ran("oscar_harmful")
+    assert verify(str(folder)).ok
+    assert rejected(manifest, "url_filter") == {}
+    assert set(rejected(manifest, "perplexity.harmful")) == {"harmful_perplexity_min"}
+    fates = tamis.open(folder).sql(
+        "SELECT meta->>'label' AS label, avg((step IS NOT DISTINCT FROM 'perplexity.harmful')::INT) AS fell "
+        "FROM documents WHERE source = 'labelled' GROUP BY label"
+    )
+    fell = {row["label"]: row["fell"] for row in fates.to_pylist()}
+    assert fell["1"] > 0.8 > 0.1 > fell["0"]
+    marked = tamis.open(folder).sql("SELECT count(*) AS n FROM documents WHERE url_lists IS NOT NULL").to_pylist()
+    assert marked[0]["n"] > 0
+    shutil.rmtree(folder)
+
+
+def test_dsir_to_an_encyclopedia(ran):
+    manifest, folder = ran("dsir_encyclopedia")
+    assert verify(str(folder)).ok
+    for label in ("language", "exact_dedup", "heuristics", "dsir"):
+        assert rejected(manifest, label), label
+    shares = {name: counts["selected"] / counts["read"] for name, counts in manifest.sources.items()}
+    assert shares["held_out"] > 0.7
+    assert max(share for name, share in shares.items() if name != "held_out") < 0.4
+    assert shares["code"] == 0
+    shutil.rmtree(folder)
+
+
+def texts_shortened(folder):
+    """Return how many documents a step took text out of."""
+    query = "SELECT count(*) AS n FROM documents WHERE text_removed_chars > 0"
+    return tamis.open(folder).sql(query).to_pylist()[0]["n"]
+
+
 def test_every_step_of_a_recipe_is_documented():
     page = (ROOT / "docs" / "recipes.md").read_text("utf-8")
-    assert len(RECIPES) == 2
+    assert {path.stem for path in RECIPES} == {
+        "cc_net", "dclm", "dolma3", "dsir_encyclopedia", "fineweb2", "oscar_harmful",
+    }  # fmt: skip
+    tests = Path(__file__).read_text("utf-8")
+    assert all(f'ran("{path.stem}")' in tests and path.stem in page for path in RECIPES)
     for path in RECIPES:
         text = path.read_text("utf-8")
         for step in yaml.safe_load(text)["steps"]:

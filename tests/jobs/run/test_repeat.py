@@ -1,10 +1,18 @@
 """`repeat`: factors by value, table and curve, drawn by keyed hashes, counted apart from the documents."""
 
+import json
+
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tamis.jobs.manifest.verify import verify
+from tamis.jobs.mix.export import export
+from tamis.pipeline.graph.engine import Engine
+from tamis.pipeline.mixing.export import shard_documents
 from tamis.schemas.errors import ConfigError, DataError
+from tamis.scorers.mixture.document_tokenizer import DocumentTokenizer
+from tamis.scorers.mixture.megatron_files import MegatronTokens
 from tamis.scorers.selection.upsampling import copies, repeats_by_size, upsampling_curve
 from tests.jobs.run.test_steps import digests, every_row
 
@@ -37,6 +45,54 @@ def test_rehydration_by_the_size_of_a_cluster(config_of, run, tmp_path):
     assert verify(str(tmp_path / "run")).ok
     again = run(config_of(NEAR, {"repeat": {"column": "dup_cluster_size", "table": "fineweb2"}}), "two", workers=2)
     assert digests(again) == digests(manifest)
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "hf", "megatron", "olmo"])
+def test_copies_are_written_marked_and_counted_where_a_run_is_exported(config_of, run, tmp_path, form):
+    manifest = run(config_of(NEAR, {"repeat": {"column": "dup_cluster_size", "table": "fineweb2"}}))
+    rows = sorted(kept(every_row(manifest, tmp_path / "run")), key=lambda row: row["doc_id"])
+    tokenizer = DocumentTokenizer("bytes") if form in ("megatron", "olmo") else None
+
+    def exported(folder, **options):
+        with Engine(str(tmp_path / folder / "work" / "passes")) as engine:
+            return export(str(tmp_path / "run"), str(tmp_path / folder), form, engine, tokenizer=tokenizer, **options)
+
+    found, once = exported("all"), exported("once", copies="none")
+    assert (once.documents, once.copies) == (len(rows), 0)
+    assert found.copies == told(manifest)["copies"] > 0
+    assert found.documents == len(rows) + found.copies
+    assert json.loads((tmp_path / "all" / "export.json").read_text())["copies"] == found.copies
+    assert f"{found.copies:,} of the documents repeat another" in " ".join(found.notes)
+    assert exported("all") == found
+    wanted = sorted((row["doc_id"], copy) for row in rows for copy in range(row["copies"]))
+    if form in ("parquet", "hf"):
+        tables = [pq.read_table(tmp_path / "all" / name) for name in found.files]
+        listed = [(row["doc_id"], row["copy"]) for table in tables for row in table.to_pylist()]
+        assert sorted(listed) == wanted
+        assert listed[:3] == sorted(listed[:3])  # copies are next to one another
+        assert "copy" not in pq.read_schema(tmp_path / "once" / next(iter(once.files))).names
+    if form == "jsonl":
+        lines = [row for name in found.files for row in shard_documents(str(tmp_path / "all" / name))]
+        assert sorted(row.doc_id for row in lines) == [name for name, _ in wanted]
+    if form == "megatron":
+        assert len(MegatronTokens(tmp_path / "all" / "tokens")) == len(wanted)
+
+
+def test_columns_of_copies_are_named_where_there_are_several(config_of, run, tmp_path):
+    steps = [NEAR, *({"repeat": {"column": "dup_cluster_size", "name": name}} for name in ("one", "two"))]
+    run(config_of(*steps))
+
+    def exported(folder, **options):
+        with Engine(str(tmp_path / folder / "work" / "passes")) as engine:
+            return export(str(tmp_path / "run"), str(tmp_path / folder), "parquet", engine, **options)
+
+    with pytest.raises(ConfigError, match=r"name the column with --copies \(one, two\)"):
+        exported("a")
+    with pytest.raises(ConfigError, match="--copies tow: no such column; did you mean 'two'"):
+        exported("a", copies="tow")
+    with pytest.raises(ConfigError, match="--copies url: it holds string"):
+        exported("a", copies="url")
+    assert exported("b", copies="two").copies > 0
 
 
 def test_published_table_at_its_edges():

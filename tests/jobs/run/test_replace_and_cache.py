@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import tamis
+from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.cache import CACHE_MARKER, USERS, shared
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
@@ -17,6 +18,7 @@ from tamis.jobs.run.replace import replaced_run
 from tamis.jobs.run.status import clean_run
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.registry import parse_config
+from tamis.schemas.errors import ConfigError, InputError, RunError
 from tests.source_tree import ROOT
 
 
@@ -163,3 +165,44 @@ def test_the_command_line_says_what_it_replaces(tmp_path):
     assert replaced.returncode == 0
     assert re.match(r"replaces the run of \S+ \(8 selected of 20 read\) in run: seed was 0 and is 7\n", replaced.stderr)
     assert "replaces" not in run("-o", "run", "--replace", "--quiet").stderr
+
+
+def test_a_run_that_fails_before_it_writes_costs_no_earlier_one(tmp_path):
+    config, run = plain(tmp_path), tmp_path / "run"
+    go(config, run)
+    before = (run / "manifest.json").read_bytes()
+    more = {"path": str(tmp_path / "more.parquet"), "source": "web"}
+    (tmp_path / "more.parquet").write_bytes(b"PAR1 no Parquet at all")
+    with pytest.raises(InputError, match=r"more\.parquet"):
+        go(config | {"inputs": [*config["inputs"], more]}, run)
+    assert (run / "manifest.json").read_bytes() == before
+    assert verify(str(run)).ok
+
+
+def test_a_run_that_fails_after_it_wrote_leaves_no_manifest(tmp_path, monkeypatch):
+    config, run = plain(tmp_path), tmp_path / "run"
+    go(config, run)
+
+    def fail(*_, **__):
+        message = "the last pass failed"
+        raise RunError(message)
+
+    monkeypatch.setattr("tamis.pipeline.passes.write.WriteErrors.__call__", fail)
+    with pytest.raises(RunError):
+        go(plain(tmp_path, 3), run)
+    assert not (run / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("output", ["data", "data/out", "run", "data/../data"])
+def test_a_run_never_writes_where_it_reads(tmp_path, output):
+    """Below a folder that is read a run may lie: it is left out there."""
+    (tmp_path / "data").mkdir()
+    config = plain(tmp_path / "data")
+    config["inputs"][0]["path"] = str(tmp_path / "data")
+    place = tmp_path / output
+    if output in ("data/out", "run"):
+        go(config, place)
+        config["inputs"][0]["path"] = str(place / "selected")
+    with pytest.raises(ConfigError, match="give another folder"):
+        go(config, place)
+    assert sorted(path.name for path in (tmp_path / "data").glob("*.jsonl")) == ["texts.jsonl"]

@@ -67,14 +67,6 @@ def test_a_step_that_nothing_reaches_leaves_a_whole_run(step: Any, left: str, tm
     assert run.selected().count_rows() == 0
 
 
-def test_nothing_to_resample_is_a_sentence(tmp_path: Path) -> None:
-    target = write(tmp_path / "target.jsonl", "the river and the stones " * 5)
-    step = {"dsir": {"target": target, "keep": {"fraction": 0.5}}}
-    config = {"inputs": [{"path": write(tmp_path / "x.jsonl"), "source": "a"}], "steps": [step]}
-    with pytest.raises(tamis.DataError, match="step dsir: no document is left to resample"):
-        tamis.run(config, output=tmp_path / "run")
-
-
 def test_many_files_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
     for number in range(8):
         (tmp_path / f"{number}.parquet").write_bytes(b"no Parquet")
@@ -120,3 +112,26 @@ def test_a_run_never_reads_what_runs_wrote(
     assert "left out" in caplog.text
     shutil.rmtree(tmp_path / "in" / "runs" / "one" / "work")
     assert tamis.run(config, output="in/runs/three").manifest.selected == 3
+
+
+def test_files_of_the_same_content_are_remarked_on(tmp_path: Path) -> None:
+    """Whether one is named by two inputs, linked to or copied; what holds no record is nobody's copy."""
+    path = write(tmp_path / "x.jsonl", "the river")
+    (tmp_path / "link.jsonl").symlink_to(path)
+    for name in ("e.jsonl", "f.jsonl"):
+        (tmp_path / name).write_text("\n")
+    write(tmp_path / "y.jsonl", "the stones")
+    folder = {"path": str(tmp_path / "*.jsonl"), "source": "a"}
+
+    def warnings(*inputs: Any) -> tuple[str, ...]:
+        config = {"inputs": list(inputs), "steps": []}
+        found = tamis.run(config, output=tmp_path / "run", replace=True).manifest.warnings
+        return tuple(told for told in found if "doc_id" not in told)
+
+    (told,) = warnings(folder, {"path": path, "source": "b"})
+    assert told.startswith("2 input files have the content of another, such as ")
+    assert "link.jsonl (source a)" in told
+    assert told.endswith("its documents are there twice")
+    (told,) = warnings({"path": path, "source": "a"}, {"path": path, "source": "b"})
+    assert told.startswith("1 input file has the content of another")
+    assert warnings({"path": path, "source": "a"}, {"path": str(tmp_path / "[efy].jsonl"), "source": "b"}) == ()

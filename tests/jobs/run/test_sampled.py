@@ -19,7 +19,7 @@ from tamis.jobs.run.licences import licence_beside, read_files
 from tamis.jobs.run.plan import Plan, make_plan
 from tamis.jobs.run.sample_inputs import sample_inputs
 from tamis.jobs.run.sampled import run_sample
-from tamis.jobs.run.unused_steps import idle_steps
+from tamis.jobs.run.unused_steps import idle_steps, tiny_percentiles
 from tamis.pipeline.steps.registry import parse_config
 
 SIZE = 4_000
@@ -185,3 +185,38 @@ def test_the_plan_is_readable_at_eighty_columns(
     assert told["kept"] == {"finished": False, "shards": {}}
     assert told["steps"][1]["models"]["model"]["licence"] == "CC BY-SA 3.0"
     assert "sample" not in json.loads(plan("--json"))
+
+
+def test_percentiles_that_look_like_shares_are_remarked_on(examples, tmp_path):
+    model = str(examples / "models" / "quality")
+    (tmp_path / "a.jsonl").write_text('{"text": "words"}\n')
+
+    def told(keep):
+        step = {"perplexity": {"model": model, "keep": {"percentile": keep}}}
+        plain = {"inputs": [{"path": str(tmp_path / "a.jsonl"), "source": "web"}], "steps": [step]}
+        return tiny_percentiles(make_plan(parse_config(plain), plain))
+
+    (found,) = told([0, 0.5])
+    assert found.startswith("step perplexity.quality keeps 0.5 % of the documents")
+    assert found.endswith("`fraction: 0.5` is a share")
+    assert told([0, 50]) == told([99, 100]) == ()
+
+
+def test_a_sample_says_what_steps_of_duplicates_take_out(tmp_path: Path) -> None:
+    """Shares by source, the largest clusters with their lowest similarity, and a warning beyond half of a source."""
+    draw = random.Random(7)
+    base = [" ".join(draw.choices(WORDS, k=40)) for _ in range(60)]
+    copies = [base[0]] * 12 + [f"{base[1]} changed {i}" for i in range(5)]
+    for source, rows in (("books", base), ("web", copies)):
+        lines = [json.dumps({"id": f"{source}{i}", "text": text}) + "\n" for i, text in enumerate(rows)]
+        (tmp_path / f"{source}.jsonl").write_text("".join(lines))
+    inputs = [{"path": str(tmp_path / f"{source}.jsonl"), "source": source} for source in ("books", "web")]
+    steps = [{"near_dedup": {"verify": "shingles", "threshold": 0.5}}, {"paragraph_dedup": {}}]
+    notes = run_sample(planned({"inputs": inputs, "steps": steps}), 10**6).notes
+    shares = next(note for note in notes if note.startswith("step near_dedup: takes out "))
+    assert " of books" in shares
+    assert "% of web" in shares
+    clusters = next(note for note in notes if "documents of the largest clusters" in note)
+    assert clusters.startswith("step near_dedup: documents of the largest clusters: 13 (lowest similarity 1.00), 6 (")
+    assert any("documents of web" in note and "are near-duplicates of others" in note for note in notes)
+    assert any(note.startswith("step paragraph_dedup: takes out 0% of books") for note in notes)

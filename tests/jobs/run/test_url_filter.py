@@ -138,6 +138,33 @@ def test_what_rejects(lists, run, tmp_path, options, expected):
         assert digests(run(config(lists, **options), "two", workers=2)) == digests(manifest)
 
 
+@pytest.mark.parametrize("reject", [None, [], ["robots"]])
+def test_opt_outs_are_a_column_and_reject_where_they_are_named(lists, run, tmp_path, reject):
+    (lists / "robots.txt").write_text("||good.example^\n||ads.example/banner\n")
+    given = {"lists": {}, "words": None, "soft_words": None, "opt_out": {"robots": str(lists / "robots.txt")}}
+    options = {**given, "lists": {"mine": str(lists / "plain.txt")}}
+    if reject is not None:
+        options["reject"] = reject
+    manifest = run(config(lists, **options))
+    rows = {int(json.loads(row["meta"])["id"]): row for row in every_row(manifest, tmp_path / "run")}
+    marked = [rows[i]["opt_out"] for i in range(len(URLS))]
+    assert marked == [*[None] * 4, *["robots"] * 5, None, None]
+    assert [rows[i]["url_lists"] for i in range(5)] == ["mine", "mine", None, None, "mine"]
+    fell = {i for i in rows if rows[i]["fate"] == "rejected"}
+    assert fell == {(): set(), ("robots",): {4, 5, 6, 7, 8}}.get(None if reject is None else tuple(reject), {0, 1, 4})
+    named = {rows[i]["rule"] for i in fell}
+    assert named == ({"url_list_robots"} if reject else {"url_list_mine"} if reject is None else set())
+
+
+def test_opt_outs_of_a_step_with_a_name(lists):
+    (lists / "tdm.txt").write_text("forum.example/t/adult/5\n")
+    step = parsed("url_filter", opt_out={"tdm": str(lists / "tdm.txt"), "more": str(lists / "adult")}, name="rights")
+    rows = columns_of(step, url=URLS)
+    assert column(rows, "rights_opt_out") == ["more", "more", "more tdm", *[None] * 8]
+    assert set(column(rows, "rights_lists")) == {None}
+    assert not step.can_reject
+
+
 def test_what_a_list_holds_counts_and_not_where_it_lies(lists, run, tmp_path):
     def columns():
         return {path: path.stat().st_mtime_ns for path in (tmp_path / "run/work").glob("*url_filter-columns*/*.arrow")}
@@ -166,6 +193,8 @@ def test_what_a_list_holds_counts_and_not_where_it_lies(lists, run, tmp_path):
         ({"lists": {"words": "x"}}, "a list's name"),
         ({"lists": {"adult": "x"}, "reject": ["adlt"]}, "did you mean 'adult'"),
         ({"lists": {"adult": "x"}, "reject": ["words"]}, "reject: there is no 'words'"),
+        ({"lists": {"a": "x"}, "opt_out": {"a": "y"}}, "under `lists` and `opt_out`"),
+        ({"opt_out": {"robots": "x"}, "allow": ["robots"]}, "allow: there is no 'robots'"),
         ({"words": ["x"], "allow": ["words"]}, "allow: there is no 'words'"),
         ({"lists": {"a": "x"}, "allow": ["a"], "reject": ["a"]}, "`allow` and `reject`"),
     ],

@@ -32,6 +32,7 @@ VIEWS = [
     "passes",
     "rejected",
     "repetition",
+    "repetition_heavy",
     "rules",
     "selected",
     "shards",

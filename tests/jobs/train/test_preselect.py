@@ -267,7 +267,7 @@ def test_another_model_is_left_alone(plain, examples, tmp_path):
 
 def test_missing_packages(plain, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ConfigError, match=r"pip install 'tamis\[lm\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[lm\]'"):
         train(plain, tmp_path)
 
 

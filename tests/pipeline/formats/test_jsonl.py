@@ -178,6 +178,16 @@ def test_deep_meta_is_kept(tmp_path: Path) -> None:
     assert json.loads(row["meta"]) == {"deep": deep}
 
 
+def test_what_is_too_deep_for_json_costs_itself(tmp_path: Path) -> None:
+    """Lists in lists are parsed deeper than they can be written again."""
+    deep = "[" * 970 + "]" * 970
+    line = b'{"text": "t", "a": 1, "deep": %b, "z": {"b": null}}\n' % deep.encode()
+    tables = read(write(tmp_path, line))
+    assert tables.errors == []
+    (row,) = tables.documents
+    assert (row["text"], json.loads(row["meta"])) == ("t", {"a": 1, "deep": None, "z": {"b": None}})
+
+
 def test_blank_texts_are_rejected(tmp_path: Path) -> None:
     tables = read(write(tmp_path, lines({"text": "", "id": "1"}, {"text": " \n\t"}, {"text": "."})))
     assert tables.texts == ["."]
@@ -411,7 +421,7 @@ def test_bomb(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "options", "sentence"),
     [
-        ("a.jsonl", lines({"body": "x"}), {}, "none of its first 1 records has the field 'text'; there are body"),
+        ("a.jsonl", lines({"body": "x"}), {}, "its first record hasn't the field 'text'; there are body"),
         ("a.jsonl", lines({"txt": "x"}), {}, "did you mean 'txt'"),
         ("a.jsonl", lines({"text": "x"}), {"id": "key"}, "field 'key'"),
         ("a.json", b'[\n{"text": "x"}\n]', {}, "JSON array"),

@@ -301,7 +301,12 @@ def test_long_rows(tmp_path: Path) -> None:
     [
         ("body,k\nx,1\n", {}, "no column 'text'"),
         ("texts,k\nx,1\n", {}, "did you mean 'texts'"),
-        ("text,k,k\nx,1,2\n", {}, "two columns called 'k'"),
+        ("text,text,k\nx,1,2\n", {}, "2 columns called 'text': rename all but one"),
+        ("text;k\nx;1\n", {}, "one column alone, 'text;k': set `delimiter: ';'`"),
+        ("text\tk\nx\t1\n", {}, r"set `delimiter: '\\t'`"),
+        ("text|k\nx|1\n", {}, r"set `delimiter: '\|'`"),
+        ("text,k\rx,1\r", {}, "lines end in a carriage return alone"),
+        ("\ufefft\0e\0x\0t\0", {}, "set `encoding:`"),
         ("text,k\nx,1\n", {"id": "key"}, "set `id:`"),
         ('"text', {}, "names of the columns"),
     ],
@@ -311,6 +316,32 @@ def test_header_is_checked_before(tmp_path: Path, data: str, options: dict[str, 
     with pytest.raises(InputError, match=sentence) as error:
         plan_splits(filesystem.info(str(path)), ReadOptions(**options), 1 << 20)
     assert "a.csv" in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_wide_encodings_are_named_and_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("text,k\nwörds,1\n".encode(encoding))
+    with pytest.raises(InputError, match=r"isn't utf-8: set `encoding:`"):
+        read(path)
+    documents, _, errors = read(path, encoding=encoding)
+    assert ([row["text"] for row in documents], errors) == (["wörds"], [])
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", "\x01", ":"])
+def test_other_delimiters(tmp_path: Path, delimiter: str) -> None:
+    rows = [["text", "k"], ["a, b; c", "1"], [f'with {delimiter} and "', "2"]]
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, delimiter=delimiter).writerows(rows)
+    documents, _, errors = read(table(tmp_path, buffer.getvalue()), delimiter=delimiter)
+    assert [row["text"] for row in documents] == [row[0] for row in rows[1:]]
+    assert errors == []
+
+
+def test_columns_of_one_name_are_kept(tmp_path: Path) -> None:
+    documents, _, errors = read(table(tmp_path, "k,text,k,k_2\n1,x,2,3\n"))
+    assert [json.loads(row["meta"]) for row in documents] == [{"k": "1", "k_3": "2", "k_2": "3"}]
+    assert errors == []
 
 
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0"), max_size=12)

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -97,10 +98,67 @@ def test_what_the_driver_has_imported_is_no_matter(pool, monkeypatch):
 
 
 def test_beside_a_library_whose_threads_a_fork_would_lose_workers_start_from_nothing(pool, monkeypatch, tmp_path):
+    monkeypatch.setattr("tamis.pipeline.graph.nursery._may_fork_here", lambda: False)
     (tmp_path / "torch.py").touch()
     (tmp_path / "sitecustomize.py").write_text("import torch")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert {parent for _, parent, _, _ in told(pool)} == {os.getpid()}
+
+
+EARLY = """
+import json, os, sys, threading
+from pathlib import Path
+from tamis.pipeline.graph import passes
+from tamis.pipeline.graph.pool import LocalPool
+
+class Told:
+    def __call__(self, task, values):
+        import time
+        from tamis.pipeline.graph import passes
+        time.sleep(0.3)
+        return json.dumps([os.getppid(), getattr(passes, "ready", None), signals()]).encode()
+
+def signals():
+    import signal
+    return [signal.getsignal(number) is signal.SIG_DFL for number in (signal.SIGTERM, signal.SIGHUP)]
+
+def main(change):
+    if change == "signals":
+        from tamis.jobs.cli.signals import end_by_signals
+        end_by_signals(["run"])
+    elif change == "thread":
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    elif change:
+        sys.modules[change] = sys
+    passes.ready = "made ready"
+    pool = LocalPool(2, Path(sys.argv[2]), print)
+    pool.prepare()
+    passes.ready = "too late"
+    from tamis.pipeline.graph.quiet import silence_beam
+    silence_beam()
+    import tamis.pipeline.transforms
+    told = [json.loads(done.value) for done, _ in pool.run("told", Told(), [1, 2, 3, 4], passes.Values())]
+    nursery = pool._nursery.pid
+    pool.close()
+    print(json.dumps([nursery, told, Path(f"/proc/{nursery}").exists()]))
+
+if __name__ == "__main__":
+    main(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize(("change", "shares"), [("", True), ("signals", True), ("thread", False), ("duckdb", False)])
+def test_what_a_driver_made_ready_is_shared_with_workers(change, shares, tmp_path):
+    script = tmp_path / "early.py"
+    script.write_text(EARLY)
+    command = [sys.executable, "-W", "error", str(script), change, str(tmp_path / "scratch")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    nursery, told, left = json.loads(done.stdout)
+    assert {tuple(map(str, found)) for found in told} == {
+        (str(nursery), "made ready" if shares else "None", "[True, True]")
+    }
+    assert not left
+    assert done.stderr == ""
 
 
 @kernel

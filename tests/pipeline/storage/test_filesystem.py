@@ -120,6 +120,25 @@ def test_documents_that_are_files_are_taken_where_there_is_nothing_else(tmp_path
     assert "1 .txt.gz" in said[1]
 
 
+def test_descriptions_of_a_data_set_are_no_data(tmp_path: Path) -> None:
+    """A repository as the Hugging Face hub has it, and what `save_to_disk` leaves, are read as they lie."""
+    others = ("README.md", "dataset_infos.json", "train/Dataset_Info.json", "train/state.json", "dataset_dict.json")
+    for name in ("data/de/train-00000-of-00001.parquet", "train/data-00000-of-00001.arrow", "more/b.json", *others):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_bytes(b"x")
+    said: list[str] = []
+    found = filesystem.expand(str(tmp_path), suffixes=(".parquet", ".arrow", ".json", ".md"), notice=said.append)
+    assert names(found, tmp_path) == [
+        "data/de/train-00000-of-00001.parquet", "more/b.json", "train/data-00000-of-00001.arrow",
+    ]  # fmt: skip
+    assert said == [
+        f"{tmp_path}: 5 files are left out, of kinds that aren't read from a folder of data: "
+        "1 .md, 1 dataset_dict.json, 1 dataset_info.json, 1 dataset_infos.json, 1 state.json"
+    ]
+    for name in ("dataset_infos.json", "*.json"):  # what is named is taken
+        assert "dataset_infos.json" in names(filesystem.expand(f"{tmp_path}/{name}", suffixes=(".json",)), tmp_path)
+
+
 def test_folders_of_an_object_store() -> None:
     for name in ("a.jsonl", "b.jsonl/part-0.jsonl", "b.jsonl/_SUCCESS", "c.zip"):
         with filesystem.write_atomically(f"memory://folders/{name}") as stream:
@@ -146,6 +165,8 @@ def test_expand_a_name_with_magic_characters(tmp_path: Path) -> None:
     ("pattern", "sentence"),
     [
         ("*.csv", "no file matches"),
+        ("$DATA/a.jsonl", r"an environment variable is written \$\{NAME\}"),
+        ("{a,b}.jsonl*", "braces stand for themselves: give a list of paths"),
         ("none.jsonl", "no such file"),
         ("sub/none/*.jsonl", "no file matches"),
         ("empty", "holds no file"),
@@ -343,3 +364,10 @@ def test_http(server: str) -> None:
         assert stream.read(100) == _Server.content[1_000_000:1_000_100]
     with pytest.raises(InputError, match="no such file"):
         filesystem.expand(f"{server}/none.jsonl")
+
+
+def test_a_name_that_no_manifest_can_hold_is_refused(folder: Path) -> None:
+    (folder / os.fsdecode(b"bad\xff.jsonl")).write_bytes(b"{}")
+    for pattern in (str(folder), f"{folder}/*.jsonl", f"{folder}/bad*"):
+        with pytest.raises(InputError, match="its name isn't UTF-8, which manifests are in: rename the file"):
+            filesystem.expand(pattern)

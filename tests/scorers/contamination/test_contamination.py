@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError, DataError, ModelError
 from tamis.scorers.contamination.decon import DeconScore, Item
-from tamis.scorers.contamination.find import Aligned, NGrams, gram_hits, hit_spans, side_by_side
+from tamis.scorers.contamination.find import Aligned, NGrams, gram_hits, hit_spans, one_of_each_item, side_by_side
 from tamis.scorers.contamination.index import ContaminationIndex
 from tests.scorers.dedup.shingle_twin import words
 
@@ -291,3 +291,48 @@ def test_one_look_finds_the_n_grams_of_every_size_that_a_look_for_each_size_find
         wanted, _ = gram_hits(texts, index)
         assert rows.tolist() == wanted.tolist()
     assert [c.tolist() for c in grams.count(texts)] == [i.documents_with(texts).tolist() for i, _ in grams._groups]
+
+
+QUERY, LABEL = sentence(14), sentence(13)
+PEER = {
+    "query": f"{sentence(12)} {QUERY} {sentence(12)}",
+    "label": f"{sentence(12)} {LABEL} {sentence(12)}",
+    "both": f"{sentence(12)} {' '.join(QUERY.split()[-6:])} {' '.join(LABEL.split()[:6])} {sentence(12)}",
+    "one 12-gram of the query": f"{sentence(12)} {' '.join(QUERY.split()[:12])} {sentence(12)}",
+    "less than a 12-gram": f"{sentence(12)} {' '.join(QUERY.split()[:11])} {sentence(12)}",
+    "neither": sentence(40),
+}
+
+
+@pytest.mark.parametrize(
+    ("items", "found"),
+    [
+        ([LABEL], {"label"}),  # there: by default, and with find_query_ngrams and find_overlap_ngrams off
+        ([QUERY], {"query", "one 12-gram of the query"}),
+        ([QUERY, f"{QUERY} {LABEL}"], {"query", "label", "both", "one 12-gram of the query"}),
+    ],
+)
+def test_what_datatroves_tests_of_decontamination_hold_it_to(items, found):
+    """12-grams of the label, of the query, and across both, where an item's forms hold them."""
+    grams = NGrams(items, size=12, short=8, groups=[0] * len(items))
+    hits = {name for name, text in PEER.items() if len(grams.find([text]).items)}
+    assert hits == found
+
+
+def test_forms_of_an_item_are_one_item_wherever_items_are_counted():
+    forms = [ITEMS[5], f"{ITEMS[5]} {ITEMS[6]}"]
+    others = ITEMS[:4]
+    index = ContaminationIndex.build([*others, *forms], groups=[0, 1, 2, 3, 4, 4])
+    plain = ContaminationIndex.build([*others, forms[1]])
+    assert index.distinct == len(plain) == 5
+    begin = index.bounds[5]
+    assert index.weights[begin:].tolist() == plain.weights[plain.bounds[4] :].tolist()
+    assert index.items_with.max() == plain.items_with.max()
+    hits = Aligned().find([f"{sentence(9)} {forms[1]} {sentence(9)} {forms[0]}"], index)
+    merged = one_of_each_item(hits, index)
+    assert len(hits.items) > len(merged.items) == 2  # at one place the longer form, at the other the shorter
+    assert sorted(merged.items.tolist()) == [4, 5]
+    assert merged.whole.all()
+    assert tuples(one_of_each_item(Aligned().find([forms[0]], plain), plain)) == tuples(
+        Aligned().find([forms[0]], plain)
+    )

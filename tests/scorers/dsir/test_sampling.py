@@ -17,7 +17,7 @@ from tamis.scorers.dsir.features import NgramFeatures
 from tamis.scorers.dsir.model import DsirModel, ngram_counts
 from tamis.scorers.dsir.sampling import DsirDraw, DsirSampling, shares
 from tamis.scorers.selection.order_statistics import Groups, Partial
-from tamis.scorers.selection.selection import Selection, TopDocuments, TopFraction, TopWeight
+from tamis.scorers.selection.selection import Selection, TopAmount, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import gumbel_noise, id_words
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -203,10 +203,17 @@ def test_seeds_purposes_and_order_of_documents():
 
 
 def test_nothing_to_draw_from():
-    with pytest.raises(DataError, match="no document has 100 tokens or more"):
-        sample(DsirSampling(TopDocuments(5), seed=1), np.zeros(3), make_ids(3), np.array([1, 2, 99]))
-    with pytest.raises(DataError, match="no document"):
-        sample(DsirSampling(TopDocuments(5), seed=1), np.zeros(0), make_ids(0))
+    for rule in (TopDocuments(5), TopFraction(0.5), TopWeight(0.5), TopAmount(7)):
+        for tokens in ([1, 2, 99], []):
+            sampling = DsirSampling(rule, seed=1)
+            chosen = sample(sampling, np.zeros(len(tokens)), make_ids(len(tokens)), np.array(tokens, np.int64))
+            assert (chosen == -1).all()
+            assert sampling.next_pass() is None
+            (note,) = sampling.notes()
+            assert "no document has 100 tokens or more: lower min_tokens" in note
+    several = DsirSampling(TopDocuments(5), seed=1, proportions=[0.5, 0.5], min_tokens=0)
+    assert (sample(several, np.zeros((0, 2)), make_ids(0)) == -1).all()
+    assert several.notes() == ["no document is left to draw from: look at what the steps before it rejected"]
     with pytest.raises(DataError, match="NaN"):
         sample(DsirSampling(TopDocuments(1), seed=1), np.array([0.0, math.nan]), make_ids(2))
     chosen = sample(DsirSampling(TopDocuments(1), seed=1), np.array([0.0, math.nan]), make_ids(2), np.array([100, 3]))

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -212,3 +215,30 @@ def test_state_is_json_and_keeps_every_bit():
     np.testing.assert_array_equal(again.assign(points()).clusters, clustering.assign(as_column(points())).clusters)
     with pytest.raises(DataError, match="isn't a stored clustering"):
         Clustering.from_json({"centroids": "??"})
+
+
+THREADS = """
+import hashlib
+import numpy as np
+from tamis.scorers.embeddings.hashed import HashedEmbeddings
+from tamis.scorers.embeddings.kmeans import fit_clusters
+from tamis.scorers.embeddings.kmeans_start import start_spread
+
+texts = [f"word{i % 7} word{i % 11} word{i % 13} common" for i in range(400)]
+ids = [f"{i:032x}" for i in range(400)]
+vectors = HashedEmbeddings(256, seed=3).vectors(texts)
+found = fit_clusters(vectors, start_spread(vectors, 20, ids=ids, seed=1), ids=ids, rounds=5)
+parts = (vectors, found.centroids, found.assign(vectors).clusters, found.cosine_distances())
+print(hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest())
+"""
+
+
+def test_the_number_of_threads_changes_no_byte():
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    digests = set()
+    for number in ("1", "4"):
+        environment = os.environ | dict.fromkeys(names, number)
+        command = [sys.executable, "-c", THREADS]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        digests.add(done.stdout)
+    assert len(digests) == 1
