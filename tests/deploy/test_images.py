@@ -83,24 +83,30 @@ def shards(run: Path) -> dict[str, str]:
     return {shard_path("", one).lstrip("/"): one.sha256 for one in manifest.files}
 
 
+def said(images, container, folder: Path, command: str) -> str:
+    """Return what a command in a container says: by a file, since buildah loses the end of what it passes on."""
+    folder.mkdir(mode=0o777, exist_ok=True)
+    folder.chmod(0o777)
+    words = ("run", "--isolation=chroot", "--volume", f"{folder}:/data", container, "--", "/bin/sh", "-c")
+    images.run(*words, f"({command}) > /data/said 2>&1 || (cat /data/said >&2; exit 1)")
+    return (folder / "said").read_text()
+
+
 def test_the_image_of_the_command_line_runs_the_demo_as_nobody_special(images, demo, tmp_path):
+    data = tmp_path / "data"
     with images.container("localhost/tamis:built") as container:
-        assert "10001" in images.run("run", "--isolation=chroot", container, "--", "id", "-u")
-        (tmp_path / "data").mkdir(mode=0o777)
-        (tmp_path / "data").chmod(0o777)
-        words = ("run", "--isolation=chroot", "--volume", f"{tmp_path / 'data'}:/data", container, "--", "tamis")
-        told = images.run(*words, "demo", "--quiet", "--output", "/data/run")
+        assert said(images, container, data, "id -u") == "10001\n"
+        told = said(images, container, data, "tamis demo --output /data/run")
         assert "Traceback" not in told
-        verified = images.run(*words, "manifest", "verify", "/data/run")
-        assert "agree" in verified or "verified" in verified or verified
-        components(images, container)
-    assert shards(tmp_path / "data" / "run").keys() == demo.keys()
-    assert shards(tmp_path / "data" / "run") == demo
+        assert "records read = " in told
+        said(images, container, data, "tamis manifest verify /data/run")
+        components(images, container, data)
+    assert shards(data / "run") == demo
 
 
-def components(images, container) -> None:
+def components(images, container, folder) -> None:
     """Check the list of what is in an image."""
-    told = json.loads(images.run("run", "--isolation=chroot", container, "--", "cat", "/opt/tamis/sbom.json"))
+    told = json.loads(said(images, container, folder, "cat /opt/tamis/sbom.json"))
     assert told["bomFormat"] == "CycloneDX"
     versions = {one["name"]: one["version"] for one in told["components"]}
     pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
@@ -111,7 +117,7 @@ def components(images, container) -> None:
 def test_the_workers_image_behind_prism_gives_the_same_bytes(images, demo, tmp_path):
     prism = unzipped(at_hand("TAMIS_PRISM", "prism.zip", "Prism, Beam's portable runner,"), tmp_path)
     with images.container("localhost/tamis-worker:built") as container:
-        components(images, container)
+        components(images, container, tmp_path / "data")
         boot = tmp_path / "boot"
         seen = [f"{ROOT / 'examples'}:{ROOT / 'examples'}:ro", f"{tmp_path}:{tmp_path}"]
         run = [*images.command, "run", "--isolation=chroot", "--workingdir", "/tmp"]
