@@ -179,9 +179,11 @@ class Config(Model):
     @model_validator(mode="after")
     def _steps_fit(self) -> "Config":
         labels = [step.label for step in self.steps]
-        for label in labels:
+        for step, label in zip(self.steps, labels, strict=True):
             if labels.count(label) > 1:
-                msg = f"two steps are called {label!r}: give each a `name` of its own, or merge them"
+                named = "name" in type(step).model_fields
+                hint = "give each a `name` of its own, or merge them" if named else "a run has one of that kind"
+                msg = f"two steps are called {label!r}: {hint}"
                 raise ValueError(msg)
         if [step for step in self.steps if isinstance(step, ExtractConfig)] != list(self.steps[:1]):
             msg = "extract must be the first step: it makes the text that all others read"

@@ -69,6 +69,18 @@ def main() -> None:
         if debug:
             raise
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+    except Exception:  # whatever it is, its text may hold credentials
+        if debug:
+            raise
+        _unforeseen()
+
+
+def _unforeseen() -> None:
+    """Tell of a fault of Tamis with all that helps to find it, but no credentials of addresses."""
+    import traceback
+
+    print(harmless(redacted(traceback.format_exc().rstrip()), lines=True), file=sys.stderr)  # noqa: T201
+    _fail("this is a fault of tamis: please report it, with what is above", 1)
 
 
 def _fail(message: str, status: int) -> None:

@@ -157,7 +157,7 @@ def print_sections(record: Mapping[str, Any], repetition: Mapping[str, Any], war
     ]
     print_rows(console, columns, rows)
     if len(record["groups"]) > SHOWN:
-        say(f"and {len(record['groups']) - SHOWN:,} groups more; --json has all")
+        say(f"and {counted(len(record['groups']) - SHOWN, 'group')} more; --json has all")
     if len(record["stages"]) > 1:
         say(f"schedule: {counted(len(record['stages']), 'stage')}, in training order")
     say()

@@ -47,16 +47,16 @@ def print_sampled(sample: SampledPlan, memory: int) -> None:
     cores = os.cpu_count() or 1
     wall = f"{duration(sample.cpu_seconds)} of CPU time; with --workers {cores} about "
     wall += duration(sample.cpu_seconds / cores)
-    errors = _about(sample.errors)
+    read, errors, selected = (
+        f"{_about(number)} {noun if number == 1 else noun + 's'}"
+        for number, noun in ((sample.read, "record"), (sample.errors, "error"), (sample.selected, "document"))
+    )
     other = file_size(sample.other_bytes)
     print_pairs(
         console,
         [
-            ("read:", f"about {_about(sample.read)} records, {errors} errors, {file_size(sample.text_bytes)} of text"),
-            (
-                "selected:",
-                f"about {_about(sample.selected)} documents, {file_size(sample.selected_text_bytes)} of text",
-            ),
+            ("read:", f"about {read}, {errors}, {file_size(sample.text_bytes)} of text"),
+            ("selected:", f"about {selected}, {file_size(sample.selected_text_bytes)} of text"),
             ("time:", wall),
             ("memory:", f"about {file_size(memory)} a worker"),
             ("disk:", f"about {file_size(sample.work_bytes)} in the work folder while it runs"),

@@ -61,7 +61,7 @@ def show_replay(run: str, step: str | None, changes: Mapping[str, Any], *, limit
     ]
     print_rows(out_console(), columns, rows)
     if len(shown) < len(found.picks):
-        say(f"{len(found.picks) - len(shown):,} more clusters: --limit 0 shows all")
+        say(f"{counted(len(found.picks) - len(shown), 'more cluster')}: --limit 0 shows all")
     if found.missing:
         say(
             f"To go on, round {found.state.round} needs {counted(found.missing, 'document')} scored: run the config "

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -16,13 +16,13 @@ from tamis.jobs.manifest.file import FATES, TABLES, config_folders, files_of, re
 from tamis.jobs.manifest.verify_counts import Keys, balance, mixture, recount
 from tamis.jobs.manifest.verify_sources import check_config, input_problems, model_problems, undigested_inputs
 from tamis.jobs.watch.corpus import is_corpus
-from tamis.pipeline.corpus.earlier import index_problems
+from tamis.pipeline.corpus.earlier import index_problems, taken_over
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError
 from tamis.schemas.manifest import Manifest, ShardRecord
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
 
-__all__ = ["VerifyResult", "verify", "verify_as"]
+__all__ = ["VerifyResult", "verify"]
 
 LEADING = {"selected": DOCUMENT_SCHEMA, "rejected": REJECTED_SCHEMA, "errors": ERROR_SCHEMA}
 BLOCK = 1 << 20
@@ -86,18 +86,7 @@ def verify(run: str, *, inputs: bool = False, progress: Callable[[int, int], Non
         from tamis.jobs.watch.verify import verify_corpus
 
         return verify_corpus(run, inputs=inputs, progress=progress)
-    return verify_as(run, read_manifest(run), inputs=inputs, progress=progress)
-
-
-def verify_as(
-    run: str,
-    manifest: Manifest,
-    *,
-    without: Set[str] = frozenset(),
-    inputs: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> VerifyResult:
-    """Do what `verify` does, but for models of some references, which aren't there any more by design."""
+    manifest = read_manifest(run)
     failures: list[str] = []
     notes: list[str] = []
     found = _check_shards(run, manifest, progress)
@@ -115,10 +104,8 @@ def verify_as(
     notes += odd
     notes += undigested_inputs(manifest)
     folders = config_folders(run, manifest)
-    there = manifest.model_copy(
-        update={"models": tuple(model for model in manifest.models if model.reference not in without)}
-    )
     with filesystem.relative_to(folders):
+        there = _without_taken_over(manifest)
         (failures if inputs else notes).extend(input_problems(manifest, thorough=inputs))
         (failures if inputs else notes).extend(model_problems(there, folders, thorough=inputs))
     rows, size = (sum(getattr(shard, name) for shard in found.values()) for name in ("rows", "bytes"))
@@ -238,6 +225,16 @@ def _index_problems(run: str, manifest: Manifest) -> Iterator[str]:
         told = step.metrics.get("index")
         if isinstance(told, dict) and "sha256" in told:
             yield from index_problems(run, step.label, told["sha256"])
+
+
+def _without_taken_over(manifest: Manifest) -> Manifest:
+    """Return a manifest without the indexes that are gone because a later run has them in its own."""
+    gone = {
+        model.reference
+        for model in manifest.models
+        if model.option.startswith("index.") and taken_over(model.reference)
+    }
+    return manifest.model_copy(update={"models": tuple(m for m in manifest.models if m.reference not in gone)})
 
 
 def _unknown_files(run: str, manifest: Manifest) -> Iterator[str]:

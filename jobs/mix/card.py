@@ -7,6 +7,7 @@ import yaml
 
 from tamis.jobs.provenance import version
 from tamis.jobs.unprintable import UNPRINTABLE
+from tamis.schemas.wording import counted
 
 __all__ = ["dataset_card"]
 
@@ -46,7 +47,8 @@ def dataset_card(
         "",
         f"# {_inline(name)}",
         "",
-        f"{documents:,} documents in {size / 1e6:,.1f} MB of Parquet, written by tamis {version()} (`{sha256[:16]}`). "
+        f"{counted(documents, 'document')} in {size / 1e6:,.1f} MB of Parquet, written by tamis {version()} "
+        f"(`{sha256[:16]}`). "
         f"One row a document{_REPEATED if groups else '.'}",
         "",
         "```python",

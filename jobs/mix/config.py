@@ -4,12 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from tamis.jobs.config_file import load_plain, override, parse_override
-from tamis.jobs.manifest.file import read_manifest
+from tamis.jobs.manifest.file import config_folders, read_manifest
+from tamis.jobs.run.paths import Places, led_by, places_of
 from tamis.schemas.base import validate
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.mixture import MixtureConfig
 
-__all__ = ["load_mixture"]
+__all__ = ["PATHS", "load_mixture"]
+
+PATHS = (
+    "tokenizer.path", "estimate.target.path", "estimate.ratios", "estimate.metrics", "estimate.losses", "estimate.file",
+    "estimate.proxy.tokenizer.path",
+)  # fmt: skip
+"""Keys of a mixture's config that hold paths."""
 
 
 def load_mixture(
@@ -29,14 +36,16 @@ def load_mixture(
     where = path or "mixture"
     if path is not None:
         plain: Any = load_plain(path)
+        places = places_of(path)
         if isinstance(plain, dict) and ("mixture" in plain or "inputs" in plain):
             plain = plain.get("mixture")
             if plain is None:
                 msg = f"{path}: a run's config without `mixture:`; add one, or give a file with a mixture's keys"
                 raise ConfigError(msg)
     else:
-        recorded = {} if run is None else read_manifest(run).source_config
-        plain = recorded.get("mixture") or {}
+        manifest = None if run is None else read_manifest(run)
+        places = places_of(None) if manifest is None else Places(config_folders(str(run), manifest))
+        plain = ({} if manifest is None else manifest.source_config).get("mixture") or {}
         if not plain and not overrides:
             msg = (
                 "say what the mixture is: a YAML file with its keys, or --set, such as --set without=union "
@@ -50,7 +59,7 @@ def load_mixture(
             raise ConfigError(msg)
         override(plain, key, value)
     try:
-        return validate(MixtureConfig, plain, "mixture"), plain
+        return validate(MixtureConfig, led_by(places, plain, PATHS), "mixture"), plain
     except ConfigError as error:
         if path is None:
             raise

@@ -20,6 +20,7 @@ from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import digest, nearest
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.schemas.manifest import ShardRecord
+from tamis.schemas.wording import counted
 from tamis.scorers.mixture.document_tokenizer import DocumentTokenizer
 from tamis.scorers.mixture.megatron_files import merge_megatron
 from tamis.scorers.mixture.token_files import TokenSummary
@@ -258,7 +259,8 @@ def _finish(
         )
         sentences.append(summary.sentence())
         if summary.empty:
-            sentences.append(f"{summary.empty:,} documents without a token are left out")
+            left = counted(summary.empty, "document"), "is" if summary.empty == 1 else "are"
+            sentences.append(f"{left[0]} without a token {left[1]} left out")
     if copies:
         sentences.append(f"{copies:,} of the documents repeat another, as often as the run's step `repeat` says")
     if kind == "megatron":

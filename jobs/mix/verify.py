@@ -21,6 +21,7 @@ from tamis.schemas.errors import ConfigError, InputError
 from tamis.schemas.manifest import ShardRecord
 from tamis.schemas.mixture import MixtureConfig
 from tamis.schemas.mixture_manifest import MixtureManifest
+from tamis.schemas.wording import counted
 from tamis.scorers.mixture.record import explain_difference
 
 __all__ = ["Repeated", "explain_mixtures", "mix_again", "verify_mixture"]
@@ -80,7 +81,7 @@ def verify_mixture(folder: str) -> VerifyResult:
         rows += number
         taken += groups
         if number != shard.rows:
-            failures.append(f"{shard.path} holds {number:,} rows, recorded are {shard.rows:,}")
+            failures.append(f"{shard.path} holds {counted(number, 'row')}, recorded are {shard.rows:,}")
     failures += _strange_files(folder, manifest)
     if not failures:
         failures += _counts(manifest, taken, rows)
@@ -119,7 +120,7 @@ def _strange_files(folder: str, manifest: MixtureManifest) -> Iterator[str]:
 
 def _counts(manifest: MixtureManifest, taken: Mapping[str, int], rows: int) -> Iterator[str]:
     if rows != manifest.documents:
-        yield f"the shards hold {rows:,} documents, recorded are {manifest.documents:,}"
+        yield f"the shards hold {counted(rows, 'document')}, recorded are {manifest.documents:,}"
     for group in manifest.mixture["groups"]:
         found = taken.get(group["name"], 0)
         if found != group["taken"]:

@@ -14,6 +14,7 @@ from tamis.jobs.run.check import check_steps
 from tamis.jobs.run.folder import LOCK, MARKER, claim, owned, refuse_own_inputs, sweep
 from tamis.jobs.run.memory import estimate, refuse_what_does_not_fit
 from tamis.jobs.run.outcome import problems
+from tamis.jobs.run.paths import Places, led_by
 from tamis.jobs.run.plan import Plan
 from tamis.jobs.run.reach import refuse_out_of_reach
 from tamis.jobs.run.stages import place_stages
@@ -25,8 +26,10 @@ from tamis.pipeline.graph.passes import Graph
 from tamis.pipeline.passes.inputs import write_file_list
 from tamis.pipeline.steps.loaded import forget_annotators
 from tamis.pipeline.storage import filesystem
+from tamis.schemas.base import validate
 from tamis.schemas.errors import ConfigError, DamagedError, RunError
 from tamis.schemas.manifest import Manifest
+from tamis.schemas.mixture import MixtureConfig
 
 __all__ = ["Finished", "execute", "finished_run", "graph_of", "labels_of"]
 
@@ -159,12 +162,14 @@ def _mixed(finished: Finished, plan: Plan, output: str, engine: Engine, *, fresh
     found = problems(finished.manifest, plan.config)
     if plan.config.mixture is None or not finished.manifest.selected:
         return replace(finished, problems=found)
+    from tamis.jobs.mix.config import PATHS
     from tamis.jobs.mix.with_run import mix_with_run
 
+    mixture = plan.config.mixture
+    if plan.folders:
+        mixture = validate(MixtureConfig, led_by(Places(plan.folders), plan.plain["mixture"], PATHS), "mixture")
     try:
-        manifest, known = mix_with_run(
-            finished.manifest, plan.config.mixture, plan.plain["mixture"], output, engine, fresh=fresh
-        )
+        manifest, known = mix_with_run(finished.manifest, mixture, plan.plain["mixture"], output, engine, fresh=fresh)
     finally:
         engine.close()
     return Finished(manifest, finished.nothing_to_do and known, found)

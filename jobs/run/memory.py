@@ -9,6 +9,7 @@ from tamis.pipeline.formats.options import format_of
 from tamis.pipeline.formats.reader import EXPANSION
 from tamis.pipeline.steps.base import DOCUMENT_BYTES, Memory
 from tamis.schemas.errors import InputError, RunError
+from tamis.schemas.wording import counted
 
 __all__ = ["Need", "estimate", "refuse_what_does_not_fit", "step_costs", "text_by_source"]
 
@@ -96,7 +97,7 @@ def refuse_what_does_not_fit(need: Need, workers: int) -> None:
         return
     step = f"step {need.largest[0]} takes {need.largest[1] / 1e9:.1f} GB of it" if need.largest else "models take most"
     msg = (
-        f"the run needs about {total / 1e9:.1f} GB of memory with {workers} workers, and this machine has "
+        f"the run needs about {total / 1e9:.1f} GB of memory with {counted(workers, 'worker')}, and this machine has "
         f"{memory / 1e9:.1f} GB: {step}; take fewer workers, or a machine or an engine with more"
     )
     raise RunError(msg)

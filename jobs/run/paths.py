@@ -13,7 +13,7 @@ from tamis.pipeline.storage import filesystem
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 
-__all__ = ["Places", "led", "places_of"]
+__all__ = ["Places", "led", "led_by", "places_of"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -169,6 +169,24 @@ def led(plain: Any, config_file: str, keys: Sequence[str], output: str) -> tuple
         ConfigError: if the environment lacks a variable.
     """
     places = places_of(config_file)
+    if not isinstance(plain, dict):  # who validates it says so
+        return plain, places
+    plain = led_by(places, plain, keys)
+    folder = plain.get("output", output)
+    return (plain | {"output": places.output(folder)} if isinstance(folder, str) else plain), places
+
+
+def led_by(places: Places, plain: Any, keys: Sequence[str]) -> Any:
+    """Return plain data with the paths under some keys as they lead from the working folder.
+
+    Args:
+        places: where they are looked up.
+        plain: the data.
+        keys: see `led`.
+
+    Raises:
+        ConfigError: if the environment lacks a variable.
+    """
 
     def path(value: str, where: str) -> str:
         value = places.expanded(value, where)
@@ -190,9 +208,6 @@ def led(plain: Any, config_file: str, keys: Sequence[str], output: str) -> tuple
             return [changed(inner, rest, f"{where}[{number}]") for number, inner in enumerate(value)]
         return value
 
-    if not isinstance(plain, dict):  # who validates it says so
-        return plain, places
     for key in keys:
         plain = changed(plain, key.split("."), "")
-    folder = plain.get("output", output)
-    return (plain | {"output": places.output(folder)} if isinstance(folder, str) else plain), places
+    return plain

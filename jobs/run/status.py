@@ -15,6 +15,7 @@ from tamis.pipeline.graph.failures import Failures
 from tamis.pipeline.graph.remote_job import RemoteJob, find_job
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import RunError
+from tamis.schemas.wording import install_extra
 
 __all__ = ["PROGRESS", "RunStatus", "cancel_job", "clean_run", "run_status"]
 
@@ -135,7 +136,7 @@ def cancel_job(output: str, options: Sequence[str] = ()) -> RemoteJob:
         if works:
             cancel(job, options)
     except ImportError as error:
-        msg = f'jobs on Dataflow need a package that isn\'t installed ({error}): pip install "tamis[gcp]"'
+        msg = f"jobs on Dataflow need a package that isn't installed ({error}): {install_extra('gcp')}"
         raise RunError(msg) from error
     except Exception as error:
         raise cause(DATAFLOW, error) from error

@@ -1,5 +1,6 @@
 """`tamis train dsir`: fits the ratio of target to raw pool once, for many runs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ __all__ = ["KIND", "DsirTraining", "features_from", "targets_from", "train_dsir"
 
 KIND = "dsir"
 """Of the model folder."""
+_ADDRESS = re.compile(r"[/\\?*]")
+"""What no target's name has."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ def targets_from(options: Sequence[str]) -> dict[str, list[str]]:
     targets: dict[str, list[str]] = {}
     for option in options:
         name, found, paths = option.partition("=")
+        if _ADDRESS.search(name):  # what follows belongs to the address
+            name, found, paths = "", "", option
         targets.setdefault(name if found else "", []).append(paths if found else option)
     if "" in targets and len(targets) > 1:
         msg = "--target: give every target a name (name=files), or none"

@@ -18,7 +18,7 @@ from tamis.jobs.watch.corpus import (
 )
 from tamis.jobs.watch.derive import frozen_from, frozen_steps, plain_steps
 from tamis.jobs.watch.files import FoundFile, file_key, listed_files, standing
-from tamis.jobs.watch.increment import PLANNED, MakeEngine
+from tamis.jobs.watch.increment import PLANNED, MakeEngine, kept_models
 from tamis.jobs.watch.total import increments_of, write_total
 from tamis.pipeline.steps.registry import parse_config
 from tamis.pipeline.steps.seen import IndexedStep
@@ -128,14 +128,16 @@ class _Compaction:
     def _switch(self, config: Config, name: str, manifest: Manifest) -> Manifest:
         """Let the corpus be the one increment, and delete those that it was made of."""
         record, folder = self._record, self._folder
-        frozen = record.frozen
+        frozen, models = record.frozen, record.frozen_models
         if config.watch is not None and config.watch.thresholds == "frozen" and self._thresholds == "estimate":
             frozen = frozen_from(steps_of(config), manifest, {})
+            models = kept_models(folder, name, steps_of(config))
         changed = record.model_copy(
             update={
                 "increments": (name,),
                 "next": record.next + 1,
                 "frozen": frozen,
+                "frozen_models": models,
                 "leftover": () if self._keep else (*record.leftover, *record.increments),
             }
         )
@@ -168,8 +170,11 @@ class _Compaction:
         for file in files:
             known.setdefault(file.input, []).append(file.info)
         whole = plan_from(config, plain, places, known)
-        # The bytes are those of the config as it was given: an index, left for what comes, is no part of them.
-        leaving = tuple(step.leaving() if isinstance(step, IndexedStep) else step for step in whole.steps)
+        # The bytes are those of the config as it was given: what is left for later increments is no part of them.
+        leaving = tuple(
+            step.leaving() if isinstance(step, IndexedStep) or (frozen and step.leaves_model) else step
+            for step in whole.steps
+        )
         parents = tuple(one.parent(f"../{name}") for name, one in self._increments.items())
         return replace(whole, config=whole.config.model_copy(update={"steps": leaving}), parents=parents)
 
@@ -189,13 +194,13 @@ class _Compaction:
         twice = [key for key, read in versions.items() if len({one.sha256 or one.fingerprint for one in read}) > 1]
         for keys, what in (
             ([file.key for file in found.changed], "changed after being read"),
-            (list(found.gone), "was read and is gone"),
-            (twice, "was read in several states, of which one run reads the last alone"),
+            (list(found.gone), "gone after being read"),
+            (twice, "read in several states, of which one run has the last alone"),
         ):
             if keys and not self._present:
                 more = f" (and {len(keys) - SHOWN:,} more)" if len(keys) > SHOWN else ""
                 msg = (
-                    f"one run can't give what the increments are: {', '.join(keys[:SHOWN])}{more} {what}; "
+                    f"one run can't give what the increments are: {what}: {', '.join(keys[:SHOWN])}{more}; "
                     "--present takes files as they are now, and so loses what only earlier states had"
                 )
                 raise RunError(msg)

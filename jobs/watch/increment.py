@@ -24,9 +24,10 @@ from tamis.jobs.watch.corpus import (
 from tamis.jobs.watch.derive import deciding_digest, frozen_from, frozen_steps, increment_config, known_of
 from tamis.jobs.watch.files import GONE, FoundFile, Standing, known_files, listed_files, standing
 from tamis.jobs.watch.total import Joined, increments_of, total, write_total
-from tamis.pipeline.corpus.earlier import INDEX_FOLDER
+from tamis.pipeline.corpus.earlier import take_over
 from tamis.pipeline.corpus.resample import MODEL_FOLDER
 from tamis.pipeline.graph.engine import Engine
+from tamis.pipeline.steps.base import Step
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError, RunError, TamisError
@@ -43,6 +44,7 @@ __all__ = [
     "Stood",
     "Told",
     "Watched",
+    "kept_models",
     "watched",
 ]
 
@@ -270,20 +272,22 @@ class Watched:
         gone = [key for key in fresh if states[key] == GONE]
         if found.changed and self.options.changed == "fail":
             names = _named([file.key for file in found.changed])
-            msg = f"{names} changed after being read, and `watch.changed: fail` wants it as it was: put it back"
+            msg = f"{names} changed after being read, and `watch.changed: fail` is set: put back what was there"
             raise RunError(msg)
         self._keep(told=states, same=dict(found.same))
         if changed and self.options.changed == "say":
             yield Told(
-                f"{_named(changed)} changed after being read: what was read stays, and it isn't read again "
+                f"{_named(changed)} changed after being read: what was read stays, and nothing is read again "
                 "(`watch.changed: read` does)"
             )
         elif changed:
             yield Told(f"{_named(changed)} changed after being read: all of its records are read, as of a new file")
         if gone:
-            yield Told(f"{_named(gone)} was read and is gone: what was read of it stays")
+            were = "was read and is" if len(gone) == 1 else "were read and are"
+            yield Told(f"{_named(gone)} {were} gone: what was read stays")
         if found.waiting:
-            yield Told(f"{_named([file.key for file in found.waiting])} is still being written to", matters=False)
+            names = _named([file.key for file in found.waiting])
+            yield Told(f"written to just now, so read later: {names}", matters=False)
 
     # --- an increment ---
 
@@ -304,7 +308,7 @@ class Watched:
         if not other:
             return [there[key] for key in told], None
         filesystem.remove(path)
-        return [], f"increment {name} is begun anew: {_named(other)} changed or is gone since it was begun"
+        return [], f"increment {name} is begun anew: {_named(other)} changed or went since it was begun"
 
     def _increment(self, files: Sequence[FoundFile]) -> Grown | Refused:
         record = self.record
@@ -342,29 +346,30 @@ class Watched:
         changes: dict[str, Any] = {"increments": (*record.increments, name), "next": record.next + 1}
         if self.options.thresholds == "frozen":
             changes["frozen"] = frozen_from(steps, manifest, record.frozen)
-            models = dict(record.frozen_models)
-            for step in steps:
-                if step.leaves_model and step.label not in models:
-                    models[step.label] = self._kept_model(name, step.label)
-            changes["frozen_models"] = models
+            fitted = [step for step in steps if step.label not in record.frozen_models]
+            changes["frozen_models"] = record.frozen_models | kept_models(self.folder, name, fitted)
         self._keep(**changes)
         self._write_total()
         if self.options.indexes == "last":
             # Asking a store for each would cost more from increment to increment.
             for earlier in record.increments if filesystem.is_local(self.folder) else record.increments[-1:]:
-                filesystem.remove_tree(filesystem.join(increment_folder(self.folder, earlier), INDEX_FOLDER))
+                take_over(increment_folder(self.folder, earlier))
 
-    def _kept_model(self, name: str, label: str) -> str:
-        """Copy a model that an increment fitted to where it stays; return its folder, relative to the corpus."""
-        made = filesystem.join(increment_folder(self.folder, name), MODEL_FOLDER, label)
-        kept = f"models/{label}-{name}"
-        for file in filesystem.expand(made):
+
+def kept_models(folder: str, name: str, steps: Sequence[Step]) -> dict[str, str]:
+    """Copy the models that an increment fitted to where they stay; return step to folder, relative to the corpus."""
+    kept = {}
+    for step in steps:
+        if not step.leaves_model:
+            continue
+        kept[step.label] = f"models/{step.label}-{name}"
+        for file in filesystem.expand(filesystem.join(increment_folder(folder, name), MODEL_FOLDER, step.label)):
             with filesystem.open_binary(file.path) as stream:
                 content = stream.read()
-            where = filesystem.join(self.folder, kept, file.path.rsplit("/", 1)[-1])
+            where = filesystem.join(folder, kept[step.label], file.path.rsplit("/", 1)[-1])
             with filesystem.write_atomically(where) as out:
                 out.write(content)
-        return kept
+    return kept
 
 
 def _named(keys: Sequence[str]) -> str:

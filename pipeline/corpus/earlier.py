@@ -40,6 +40,8 @@ __all__ = [
     "find_index",
     "has_index",
     "index_problems",
+    "take_over",
+    "taken_over",
     "write_part",
 ]
 
@@ -48,6 +50,8 @@ Indexes: TypeAlias = tuple[tuple[str, str], ...]
 INDEX_FOLDER = "index"
 """Folder of a run that its steps' indexes lie in, each in one that is called like its step."""
 _LISTING = "index.json"
+_TAKEN_OVER = "taken-over"
+"""In a run's folder of indexes: a later run has them in its own, and they were deleted."""
 _FORMAT = 1
 
 
@@ -133,6 +137,21 @@ class SeenIndex:
         return pa.concat_tables(tables) if tables else pa.table({})
 
 
+def take_over(output: str) -> None:
+    """Delete the indexes of a run that a later one has in its own, and leave word of it."""
+    folder = filesystem.join(output, INDEX_FOLDER)
+    if not filesystem.exists(folder):
+        return
+    with filesystem.write_atomically(filesystem.join(folder, _TAKEN_OVER)) as stream:
+        stream.write(b"A later run has these indexes in its own.\n")
+    filesystem.remove_below(folder, keep=(_TAKEN_OVER,))
+
+
+def taken_over(output: str) -> bool:
+    """Return whether the indexes of a run were deleted, since a later one has them in its own."""
+    return filesystem.exists(filesystem.join(output, INDEX_FOLDER, _TAKEN_OVER))
+
+
 def index_problems(output: str, label: str, sha256: str) -> Iterator[str]:
     """Yield what is wrong with the index that a step of a run left, a sentence each.
 
@@ -144,6 +163,8 @@ def index_problems(output: str, label: str, sha256: str) -> Iterator[str]:
     inside = f"{INDEX_FOLDER}/{label}"
     folder = filesystem.join(output, inside)
     if not has_index(output, label):
+        if taken_over(output):
+            return
         yield f"{inside}/{_LISTING} is missing"
         return
     try:
@@ -181,6 +202,9 @@ def find_index(reference: str, label: str) -> SeenIndex:
         return SeenIndex.open(inside)
     if filesystem.exists(filesystem.join(reference, _LISTING)):
         return SeenIndex.open(reference)
+    if taken_over(reference):
+        msg = f"{reference} has its index no longer, for a later run has it in its own: `watch.indexes: all` keeps all"
+        raise ModelError(msg)
     msg = f"{reference} is neither an index nor a run with one of {label}: runs leave one with `write_index: true`"
     raise ModelError(msg)
 

@@ -10,8 +10,10 @@ from tamis.pipeline.formats.compression import Fault, decompress
 
 __all__ = ["Body", "HttpMessage", "begins_as_http", "parse_headers", "parse_http", "unpack_body"]
 
-_STATUS_LINE = re.compile(rb"[\r\n]*(?:HTTP(?:/[\d.]*)?|ICY)[ \t]+(?:([1-5]\d\d)(?!\d)|[^\n]*)", re.IGNORECASE)
-_HTTP = re.compile(rb"[\r\n]*HTTP/", re.IGNORECASE)
+_STATUS_LINE = re.compile(rb"[ \t\r\n]*(?:HTTP(?:/[\d.]*)?|ICY)[ \t]+(?:([1-5]\d\d)(?!\d)|[^\n]*)", re.IGNORECASE)
+_HTTP = re.compile(rb"[ \t\r\n]*HTTP/", re.IGNORECASE)
+# A status line whose beginning was lost: a number and words, and a header below.
+_BARE_STATUS = re.compile(rb"[ \t\r\n]*[1-5]\d\d[ \t][^\n<]{0,200}\n[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}:[ \t]")
 _HEADER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*:")
 _STATUS = re.compile(rb"(?<!\d)[1-5]\d\d(?!\d)")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]{0,4096})?\r?\n")
@@ -70,21 +72,32 @@ def parse_headers(block: bytes, encoding: str) -> dict[str, str]:
 
 def begins_as_http(block: bytes) -> bool:
     """Return whether a block begins with a status line, of whatever version or of none."""
-    return _HTTP.match(block) is not None or ((match := _STATUS_LINE.match(block)) is not None and bool(match[1]))
+    if _HTTP.match(block) is not None or _BARE_STATUS.match(block) is not None:
+        return True
+    return (match := _STATUS_LINE.match(block)) is not None and bool(match[1])
 
 
 def parse_http(block: bytes) -> HttpMessage:
     """Split a response into status, headers and body; a block without status line and headers is all body.
 
-    The headers end at a blank line, or where a line begins as markup does: some responses lack the blank line.
+    The headers end at a blank line, or where a line begins as markup does: some responses lack the blank line. Interim
+    responses (100 Continue, 103 Early Hints) before the response are passed over.
     """
+    message = _parsed(block)
+    while message.status is not None and message.status // 100 == 1 and begins_as_http(message.body):
+        message = _parsed(message.body)
+    return message
+
+
+def _parsed(block: bytes) -> HttpMessage:
     status = None
     at = 0
     if begins_as_http(block):
-        at = len(block) - len(block.lstrip(b"\r\n"))
+        at = len(block) - len(block.lstrip(b" \t\r\n"))
         end = block.find(b"\n", at)
         line = block[at : end if end >= 0 else len(block)]
-        found = _STATUS.search(line, max(line.find(b" "), line.find(b"\t")) + 1)
+        bare = line[:1].isdigit()
+        found = _STATUS.search(line, 0 if bare else max(line.find(b" "), line.find(b"\t")) + 1)
         status = int(found.group()) if found else None
         at = end + 1 if end >= 0 else len(block)
     elif not _HEADER.match(block):
@@ -134,7 +147,8 @@ def unpack_body(message: HttpMessage, limit: int) -> Body:
             unpacked, whole = unpack(data, limit + 1)
             if not whole and name not in defects:
                 defects.append(name)
-            data = unpacked if unpacked or whole or not data.lstrip().startswith(b"<") else data
+            other = data.lstrip().startswith(b"<") or data.startswith((_GZIP, _ZSTD))
+            data = unpacked if unpacked or whole or not other else data
     for magic, unpack in ((_GZIP, _gzip), (_ZSTD, _zstd)):
         if data.startswith(magic):  # no page begins so: nobody said that it is packed
             data, whole = unpack(data, limit + 1)

@@ -12,9 +12,19 @@ __all__ = ["is_definite", "media_type", "page_media"]
 # Nothing is tried twice (`*+`, `(?>...)`): a header or a page must not keep a search busy.
 _MEDIA = re.compile(r"[\s\"']*+([!#$%&'*+.^`|~\w-]++)\s*+/\s*+([!#$%&*+.^`|~\w-]+)", re.ASCII)
 _CHARSET = re.compile(r"charset\s*+=\s*+[\"']?\s*+([^\s\"';,]+)", re.IGNORECASE)
-_GENERAL = frozenset(
-    {"*/*", "application/octet-stream", "application/unknown", "binary/octet-stream", "text/*", "unknown/unknown"}
-)
+# Servers' words for what they don't know: browsers save it, and pages among it are pages all the same.
+_SAVED = frozenset({
+    "application/download", "application/force-download", "application/octet-stream", "application/x-download",
+    "application/x-httpd-php", "binary/octet-stream", "httpd/unix-directory", "text/php", "text/x-php",
+})  # fmt: skip
+_GENERAL = _SAVED | {"*/*", "application/unknown", "application/x-unknown-content-type", "text/*", "unknown/unknown"}
+_MEANT = {
+    "application/html": "text/html",
+    "application/vnd.wap.xhtml+xml": "application/xhtml+xml",
+    "text/htm": "text/html",
+    "text/x-html": "text/html",
+}
+"""Media types that nobody registered, to those that are meant."""
 _XML = frozenset({"application/xml", "text/xml"})
 _HEAD = 1445  # bytes that browsers look at
 _ROOT_WITHIN = 1 << 14
@@ -48,7 +58,8 @@ def media_type(content_type: str | None) -> tuple[str | None, str | None]:
         return None, None
     charset = _CHARSET.search(content_type)
     media = _MEDIA.match(content_type)
-    return f"{media[1]}/{media[2]}".lower() if media else None, charset.group(1) if charset else None
+    found = f"{media[1]}/{media[2]}".lower() if media else None
+    return _MEANT.get(found or "", found), charset.group(1) if charset else None
 
 
 def is_definite(media: str | None) -> bool:
@@ -78,7 +89,7 @@ def page_media(declared: str | None, identified: str | None, data: bytes) -> str
     for magic, media in _MAGIC.items():
         if head.startswith(magic):
             return media
-    if identified == "text/plain" or (declared not in ("application/octet-stream", "binary/octet-stream") and head):
+    if identified == "text/plain" or (declared not in _SAVED and head):
         return "application/octet-stream" if _BINARY.search(head[:_HEAD]) else "text/plain"
     return declared or "application/octet-stream"
 

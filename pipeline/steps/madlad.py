@@ -13,6 +13,7 @@ from tamis.pipeline.steps.base import FoundFile, Step
 from tamis.pipeline.steps.files import find_file
 from tamis.pipeline.steps.papers import MADLAD
 from tamis.schemas.errors import ConfigError, InputError
+from tamis.schemas.guide import PROSE, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Rule
 from tamis.schemas.step import NAME, Decides, FilePath
@@ -31,6 +32,26 @@ _TOLD: dict[SentenceRule, str] = {
 }
 
 
+_GUIDE = Guide(
+    formula="""\
+sentence      =  text up to a . ! or ? before white space
+questionable  =  a sentence by any of `rules`:
+  language    =  identified as another language than the document's
+  case        =  >= 12 words, more than half of which begin with a capital letter
+  lengths     =  < 20 or > 500 characters
+  technical   =  more than 1/5 of digits and of { } + / ( ) >
+  cursed      =  matches one of `patterns`
+kept          =  sentences >= `min_sentences`, and questionable / sentences < `max_share`""",
+    follows="""\
+MADLAD-400, appendix A.2 of the paper, whose code isn't public. Dolma 3 takes the rules case and cursed alone.""",
+    example="""\
+- madlad: {rules: [case, lengths, technical, cursed], max_share: 0.2}""",
+    query="SELECT fate, rule, count(*) AS documents, round(avg(madlad_questionable), 2) AS questionable FROM documents "
+    "GROUP BY ALL ORDER BY ALL",
+    inputs=(PROSE,),
+)
+
+
 class MadladStep(Step):
     """Rejects documents of which too many sentences are questionable by MADLAD-400's rules, or that have too few.
 
@@ -40,6 +61,7 @@ class MadladStep(Step):
     """
 
     verb: ClassVar[str] = "madlad"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (MADLAD,)
     rules_: tuple[SentenceRule, ...] = Field(
         alias="rules", default=("case", "lengths", "technical", "cursed"), min_length=1,

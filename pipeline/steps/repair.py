@@ -8,11 +8,25 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from tamis.pipeline.steps.base import Step
+from tamis.schemas.guide import Guide
 from tamis.schemas.rule import Rule
 from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
 
 __all__ = ["RepairStep"]
+
+
+_GUIDE = Guide(
+    formula="""\
+encoding      =  ftfy.fix_text: UTF-8 read as another encoding, control characters, mistaken HTML entities
+symbol lines  =  lines of nothing but `symbol_lines` and blanks; a run of them becomes `replacement`""",
+    follows="""\
+FineWeb-2's last step: the library ftfy (Speer 2019), and its removal of lines that hold `|` alone, which stands for the
+borders of tables.""",
+    example="""\
+- repair: {encoding: false, symbol_lines: "|-"}""",
+    query="SELECT repair_lines > 0 AS had_lines, count(*) AS documents FROM documents GROUP BY ALL ORDER BY ALL",
+)
 
 
 class RepairStep(Step):
@@ -22,6 +36,7 @@ class RepairStep(Step):
     """
 
     verb: ClassVar[str] = "repair"
+    guide: ClassVar[Guide] = _GUIDE
     rewrites: ClassVar[bool] = True
     encoding: bool = Field(
         default=True, description="ftfy's repair of mojibake and of what control characters are left; extra `ftfy`"

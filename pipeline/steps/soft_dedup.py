@@ -11,11 +11,28 @@ from tamis.pipeline.steps.base import Step
 from tamis.pipeline.steps.papers import SOFT_DEDUP
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.guide import Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME
 from tamis.schemas.tables import described
 
 __all__ = ["SoftDedupStep"]
+
+
+_GUIDE = Guide(
+    formula="""\
+commonness =  1 / perplexity: the geometric mean of the probabilities of the document's tokens
+segment    =  one of `segments` parts of equally many documents, by commonness
+weight     ~  1 / commonness of the segment's middle document, at least the largest / `ratio`; 1 on average""",
+    follows="""\
+SoftDedup (He et al. 2024), whose model is of 4-grams with Kneser-Ney smoothing: `tamis train lm` over the corpus itself
+gives it. The weights' mean is 1, so that the corpus keeps its size; `repeat` and `sample` draw by them.""",
+    example="""\
+- perplexity: {model: examples/models/quality}
+- soft_dedup: {column: quality_perplexity, segments: 5, ratio: 4}""",
+    query="SELECT soft_segment, count(*) AS documents, round(min(quality_perplexity), 1) AS least, "
+    "round(any_value(soft_weight), 2) AS weight FROM documents GROUP BY ALL ORDER BY ALL",
+)
 
 
 class SoftDedupStep(Step):
@@ -26,6 +43,7 @@ class SoftDedupStep(Step):
     """
 
     verb: ClassVar[str] = "soft_dedup"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (SOFT_DEDUP,)
     column: str = Field(description="of perplexities, such as quality_perplexity: one by a document's commonness")
     segments: int = Field(

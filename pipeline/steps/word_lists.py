@@ -15,12 +15,29 @@ from tamis.pipeline.steps.papers import FINEWEB_2
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.base import nearest
 from tamis.schemas.errors import ConfigError, InputError
+from tamis.schemas.guide import FORUM, PROSE, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.step import NAME, Decides, FilePath
 from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
 
 __all__ = ["WordListsStep"]
+
+
+_GUIDE = Guide(
+    formula="""\
+share  =  different words of the document that are in its language's list / its different words
+kept   =  documents with share > `min_share`, or whose URL has one of the language's `urls`; all of other languages""",
+    follows="""\
+FineWeb-2's filter of its small languages, whose lists hold the words that occur in the language at least 85 % of the
+times they occur at all; capitals count, as there.""",
+    example="""\
+- language: {}
+- word_lists: {lists: {en: examples/recipes/lists/english_words.txt}, min_share: 0.1}""",
+    query="SELECT fate, count(*) AS documents, round(min(words_share), 2) AS least, round(max(words_share), 2) AS most "
+    "FROM documents GROUP BY ALL ORDER BY ALL",
+    inputs=(FORUM, PROSE),
+)
 
 
 class WordListsStep(Step):
@@ -31,6 +48,7 @@ class WordListsStep(Step):
     """
 
     verb: ClassVar[str] = "word_lists"
+    guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (FINEWEB_2,)
     lists: Annotated[dict[str, str], FilePath] = Field(
         min_length=1, description="language, in any form: file with a word a line; capitals count"

@@ -174,7 +174,11 @@ def exists(path: str) -> bool:
         return Path(local_path(path)).exists()
     fs, inner = _remote(path)
     with _asked(path):
-        return bool(fs.exists(inner))
+        try:
+            return bool(fs.exists(inner))
+        except ValueError as error:  # an address that this file system can't have
+            msg = f"{path}: {error}"
+            raise InputError(msg) from _cause(path, error)
 
 
 def _listing(path: str, *, deep: bool) -> dict[str, int]:

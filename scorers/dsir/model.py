@@ -50,7 +50,7 @@ def hashed_ngrams(
     *,
     ngrams: int = 2,
     buckets: int = 10_000,
-    hash: HashName = "sha256",  # noqa: A002
+    hash: HashName = "fast",  # noqa: A002
     tokens: Alphabet | PieceTokenizer = "wordpunct",
 ) -> "csr_array":
     """Return how many of each text's n-grams fall into each bucket: (texts, buckets), int64.

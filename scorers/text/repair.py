@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tamis.schemas.errors import ConfigError
+from tamis.schemas.wording import install_extra
 from tamis.scorers.text.texts import Texts, as_arrow
 
 __all__ = ["EncodingRepair", "count_symbol_lines", "drop_symbol_lines"]
@@ -29,7 +30,7 @@ class EncodingRepair:
         try:
             import ftfy
         except ImportError as error:
-            msg = "repair: encoding: ftfy isn't installed: install tamis[ftfy], or set `encoding: false`"
+            msg = f"repair: encoding: ftfy isn't installed: {install_extra('ftfy')}, or set `encoding: false`"
             raise ConfigError(msg) from error
         self._fix: Any = ftfy.fix_text
         self._options = ftfy.TextFixerConfig(

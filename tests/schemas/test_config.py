@@ -147,3 +147,25 @@ def test_a_missing_config_is_a_sentence(tmp_path):
 def test_mistakes_that_beginners_make(changes, said):
     with pytest.raises(ConfigError, match=said):
         parse_config({"inputs": [{"path": "a.jsonl", "source": "web"}]} | changes)
+
+
+def test_names_are_advised_where_steps_have_them():
+    """A step that can't be named isn't told to be."""
+    told = {}
+    for verb, options in {
+        "clean": {},
+        "exact_dedup": {},
+        "language": {},
+        "heuristics": {},
+        "dsir": {"target": "a"},
+    }.items():
+        with pytest.raises(ConfigError, match="two steps are called") as found:
+            parse_config({"inputs": [{"path": "a", "source": "b"}], "steps": [{verb: options}, {verb: options}]})
+        told[verb] = "`name`" in str(found.value)
+        if told[verb]:
+            step = {verb: options | {"name": "second"}}
+            assert (
+                len(parse_config({"inputs": [{"path": "a", "source": "b"}], "steps": [{verb: options}, step]}).steps)
+                == 3
+            )
+    assert told == {"clean": False, "exact_dedup": True, "language": True, "heuristics": True, "dsir": False}

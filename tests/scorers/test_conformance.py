@@ -64,6 +64,13 @@ def test_our_scorers_conform(models, name):
     assert rows.num_rows == len(TEXTS)
 
 
+@pytest.mark.parametrize("name", SCORERS)
+def test_every_column_says_what_it_means(models, name):
+    """`.schema` in SQL shows it, and data set cards do."""
+    fields = list(SCORERS[name](models).schema)
+    assert [field.name for field in fields if not (field.metadata or {}).get(b"description")] == []
+
+
 class Honest:
     """A scorer that keeps every promise; its likes below break one each."""
 

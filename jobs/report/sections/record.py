@@ -31,6 +31,10 @@ def build(facts: Facts) -> Section | None:
         ),
         Table(("what", "value"), head, "the run"),
     ]
+    if manifest.parents:
+        numbers = ("files", "read", "selected", "rejected", "errors")
+        made_of = facts.rows(f"SELECT run, started, {', '.join(numbers)} FROM {{run}}.increments ORDER BY started, run")
+        blocks.append(Table(("run", "begun", *numbers), made_of, "runs that it is made of, or follows"))
     models = facts.rows("SELECT step, option, reference, sha256 FROM {run}.models ORDER BY ALL")
     if models:
         blocks.append(Table(("step", "option", "reference", "SHA-256"), models, "models and lists"))

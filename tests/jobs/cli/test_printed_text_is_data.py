@@ -154,6 +154,54 @@ def test_errors(arguments: tuple[str, ...], status: int, tmp_path: Path, capsys:
     assert clean(told.err)
 
 
+def test_a_fault_of_ours_tells_no_credentials(capsys: Any, monkeypatch: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        message = "read http://me:hunter2@h.example/x?token=tokensecret \x1b[31m"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("tamis.jobs.cli.manifest_output.show", fail)
+    monkeypatch.setattr(sys, "argv", ["tamis", "manifest", "show", "runs/x"])
+    monkeypatch.delenv("TAMIS_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    told = capsys.readouterr().err
+    assert stopped.value.code == 1
+    assert "RuntimeError: read http://***@h.example/x?token=***" in told
+    assert told.endswith("tamis: this is a fault of tamis: please report it, with what is above\n")
+    assert not any(word in told for word in ("hunter2", "tokensecret", "\x1b"))
+
+
+ADDRESSES = ("http://u:hunter2@127.0.0.1:9/x.jsonl?a=b&token=tokensecret", "memory://none/x.jsonl?token=tokensecret")
+COMMANDS = (
+    ("train", "dsir", "--raw", "URL", "--target", "URL", "-o", "m"),
+    ("train", "dsir", "--raw", "a.jsonl", "--target", "a=URL", "-o", "m"),
+    ("train", "lm", "URL", "-o", "m"),
+    ("score", "URL", "--step", "language"),
+    ("init", "URL", "-o", "c.yaml", "--language", "en", "--select", "copies"),
+    ("run", "URL"),
+    ("sql", "URL", "select 1"),
+    ("manifest", "show", "URL"),
+    ("status", "URL"),
+    ("report", "URL", "-o", "r.html"),
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_addresses_are_told_without_credentials(
+    command: tuple[str, ...], address: str, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_text('{"text": "words"}\n')
+    monkeypatch.setattr(sys, "argv", ["tamis", *(part.replace("URL", address) for part in command)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    printed = capsys.readouterr()
+    assert stopped.value.code in (1, 2)
+    assert not any(word in printed.out + printed.err for word in ("hunter2", "tokensecret", "Traceback"))
+    assert "***" in printed.err
+
+
 def test_progress(capsys: Any) -> None:
     progress = RunProgress()
     progress.start(NASTY, 2)

@@ -1,6 +1,7 @@
 """Paths of a config lead from its own folder, wherever a command is given and wherever workers stand."""
 
 import json
+import lzma
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tamis.jobs.cli.run_and_plan import run_config
 from tamis.jobs.config_file import load_config
 from tamis.jobs.manifest.rerun import rerun
 from tamis.jobs.manifest.verify import verify
+from tamis.jobs.mix.config import load_mixture
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.paths import led, places_of
 from tamis.jobs.run.plan import make_plan
@@ -188,3 +190,28 @@ def test_paths_of_other_configs_lead_from_their_folder_too(tmp_path, monkeypatch
     with pytest.raises(ConfigError, match=r"models\[0\].path: .*no variable NOWHERE"):
         led({"models": [{"path": "${NOWHERE}/x"}]}, str(folder / "c.yaml"), ("models.*.path",), "out")
     assert led([1], str(folder / "c.yaml"), ("a",), "out")[0] == [1]
+
+
+def test_paths_of_a_mixture_lead_from_its_config(tmp_path, monkeypatch, golden):
+    """Of a run's own, of a file with a mixture's keys, and of a run's that is mixed again later."""
+    folder, here = tmp_path / "configs", tmp_path / "work"
+    folder.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (folder / "tok.model").write_bytes(lzma.decompress((golden / "sp_small.model.xz").read_bytes()))
+    lines = [json.dumps({"text": f"some words about rivers {n}"}) + "\n" for n in range(9)]
+    (folder / "a.jsonl").write_text("".join(lines))
+    mixture = "{without: union, exhausted: once, tokenizer: {path: tok.model}}"
+    (folder / "c.yaml").write_text(
+        f"inputs: [{{path: a.jsonl, source: web}}]\nsteps: []\nmixture: {mixture}\noutput: {{path: run}}\n"
+    )
+    (folder / "m.yaml").write_text(mixture)
+    config, plain = load_config(str(folder / "c.yaml"))
+    output = str(folder / "run")
+    with Engine(f"{output}/work/passes") as engine:
+        made = execute(make_plan(config, plain, str(folder / "c.yaml")), output, engine)
+    assert made.manifest.mixture["materialised"]["tokenizer"]["name"] == "tok.model"
+    for found, _ in (load_mixture(str(folder / "m.yaml")), load_mixture(None, run=output)):
+        assert found.tokenizer.path == "../configs/tok.model"
+    monkeypatch.chdir(folder)
+    assert load_mixture(str(folder / "m.yaml"))[0].tokenizer.path == "tok.model"

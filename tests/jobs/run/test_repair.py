@@ -48,5 +48,5 @@ def test_mistakes(monkeypatch):
         with pytest.raises(ConfigError, match=told):
             parsed("repair", **options)
     monkeypatch.setitem(__import__("sys").modules, "ftfy", None)
-    with pytest.raises(ConfigError, match=r"install tamis\[ftfy\]"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[ftfy\]"):
         parsed("repair").annotator({})

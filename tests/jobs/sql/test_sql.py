@@ -24,6 +24,7 @@ SCORE_COLUMNS = ["language", "language_score", "dup_cluster"]
 VIEWS = [
     "documents",
     "errors",
+    "increments",
     "inputs",
     "manifest",
     "mixture",

@@ -77,7 +77,7 @@ def test_what_a_night_says(growing, capsys):
     (growing.inputs / "a.jsonl").unlink()
     status, out, err = tamis(capsys, "watch", "grow.yaml", "--quiet")
     assert (status, out) == (0, "")
-    assert err == "web: in/a.jsonl was read and is gone: what was read of it stays\n"
+    assert err == "web: in/a.jsonl was read and is gone: what was read stays\n"
 
 
 def test_json_is_a_line_a_pass(growing, capsys):
@@ -149,6 +149,7 @@ def test_other_commands_open_a_corpus(growing, capsys):
     ]
     assert tamis(capsys, "sql", "corpus", "SELECT count(*) AS n FROM documents", "--json")[1] == '{"n": 60}\n'
     assert tamis(capsys, "report", "corpus")[0] == 0
+    assert "increments/00002" in (growing.corpus / "report.html").read_text("utf-8")
     assert tamis(capsys, "manifest", "rerun", "corpus", "-o", "again")[0] == 2
     assert tamis(capsys, "run", "grow.yaml")[::2] == (
         2,
@@ -222,7 +223,7 @@ def wait_for(condition, seconds=120):
 
 def at_gate(growing):
     """Let the next increment wait while it scores."""
-    (growing.root / "mine.py").write_text(WAITING)
+    (growing.root / "gate.py").write_text(WAITING)
     (growing.root / "closed").touch()
 
 
@@ -239,7 +240,7 @@ def none_left(group):
 )
 def test_a_signal_in_an_increment(growing, capsys, number, workers):
     at_gate(growing)
-    save(growing, steps=["exact_dedup", {"score": {"scorer": "mine:Share", "column": "share"}}])
+    save(growing, steps=["exact_dedup", {"score": {"scorer": "gate:Share", "column": "share"}}])
     with started(growing, "watch", "grow.yaml", "--workers", str(workers)) as process:
         wait_for((growing.root / "waiting").exists)
         assert tamis(capsys, "watch", "grow.yaml")[0] == 1  # another one is refused

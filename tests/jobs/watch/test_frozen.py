@@ -12,7 +12,7 @@ from tamis.pipeline.steps.registry import parse_config, parse_step
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.perplexity.training import train_lm
 from tamis.scorers.selection.selection import Decision, Threshold
-from tests.jobs.watch.growing import Growing, texts_of
+from tests.jobs.watch.growing import Growing, shard_bytes, texts_of
 
 FROZEN = {"thresholds": "frozen"}
 
@@ -145,6 +145,24 @@ def test_dsir_keeps_model_and_draw(tmp_path, several):
     query = f"SELECT doc_id, fate, {columns} FROM documents ORDER BY doc_id"
     assert increment(growing, 3).sql(query).to_pylist() == increment(growing, 1).sql(query).to_pylist()
     assert tamis.open(growing.corpus).verify().ok
+
+
+def test_dsir_has_the_model_of_a_compacted_corpus_where_all_was_found_anew(tmp_path):
+    rows = [json.dumps({"text": text}) for text in texts_of(20, seed=1, copies=0)]
+    (tmp_path / "near.jsonl").write_text("\n".join(rows))
+    growing = grown(tmp_path, [{"dsir": {"target": "near.jsonl", "min_tokens": 1, "keep": {"fraction": 0.5}}}])
+    growing.compact(thresholds="estimate")
+    record = read_corpus(str(growing.corpus))
+    assert record.frozen_models == {"dsir": "models/dsir-00003"}
+    run = growing.one_run()
+    assert shard_bytes(run) == shard_bytes(growing.corpus / "increments" / "00003")
+    (growing.inputs / "c.jsonl").write_bytes((growing.inputs / "a.jsonl").read_bytes())
+    growing.grow()
+    query = "SELECT doc_id, fate, dsir_log_weight FROM documents ORDER BY doc_id"
+    known = {row["doc_id"]: row for row in tamis.open(run).sql(query).to_pylist()}
+    found = increment(growing, 4).sql(query).to_pylist()
+    assert len(found) == 40
+    assert all(row == known[row["doc_id"]] for row in found)
 
 
 def test_an_increment_without_a_document_long_enough_draws_nothing(tmp_path):

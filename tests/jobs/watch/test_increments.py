@@ -8,12 +8,13 @@ import time
 import pytest
 
 import tamis
+from tamis.jobs.manifest.rerun import rerun
 from tamis.jobs.run import execute as execute_module
 from tamis.jobs.run.folder import owned
 from tamis.jobs.watch import increment as increment_module
 from tamis.jobs.watch.corpus import read_corpus
 from tamis.jobs.watch.increment import Refused, Stood, Told
-from tamis.schemas.errors import ConfigError, InputError, RunError
+from tamis.schemas.errors import ConfigError, InputError, ModelError, RunError
 from tests.jobs.watch.growing import Growing, names, texts_of
 
 SHORT = {"heuristics": {"rules": [{"column": "text_words", "op": "min", "threshold": 25, "reason": "short"}]}}
@@ -86,7 +87,7 @@ def test_a_file_that_changed_is_said_once_and_not_read_again(growing):
     assert growing.told() == []
     assert selected(growing) == was
     path.unlink()
-    assert growing.told() == ["web: in/a.jsonl was read and is gone: what was read of it stays"]
+    assert growing.told() == ["web: in/a.jsonl was read and is gone: what was read stays"]
     assert growing.told() == []
     assert selected(growing) == was
 
@@ -150,13 +151,16 @@ def test_indexes_of_earlier_increments_go_unless_wanted(growing, indexes):
     growing.grow()
     growing.put("b.jsonl", texts_of(40, seed=2))
     growing.grow()
-    there = [path.parent.name for path in sorted(growing.corpus.glob("increments/*/index"))]
+    there = [path.parent.parent.name for path in sorted(growing.corpus.glob("increments/*/index/exact_dedup"))]
     assert there == (["00002"] if indexes == "last" else ["00001", "00002"])
     assert tamis.open(growing.corpus).verify(inputs=True).ok
+    runs = [tamis.open(growing.corpus / "increments" / name) for name in ("00001", "00002")]
+    assert [run.verify(inputs=True).failures for run in runs] == [(), ()]
     if indexes == "all":
-        from tamis.jobs.manifest.rerun import rerun
-
-        assert rerun(str(growing.corpus / "increments" / "00002"), str(growing.root / "again")).same
+        assert rerun(runs[1].path, str(growing.root / "again")).same
+    else:
+        with pytest.raises(ModelError, match=r"00001 has its index no longer, .* `watch.indexes: all` keeps all"):
+            rerun(runs[1].path, str(growing.root / "again"))
 
 
 def test_files_can_be_added_to_the_config_and_nothing_else_changed(growing):
@@ -325,7 +329,7 @@ def test_a_killed_increment_whose_files_changed_begins_anew(growing, monkeypatch
     killed(monkeypatch, growing, increment_module, "execute")
     growing.put("b.jsonl", texts_of(30, seed=2))
     told = growing.told()
-    assert told == ["increment 00002 is begun anew: web: in/b.jsonl changed or is gone since it was begun"]
+    assert told == ["increment 00002 is begun anew: web: in/b.jsonl changed or went since it was begun"]
     assert tamis.open(growing.corpus).manifest.read == 70
     growing.put("c.jsonl", texts_of(4, seed=5))
     killed(monkeypatch, growing, increment_module, "execute")

@@ -1,3 +1,4 @@
+import inspect
 import json
 import math
 import pickle
@@ -13,6 +14,11 @@ import sentencepiece
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tamis.scorers.dsir.divergence as divergence_module
+import tamis.scorers.dsir.features as features_module
+import tamis.scorers.dsir.model as model_module
+import tamis.scorers.dsir.sampling as sampling_module
+from tamis.pipeline.steps.dsir import DsirStep
 from tamis.schemas.errors import ConfigError, DataError, ModelError
 from tamis.scorers.base import Scorer
 from tamis.scorers.dsir import features as dsir_features
@@ -92,7 +98,7 @@ def test_golden_buckets():
     texts = [INPUTS[text["id"]] for text in golden["texts"]]
     for parameters in golden["params"]:
         ngrams, buckets = parameters["ngrams"], parameters["num_buckets"]
-        matrix = hashed_ngrams(texts, ngrams=ngrams, buckets=buckets)
+        matrix = hashed_ngrams(texts, ngrams=ngrams, buckets=buckets, hash="sha256")
         assert matrix.dtype == np.int64
         assert matrix.shape == (len(texts), buckets)
         expected = [text["counts"][f"n{ngrams}_b{buckets}"] for text in golden["texts"]]
@@ -315,11 +321,27 @@ def test_bucket_empty_on_both_sides_counts_nothing():
     assert math.isclose(smoothed.log_ratios[1, 0], math.log(1 / 7 + 1e-8) - math.log(1e-8), rel_tol=1e-12)
 
 
+def test_every_function_has_the_same_default_hash():
+    """Counts of one and weights of the other would be of other buckets, and the weights near random."""
+    found = {
+        f"{module.__name__}.{name}": parameter.default
+        for module in (features_module, model_module, sampling_module, divergence_module)
+        for name, function in vars(module).items()
+        if callable(function) and str(getattr(function, "__module__", "")).startswith("tamis.scorers.dsir")
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name in ("hash", "hash_")
+    }
+    found["fit"] = inspect.signature(DsirModel.fit).parameters["hash"].default
+    found["step"] = DsirStep.model_fields["hash"].default
+    assert len(found) > 3
+    assert set(found.values()) == {"fast"}
+
+
 def test_bad_features_are_refused():
     for change in ({"ngrams": 0}, {"ngrams": 17}, {"buckets": 0}, {"buckets": 2**31}, {"hash": "md5"}, {"tokens": "x"}):
         with pytest.raises(ConfigError):
             NgramFeatures(**change)
-    assert hashed_ngrams(["a"], buckets=2**31 - 1).indices[0] == slow_sha_bucket(["a"], 2**31 - 1)
+    assert hashed_ngrams(["a"], buckets=2**31 - 1, hash="sha256").indices[0] == slow_sha_bucket(["a"], 2**31 - 1)
 
 
 def test_length_can_be_taken_out():
