@@ -109,7 +109,7 @@ def test_replay_prints_what_would_be_picked(run, tamis):
     assert sum(one["after"] - one["first"] for one in told["selection"]) == 12
     assert all(one["selected"] == one["before"] for one in told["clusters"])
     short = tamis("quad", "replay", run, "--limit", "1", "--budget", "1000", "--alpha", "0", "--rounds", "50")
-    assert "1 more clusters: --limit 0 shows all" in short.stdout
+    assert "1 more cluster: --limit 0 shows all" in short.stdout
     assert "documents scored: run the config with these options" in short.stdout
     done = tamis("quad", "replay", run, "--alpha", "-2")
     assert (done.returncode, done.stderr) == (2, "tamis: alpha must be at least 0, got -2.0\n")
