@@ -63,7 +63,13 @@ def bounds(field: FieldInfo) -> str:
     """Return a field's limits in words; empty if it has none."""
     told = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
     found = [(told[name], getattr(m, name)) for m in field.metadata for name in told if hasattr(m, name)]
-    return ", ".join(f"{words} {'2^63' if value == 2**63 else format(value, 'g')}" for words, value in found)
+    return ", ".join(f"{words} {_shown(value)}" for words, value in found)
+
+
+def _shown(value: float) -> str:
+    if isinstance(value, int) and value >= 1 << 20 and not value & (value - 1):
+        return f"2^{value.bit_length() - 1}"
+    return format(value, ",d" if isinstance(value, int) else "g")
 
 
 def by_itself(field: FieldInfo) -> str:
