@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import secrets
 import socket
 import time
 from collections.abc import Iterator
@@ -128,6 +129,7 @@ def owned(output: str) -> Iterator[None]:
         "pid": os.getpid(),
         "start": process_start(os.getpid()),
         "since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+        "id": secrets.token_hex(8),  # two runs of one process are two owners
     }
     if filesystem.is_local(output):
         with _locked_file(Path(filesystem.local_path(path)), output, me):

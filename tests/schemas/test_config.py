@@ -53,7 +53,7 @@ def test_mistakes_are_named_with_what_was_meant(plain, said):
 
 
 NEEDS_OPTIONS = {"cluster", "combine", "decontaminate", "dsir", "label", "perplexity", "preselect", "quad", "repeat"}
-NEEDS_OPTIONS |= {"rules", "score", "url_filter"}
+NEEDS_OPTIONS |= {"rules", "score", "soft_dedup", "url_filter", "word_lists"}
 
 
 @pytest.mark.parametrize("verb", built_in())

@@ -120,7 +120,8 @@ class Told:
 
 def signals():
     import signal
-    return [signal.getsignal(number) is signal.SIG_DFL for number in (signal.SIGTERM, signal.SIGHUP)]
+    return [not callable(signal.getsignal(number)) or isinstance(signal.getsignal(number), signal.Handlers)
+            for number in (signal.SIGTERM, signal.SIGHUP)]
 
 def main(change):
     if change == "signals":
