@@ -255,7 +255,7 @@ def content(path: str) -> bytes | None:
     """Return a file's bytes, by one request; None if there is no such file.
 
     Raises:
-        InputError: if it can't be read.
+        InputError: if it can't be read, or there is no such bucket.
         OSError: if a remote file system fails for a reason that may pass.
     """
     if is_local(path):
@@ -275,7 +275,10 @@ def content(path: str) -> bytes | None:
     with _asked(path):
         try:
             return cast("bytes", fs.cat_file(inner, **more))
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            told = store_fault(path, error)  # such as that there is no such bucket
+            if told is not None:
+                raise InputError(told) from error
             return None
 
 
