@@ -50,7 +50,7 @@ def whole(tmp_path_factory):
     return shard_bytes(run), tamis.open(run)
 
 
-@settings(max_examples=2)
+@settings(max_examples=1)
 @given(SPLITS)
 def test_a_split_is_compacted_to_the_bytes_of_one_run(tmp_path_factory, whole, groups):
     compacted(tmp_path_factory, whole, groups)
@@ -96,7 +96,8 @@ def test_one_of_each_text_is_kept_over_any_split(tmp_path_factory, groups):
     assert sorted(texts) == sorted({text for part in parts() for text in part})
 
 
-@settings(max_examples=3)
+@pytest.mark.slow
+@settings(max_examples=6)
 @given(SPLITS)
 def test_clusters_that_came_in_order_are_those_of_one_run(tmp_path_factory, groups):
     """Where the document that one run would keep comes first, increments select just what one run selects."""
