@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from tamis.pipeline.steps.base import Step
-from tamis.schemas.guide import Guide
+from tamis.schemas.guide import WEB, Guide
 from tamis.schemas.rule import Rule
 from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
@@ -26,6 +26,7 @@ borders of tables.""",
     example="""\
 - repair: {encoding: false, symbol_lines: "|-"}""",
     query="SELECT repair_lines > 0 AS had_lines, count(*) AS documents FROM documents GROUP BY ALL ORDER BY ALL",
+    inputs=(WEB,),
 )
 
 

@@ -104,5 +104,5 @@ def test_the_example_runs_and_the_step_changes_its_result(
 
 def rewritten(rows: list[dict[str, Any]]) -> bool:
     """Whether the step took text out, masked or counted some: what it does where nothing falls."""
-    names = ("text_removed_chars", "pii_findings", "copies", "clean_characters", "contamination_item")
+    names = ("text_removed_chars", "pii_findings", "copies", "clean_characters", "repair_lines", "contamination_item")
     return any(row.get(name) for row in rows for name in names)
