@@ -45,6 +45,8 @@ from tamis.scorers.text.spans import text_spans
 
 END = 256
 CORPUS = ROOT / "examples" / "corpus"
+ROUNDS, SWEEPS, INTERVAL = 8, 2, 2
+"""Aioli's rounds, probes of each group in a round, and steps of a probe."""
 
 
 def records(lines: io.TextIOBase) -> list[dict]:
@@ -128,6 +130,9 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs=4, default=[800_000, 400_000, 200_000, 100_000])
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    least = ROUNDS * SWEEPS * INTERVAL * len(arguments.sizes)
+    if arguments.steps < least:
+        parser.error(f"--steps: at least {least}, as Aioli probes each group in each of {ROUNDS} rounds")
     torch.set_num_threads(1)
     documents = {n: cut(t, size) for (n, t), size in zip(texts().items(), arguments.sizes, strict=True)}
     groups, test = rows_of(documents, arguments.context, held=32)
@@ -165,8 +170,7 @@ def main() -> None:
         drive(static(p), trainer)
         loss = float(np.mean(trainer.evaluate(names)))
         best, lowest = (p, loss) if loss < lowest else (best, lowest)
-    rounds = 8
-    probes = {"rounds": rounds, "round_steps": arguments.steps // rounds, "sweeps": 2, "interval_steps": 2,
+    probes = {"rounds": ROUNDS, "round_steps": arguments.steps // ROUNDS, "sweeps": SWEEPS, "interval_steps": INTERVAL,
               "one_hot_factor": 0.625}  # fmt: skip
     arms = {
         "stratified": lambda _: static(stratified(len(names))),
