@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager, suppress
@@ -73,6 +74,9 @@ class Store:
     def read(self, name: str) -> bytes:
         return self.direct.cat_file(f"{BUCKET}/{name}")
 
+    def exists(self, name: str) -> bool:
+        return self.direct.exists(f"{BUCKET}/{name}")
+
     def told(self) -> dict:
         """Return what was asked since the last call, and how many faults there were."""
         with urllib.request.urlopen(f"{self.proxy}/__told", timeout=30) as answer:
@@ -113,6 +117,11 @@ class PlainGoogle:
         with urllib.request.urlopen(address, timeout=30) as answer:
             return answer.read()
 
+    def exists(self, path: str) -> bool:
+        with suppress(urllib.error.HTTPError):
+            return bool(self.cat_file(path)) or True
+        return False
+
 
 @contextmanager
 def proxied(upstream: str, folder: Path):
@@ -138,21 +147,27 @@ def s3(folder: Path):
         yield Store("s3", proxy, {"AWS_ENDPOINT_URL_S3": proxy, **keys}, fs)
 
 
+# Else gcsfs asks Google itself what kind of bucket it is.
+GOOGLE = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
+
+
+@contextmanager
+def google(folder: Path):
+    """Give the address of an emulated Cloud Storage with the bucket."""
+    port = free_port()
+    code = "import sys; from gcp_storage_emulator.__main__ import main; main(sys.argv[1:])"
+    options = ["start", "--host=127.0.0.1", f"--port={port}", "--in-memory", f"--default-bucket={BUCKET}"]
+    with process([sys.executable, "-c", code, *options], folder / "log"):
+        wait_for(lambda: answers(port), 30, "storage emulator")
+        yield f"http://127.0.0.1:{port}"
+
+
 @contextmanager
 def gs(folder: Path):
     pytest.importorskip("gcp_storage_emulator", reason="pip install gcp-storage-emulator")
     pytest.importorskip("gcsfs", reason="the extra gcp isn't installed: pip install 'tamis[gcp]'")
-    port = free_port()
-    code = "import sys; from gcp_storage_emulator.__main__ import main; main(sys.argv[1:])"
-    options = ["start", "--host=127.0.0.1", f"--port={port}", "--in-memory", f"--default-bucket={BUCKET}"]
-    with (
-        process([sys.executable, "-c", code, *options], folder / "log"),
-        proxied(f"127.0.0.1:{port}", folder) as proxy,
-    ):
-        wait_for(lambda: answers(port), 30, "storage emulator")
-        # Else gcsfs asks Google itself what kind of bucket it is.
-        given = {"STORAGE_EMULATOR_HOST": proxy, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
-        yield Store("gs", proxy, given, PlainGoogle(f"http://127.0.0.1:{port}"))
+    with google(folder) as address, proxied(address.removeprefix("http://"), folder) as proxy:
+        yield Store("gs", proxy, {"STORAGE_EMULATOR_HOST": proxy, **GOOGLE}, PlainGoogle(address))
 
 
 @contextmanager

@@ -5,13 +5,10 @@ import importlib.util
 import json
 import os
 import signal
-import socket
-import subprocess
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,78 +16,23 @@ import yaml
 
 from tamis.jobs.manifest.file import shard_path
 from tamis.schemas.manifest import Manifest
-from tests.engines.carriers import HERE, Child, environment, tamis, wait_for
+from tests.engines.carriers import HERE, Child, tamis, wait_for
+from tests.engines.stores import BUCKET, GOOGLE, PlainGoogle, Store, google, process
 
 pytest.importorskip("gcp_storage_emulator", reason="pip install gcp-storage-emulator")
 if importlib.util.find_spec("gcsfs") is None:
     pytest.skip("Beam's extra gcp isn't installed: pip install '.[gcp]'", allow_module_level=True)
 
 LIMIT = 120.0
-BUCKET = "tamis-bucket"
-
-
-@contextmanager
-def child(command, log: Path):
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            command, env=environment(**EMULATED), stdout=stream, stderr=stream, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-class Store:
-    """The bucket by plain HTTP: what gcsfs is told by the environment, it reads once a process."""
-
-    def __init__(self, address: str):
-        self._address = address
-
-    def write(self, name: str, data: bytes) -> None:
-        query = urllib.parse.urlencode({"uploadType": "media", "name": name})
-        asked = urllib.request.Request(f"{self._address}/upload/storage/v1/b/{BUCKET}/o?{query}", data, method="POST")
-        urllib.request.urlopen(asked, timeout=30).close()
-
-    def read(self, name: str) -> bytes:
-        address = f"{self._address}/storage/v1/b/{BUCKET}/o/{urllib.parse.quote(name, safe='')}?alt=media"
-        with urllib.request.urlopen(address, timeout=30) as answer:
-            return answer.read()
-
-    def exists(self, name: str) -> bool:
-        with suppress(urllib.error.HTTPError):
-            return bool(self.read(name)) or True
-        return False
-
-
-EMULATED: dict[str, str] = {"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
+EMULATED: dict[str, str] = {**GOOGLE}
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """A bucket with the corpus."""
-    folder = tmp_path_factory.mktemp("store")
-    port = free_port()
-    EMULATED["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{port}"
-    code = "import sys; from gcp_storage_emulator.__main__ import main; main(sys.argv[1:])"
-    options = ["start", "--host=127.0.0.1", f"--port={port}", "--in-memory", f"--default-bucket={BUCKET}"]
-    with child([sys.executable, "-c", code, *options], folder / "log"):
-
-        def answers() -> bool:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return True
-            return False
-
-        wait_for(answers, 30, "storage emulator")
-        yield Store(EMULATED["STORAGE_EMULATOR_HOST"])
+    with google(tmp_path_factory.mktemp("store")) as address:
+        EMULATED["STORAGE_EMULATOR_HOST"] = address
+        yield Store("gs", address, EMULATED, PlainGoogle(address))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +40,8 @@ def service(store, tmp_path_factory):
     """Dataflow's stand-in: (its options, its folder)."""
     folder = tmp_path_factory.mktemp("service")
     port = folder / "port"
-    with child([sys.executable, str(HERE / "dataflow_service.py"), str(port), str(folder)], folder / "log"):
+    command = [sys.executable, str(HERE / "dataflow_service.py"), str(port), str(folder)]
+    with process(command, folder / "log", **EMULATED):
         wait_for(lambda: port.exists() and port.read_text(), 30, "service")
         yield (
             "--project=tamis-test",

@@ -71,6 +71,6 @@ def test_a_corpus_grows_on_s3(store, tmp_path):
     assert near.status == 0, near.err
     local = shards(lambda path: (tmp_path / "run" / path).read_bytes())
     assert shards(lambda path: store.read(f"grown/increments/00003/{path}")) == local
-    assert not store.direct.exists(f"{BUCKET}/grown/increments/00001")
+    assert not store.exists("grown/increments/00001")
     for name in ("corpus.json", "manifest.json"):
         assert SECRET.encode() not in store.read(f"grown/{name}")
