@@ -1,5 +1,6 @@
 """What differs between two manifests, value by value: config, inputs, models, program, counts, thresholds, shards."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -105,12 +106,21 @@ def config_changes(manifest: Manifest, config: Mapping[str, Any], labels: Sequen
         if found.only is not None:
             yield f"{key} is {'new' if found.only == 'second' else 'gone'}"
         else:
-            yield f"{key} was {_short(found.first)} and is {_short(found.second)}"
+            first, second = _short(canonical_json(found.first), canonical_json(found.second))
+            yield f"{key} was {first} and is {second}"
 
 
-def _short(value: Any) -> str:
-    told = canonical_json(value)
-    return told if len(told) <= SHORT else told[: SHORT - 3] + "..."
+def _short(first: str, second: str) -> tuple[str, str]:
+    """Return the parts of two values that a sentence tells: long ones are shown from a little before they differ."""
+    if max(len(first), len(second)) <= SHORT:
+        return first, second
+    same = len(os.path.commonprefix([first, second]))
+    start = 0 if same < SHORT // 2 else same - SHORT // 4
+    shown = []
+    for value in (first, second):
+        rest = value[start:] if not start else "..." + value[start + 3 :]
+        shown.append(rest if len(rest) <= SHORT else rest[: SHORT - 3] + "...")
+    return shown[0], shown[1]
 
 
 def _config(manifest: Manifest) -> dict[str, Any]:
