@@ -1,6 +1,5 @@
 """What differs between two manifests, value by value: config, inputs, models, program, counts, thresholds, shards."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -114,8 +113,9 @@ def _short(first: str, second: str) -> tuple[str, str]:
     """Return the parts of two values that a sentence tells: long ones are shown from a little before they differ."""
     if max(len(first), len(second)) <= SHORT:
         return first, second
-    same = len(os.path.commonprefix([first, second]))
-    start = 0 if same < SHORT // 2 else same - SHORT // 4
+    pairs = enumerate(zip(first, second, strict=False))
+    same = next((at for at, (one, other) in pairs if one != other), min(len(first), len(second)))
+    start = max(0, same - SHORT // 2)
     shown = []
     for value in (first, second):
         rest = value[start:] if not start else "..." + value[start + 3 :]
