@@ -201,8 +201,7 @@ def train_harmful(
             raise ConfigError(msg)
         if contrast and pieces != 0 and tokenizer is None:
             shared = Path(scratch) / "shared.model"
-            texts = [documents.texts[i] for i in train]
-            _train_shared(texts, shared, pieces, normalizer=normalizer, policy=policy)
+            _train_shared([documents.texts[i] for i in train], shared, pieces, normalizer=normalizer, policy=policy)
             options["tokenizer"] = shared
         if contrast:
             options["pieces"] = None
