@@ -34,6 +34,7 @@ __all__ = [
     "FileInfo",
     "absent",
     "absolute",
+    "at_home",
     "below",
     "content",
     "create",
@@ -121,9 +122,17 @@ def relative_to(folders: Iterable[str]) -> Iterator[None]:
         _FOLDERS.reset(token)
 
 
+def at_home(path: str) -> Path:
+    """Return a path with `~` and `~name` resolved; of no user's home, it is a file's own name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def local_path(path: str) -> str:
     """Return a local path without its `file://`, with `~` resolved, and looked up as `relative_to` says."""
-    plain = str(Path(SCHEME.sub("", path)).expanduser())
+    plain = str(at_home(SCHEME.sub("", path)))
     folders = _FOLDERS.get()
     if not folders or Path(plain).is_absolute():
         return plain
@@ -633,7 +642,7 @@ def _in_folder(folder: str, shown: str, suffixes: tuple[str, ...] | None, notice
 
 
 def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]) -> list[FileInfo]:
-    plain = str(Path(SCHEME.sub("", pattern)).expanduser())
+    plain = str(at_home(SCHEME.sub("", pattern)))
     folders = _FOLDERS.get()
     roots: tuple[str, ...] = folders if folders and not Path(plain).is_absolute() else ("",)
     for root in roots:
