@@ -1,5 +1,6 @@
 """Fits DSIR's ratio of target to raw pool over the whole corpus, draws by it, and measures what the draw gained."""
 
+import hashlib
 import io
 import json
 import math
@@ -240,10 +241,10 @@ def _keep_model(model: DsirModel, folder: str) -> dict[str, str]:
     with temporary_folder() as scratch:
         model.save(scratch)
         for file in sorted(scratch.iterdir()):
-            with filesystem.write_atomically(filesystem.join(folder, file.name)) as stream:
-                stream.write(file.read_bytes())
-            path = filesystem.join(folder, file.name)
-            files[path] = filesystem.sha256(path)
+            path, content = filesystem.join(folder, file.name), file.read_bytes()
+            with filesystem.write_atomically(path, keep=True) as stream:
+                stream.write(content)
+            files[path] = hashlib.sha256(content).hexdigest()
     return files
 
 
@@ -263,10 +264,12 @@ def _fitted(note: str) -> bytes | None:
 def _check_model(known: bytes) -> None:
     files: dict[str, str] = json.loads(known)["files"]
     for path, sha256 in files.items():
-        if not filesystem.exists(path):
+        content = filesystem.content(path)
+        if content is None:
             raise DamagedError(path, "it is missing")
-        if filesystem.sha256(path) != sha256:
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise DamagedError(path, "its bytes don't agree with its digest")
+        filesystem.keep(path, content)
 
 
 def fitted_model(folder: str) -> DsirModel:
@@ -279,7 +282,8 @@ def fitted_model(folder: str) -> DsirModel:
     if known is None:
         raise DamagedError(f"{folder}.value", "it is missing")
     _check_model(known)
-    return DsirModel.load(local_folder(folder))
+    names = [path.rsplit("/", 1)[-1] for path in json.loads(known)["files"]]
+    return DsirModel.load(local_folder(folder, names))
 
 
 @dataclass(frozen=True)

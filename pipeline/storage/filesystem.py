@@ -32,6 +32,7 @@ from tamis.schemas.wording import install_extra
 __all__ = [
     "DOCUMENT_SUFFIXES",
     "FileInfo",
+    "Listing",
     "absent",
     "absolute",
     "below",
@@ -44,7 +45,9 @@ __all__ = [
     "is_local",
     "join",
     "keep",
+    "know",
     "local_path",
+    "look",
     "looking",
     "make_dirs",
     "names_in",
@@ -79,8 +82,8 @@ _LOG = logging.getLogger("tamis")
 _REMEMBERED = Remembered()
 _PIECE, _GLANCE = 16 << 20, 1 << 20
 """Bytes of a remote file that one request fetches: of one that is read, and of one that is looked at."""
-_ROOT, _ABOVE = "work", 2
-"""The folder above all that a run keeps between passes, and how far up it is looked for at most."""
+_MOST_TOLD = 256
+"""Names that workers are told of one folder, at most: they travel with every pass."""
 _LOOKED_AT: ContextVar[dict[str, Any] | None] = ContextVar("looked_at", default=None)
 _FOLDERS: ContextVar[tuple[str, ...]] = ContextVar("folders", default=())
 """Where relative local paths are looked up, the first one that has them; the working folder alone if there is none."""
@@ -221,29 +224,54 @@ def below(folder: str) -> dict[str, int]:
     return {name: size for name, size in _listing(folder, deep=True).items() if size >= 0}
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What folders on stores held when a run began, for workers that would have to ask.
+
+    Attributes:
+        mark: unique to the run.
+        folders: each with its names.
+    """
+
+    mark: str
+    folders: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def look(folders: Iterable[str]) -> Listing:
+    """List remote folders that a run is about to fill, one request each, and remember it; return what others may know.
+
+    From then on `absent` knows of all that they hadn't.
+    """
+    told = []
+    for folder in dict.fromkeys(folders):
+        if not is_local(folder):
+            names = names_in(folder)
+            _REMEMBERED.list(folder, names)
+            if len(names) <= _MOST_TOLD:
+                told.append((folder, tuple(sorted(names))))
+    _REMEMBERED.mark = uuid.uuid4().hex
+    return Listing(_REMEMBERED.mark, tuple(told))
+
+
+def know(listing: Listing) -> None:
+    """Take what another process found when its run began; what is remembered of an earlier run is forgotten."""
+    if _REMEMBERED.mark == listing.mark:
+        return
+    _REMEMBERED.clear()
+    for folder, names in listing.folders:
+        _REMEMBERED.list(folder, set(names))
+    _REMEMBERED.mark = listing.mark
+
+
 def absent(path: str) -> bool:
-    """Return whether a file is known not to be there, by a listing of its folder which is made once a process.
+    """Return whether a file is known not to be there, by what folders held when the run began: nobody is asked.
 
     Only for files that would be made again for nothing at worst: one that another process has written since then counts
     as absent. Local files are asked for themselves.
     """
     if is_local(path):
         return not Path(local_path(path)).exists()
-    _list_once(path.rpartition("/")[0])
     return _REMEMBERED.absent(path)
-
-
-def _list_once(folder: str, above: int = _ABOVE) -> None:
-    """List a folder, unless one above it was listed and hasn't it: so a new run lists one for all that it will make."""
-    if _REMEMBERED.listed(folder):
-        return
-    parent, _, name = folder.rpartition("/")
-    if above and name != _ROOT and not parent.endswith(("/", ":")):
-        _list_once(parent, above - 1)
-        if _REMEMBERED.absent(folder):
-            _REMEMBERED.list(folder, set())
-            return
-    _REMEMBERED.list(folder, names_in(folder))
 
 
 def forget() -> None:
