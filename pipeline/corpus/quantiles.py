@@ -172,9 +172,7 @@ class _Found:
     def __call__(self, values: Values) -> Outcome:
         cuts = self.wanted.cuts(self.search.state(values))
         shown = {
-            group_name(label) or ALL: [
-                cut if math.isfinite(cut) else None for cut in found.tolist()
-            ]
+            group_name(label) or ALL: [cut if math.isfinite(cut) else None for cut in found.tolist()]
             for label, found in sorted(cuts.items(), key=lambda item: str(item[0]))
         }
         return Outcome(thresholds={self.wanted.field.name: shown})
