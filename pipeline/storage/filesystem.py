@@ -84,6 +84,9 @@ _PIECE, _GLANCE = 16 << 20, 1 << 20
 """Bytes of a remote file that one request fetches: of one that is read, and of one that is looked at."""
 _MOST_TOLD = 256
 """Names that workers are told of one folder, at most: they travel with every pass."""
+_WHOLE: set[str] = set()
+"""Files by HTTP that come whole, since their servers ignore ranges, or don't tell how long they are."""
+_IGNORED_RANGE = "doesn't appear to support range requests"
 _LOOKED_AT: ContextVar[dict[str, Any] | None] = ContextVar("looked_at", default=None)
 _FOLDERS: ContextVar[tuple[str, ...]] = ContextVar("folders", default=())
 """Where relative local paths are looked up, the first one that has them; the working folder alone if there is none."""
@@ -412,6 +415,11 @@ def tells_changes(fingerprint: str) -> bool:
 
 def _remote_info(path: str, entry: dict[str, Any]) -> FileInfo:
     size = entry.get("size")
+    if _is_http(path):
+        # Each alone can stay what it is while the content changes: weak ETags do, and times have whole seconds.
+        names = ("ETag", "Content-MD5", "Digest", "Last-Modified")
+        told = [f"{name.lower()}:{str(entry[name]).replace(chr(34), '')}" for name in names if entry.get(name)]
+        return FileInfo(path, size, " ".join([f"size:{size}", *told]))
     for key in ("ETag", "etag", "md5Hash", "crc32c", "oid", "blob_id", "checksum", "Content-MD5", "Digest"):
         if entry.get(key):
             return FileInfo(path, size, f"{key.lower()}:{str(entry[key]).strip(chr(34))}")
@@ -806,6 +814,9 @@ class _Resuming(io.RawIOBase):
             except (FileNotFoundError, PermissionError):
                 raise
             except Exception as error:  # noqa: BLE001  (each file system has its own kinds of network failure)
+                if _IGNORED_RANGE in str(error) and self._path not in _WHOLE:
+                    self._fetch_whole()
+                    continue
                 if attempt == _TRIES or not self._file.seekable():
                     msg = f"{redacted(self._path)} can't be read at byte {self._position}: {redacted(str(error))}"
                     raise OSError(msg) from _cause(self._path, error)
@@ -813,6 +824,14 @@ class _Resuming(io.RawIOBase):
             attempt += 1
             self._file = self._open()
             self._file.seek(self._position)
+
+    def _fetch_whole(self) -> None:
+        """Go on where it was with a copy: the server ignores which part of a file is asked for."""
+        _WHOLE.add(self._path)
+        (_LOOKED_AT.get() or {}).pop(self._path, None)
+        self._file.close()
+        self._file = self._open()
+        self._file.seek(self._position)
 
     def close(self) -> None:
         if not self.closed:
@@ -895,6 +914,14 @@ class _Pieces:
             self._rest.close()
 
 
+def _fetched(fs: Any, inner: str) -> Any:
+    """Return a remote file as a local copy without a name, which goes when it is closed."""
+    with temporary_folder() as folder:
+        copy = folder / "fetched"
+        fs.get_file(inner, str(copy))
+        return copy.open("rb")
+
+
 def _opened(path: str, fs: Any, inner: str) -> Any:
     """Open a remote file; from an object store it comes in pieces so large that requests don't cost more than bytes."""
     files = _LOOKED_AT.get()
@@ -908,8 +935,14 @@ def _opened(path: str, fs: Any, inner: str) -> Any:
             raise
         except Exception:  # noqa: BLE001  (an empty file has no first byte, and each store says so in its own way)
             file = fs.open(inner, "rb")
+    elif path in _WHOLE:
+        file = _fetched(fs, inner)
     else:
         file = fs.open(inner, "rb")
+        if _is_http(path) and type(file).__name__ == "HTTPStreamFile":  # of a length that nobody told, or without parts
+            file.close()
+            _WHOLE.add(path)
+            file = _fetched(fs, inner)
     if files is None or not file.seekable():
         return file
     files[path] = file

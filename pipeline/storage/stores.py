@@ -24,7 +24,7 @@ _CUT = re.compile(
     "Payload|Disconnected|ConnectionReset|ClientOSError|Timeout|IncompleteRead|ServiceRequest|ServiceResponse"
 )
 _CALLS = frozenset(
-    "cat_file exists find glob info isdir ls makedirs open pipe_file put_file rm rm_file".split()  # noqa: SIM905
+    "cat_file exists find get_file glob info isdir ls makedirs open pipe_file put_file rm rm_file".split()  # noqa: SIM905
 )
 _REACHED: set[str] = set()
 _TRIES, _SECONDS = 2, 5.0
