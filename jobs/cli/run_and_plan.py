@@ -263,9 +263,7 @@ def show_plan(
         "store": None if use is None else asdict(use),
     }
     groups = None if sample is None else sample.groups
-    mixed = planned_mixture(
-        made, output or places.output(config.output.path), finished=kept.finished, sample=groups
-    )
+    mixed = planned_mixture(made, output or places.output(config.output.path), finished=kept.finished, sample=groups)
     if mixed is not None:
         told["mixture"] = mixed
     if sample is not None:
