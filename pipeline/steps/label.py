@@ -67,11 +67,6 @@ class LabelStep(Step):
             raise ValueError(msg)
         return self
 
-    @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
-
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the classifier."""
         return _BestLabel(self, models["model"])

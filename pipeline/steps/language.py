@@ -124,11 +124,6 @@ class LanguageStep(Step):
         )
 
     @property
-    def label(self) -> str:
-        """Verb, and name if it is another: there may be several."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
-
-    @property
     def languages_kept(self) -> tuple[str, ...] | None:
         """Those that `keep` names."""
         return self.keep
