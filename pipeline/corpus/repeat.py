@@ -75,7 +75,7 @@ class Repetition:
         """Return the rows' groups."""
         if self.by:
             return group_rows([batch.column(name) for name in self.by])
-        return Groups(np.zeros(batch.num_rows, np.int64), [()])
+        return Groups.one(batch.num_rows)
 
     def values(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
         """Return the column; NaN where a row has no value."""

@@ -119,6 +119,11 @@ class Groups(NamedTuple):
     codes: npt.NDArray[np.int64]
     labels: Sequence[GroupLabel]
 
+    @classmethod
+    def one(cls, rows: int) -> "Groups":
+        """Return the only group of so many rows, which has no name."""
+        return cls(np.zeros(rows, np.int64), [()])
+
 
 def group_rows(columns: Sequence[pa.Array | pa.ChunkedArray]) -> Groups:
     """Return the groups of rows by the values of some text columns; a null is a value of its own.

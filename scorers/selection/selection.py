@@ -247,7 +247,7 @@ class Decision:
         """
         column = np.asarray(values, np.float64)
         if groups is None:
-            groups = Groups(np.zeros(len(column), np.int64), [()])
+            groups = Groups.one(len(column))
         mask = np.zeros(len(column), np.bool_)
         order = np.argsort(groups.codes, kind="stable")
         bounds = np.searchsorted(groups.codes[order], np.arange(len(groups.labels) + 1))
