@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from tamis.pipeline.corpus.add_columns import AddColumns
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
 from tamis.pipeline.corpus.given import NOTHING_GIVEN, Given
 from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.corpus.select import RankedColumn, find_thresholds, shown_thresholds
 from tamis.pipeline.graph.passes import Done, Values
-from tamis.pipeline.passes.shard_reader import ColumnReader
+from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
+from tamis.pipeline.storage.column_file import intact_note, writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.scorers.selection.order_statistics import Groups
@@ -50,20 +49,30 @@ class Bucketing:
 
 @dataclass(frozen=True)
 class _Bucket:
-    """Writes a shard's buckets."""
+    """Writes a shard's buckets; the row states stay as they are."""
 
     source: RankedColumn
     search: Search[Selection]
-    add: AddColumns
+    schema: pa.Schema
+    place: Place
+    state: Place
     given: Given
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Write the column and the row states."""
-        if self.add.finished(shard):
-            return Done(reused=True)
-        return self.add(shard, partial(self._names, self.given.over(self.search.state(values).decision())))
+        path = self.place.file(shard)
+        if intact_note(path, []) is not None and intact_note(self.state.file(shard), []) is not None:
+            return Done()
+        decision = self.given.over(self.search.state(values).decision())
+        with writer(path, self.schema) as out:
+            for batch, state, _ in self.source.reader.read(shard):
+                names = pa.array(self._names(decision, batch, state), pa.string())
+                out.write_batch(pa.RecordBatch.from_arrays([names], schema=self.schema))
+            out.note = {"buckets": list(NAMES)}
+        rewrite_states(self.source.reader, shard, self.state, _unchanged)
+        return Done()
 
-    def _names(self, decision: Thresholds, batch: pa.RecordBatch, state: RowState) -> Sequence[pa.Array]:
+    def _names(self, decision: Thresholds, batch: pa.RecordBatch, state: RowState) -> Sequence[str | None]:
         values = self.source.values(batch)
         groups = self.source.groups(batch) or Groups.one(batch.num_rows)
         known = [decision.thresholds.get(label) for label in groups.labels]
@@ -72,7 +81,7 @@ class _Bucket:
         names = np.where(values < low, NAMES[0], np.where(values < high, NAMES[1], NAMES[2])).astype(object)
         names[np.isnan(values) | np.isnan(low)] = "all"
         names[~state.mask] = None
-        return [pa.array(names.tolist(), pa.string())]
+        return names.tolist()  # type: ignore[no-any-return]
 
 
 def corpus_buckets(corpus: Corpus, bucketing: Bucketing, state: Place) -> Decision:
@@ -87,14 +96,18 @@ def corpus_buckets(corpus: Corpus, bucketing: Bucketing, state: Place) -> Decisi
     reader = ColumnReader.of(corpus.state, corpus.columns, [bucketing.column, *by])
     source = RankedColumn(reader, bucketing.column, None, by)
     search = find_thresholds(corpus, source, PercentileRange(*bucketing.percentiles), what="buckets, pass")
+    schema = pa.schema([bucketing.field])
     place = corpus.stage.place("buckets")
     given = bucketing.given
     if not by and isinstance(given.numbers, Mapping):
         given = replace(given, numbers=given.numbers.get(ALL))
-    add = AddColumns(reader, pa.schema([bucketing.field]), place, state, {"buckets": list(NAMES)})
-    work = _Bucket(source, search, add, given)
+    work = _Bucket(source, search, schema, place, state, given)
     nodes = (*search.passes(corpus), corpus.each_shard("buckets", work, inputs=search.inputs))
     return Decision(nodes, {bucketing.field.name: place}, _Found(search, bucketing.field.name, given), search.inputs)
+
+
+def _unchanged(*_: object) -> None:
+    """Let no row fall."""
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,19 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tamis.pipeline.corpus.add_columns import AddColumns
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
 from tamis.pipeline.corpus.given import group_name
 from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.corpus.select import SELECTION_PASSES, RankedColumn
 from tamis.pipeline.graph.passes import Done, Values
-from tamis.pipeline.passes.shard_reader import ColumnReader
-from tamis.pipeline.storage.place import Shard
+from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
+from tamis.pipeline.storage.column_file import intact_note, writer
+from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.scorers.selection.order_statistics import ByWeight, Goal, GroupLabel, RankSearch, ordered_to_float
 from tamis.scorers.selection.selection import PercentileRange
@@ -107,28 +106,37 @@ class QuantileSearch:
 
 @dataclass(frozen=True)
 class _Bucket:
-    """Writes a shard's buckets."""
+    """Writes a shard's buckets; the row states stay as they are."""
 
     wanted: QuantileBuckets
     source: RankedColumn
     search: Search[RankSearch]
-    add: AddColumns
+    place: Place
+    state: Place
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Write the column and the row states."""
-        if self.add.finished(shard):
+        path = self.place.file(shard)
+        if intact_note(path, []) is not None and intact_note(self.state.file(shard), []) is not None:
             return Done(reused=True)
-        return self.add(shard, partial(self._numbers, self.wanted.cuts(self.search.state(values))))
+        cuts = self.wanted.cuts(self.search.state(values))
+        schema = pa.schema([self.wanted.field])
+        with writer(path, schema) as out:
+            for batch, state, _ in self.source.reader.read(shard):
+                out.write_batch(pa.RecordBatch.from_arrays([self._numbers(cuts, batch, state)], schema=schema))
+            out.note = {"buckets": self.wanted.buckets}
+        rewrite_states(self.source.reader, shard, self.state, _unchanged)
+        return Done()
 
     def _numbers(
         self, cuts: Mapping[GroupLabel, npt.NDArray[np.float64]], batch: pa.RecordBatch, state: RowState
-    ) -> Sequence[pa.Array]:
+    ) -> pa.Array:
         values = self.source.values(batch)
         known = state.mask & ~np.isnan(values)
         found = np.zeros(batch.num_rows, np.int64)
         for label, rows in self.source.each_group(batch, known):
             found[rows] = np.searchsorted(cuts[label], values[rows], side="right")
-        return [pa.array(found, mask=~known)]
+        return pa.array(found, mask=~known)
 
 
 def quantile_buckets(corpus: Corpus, wanted: QuantileBuckets) -> Decision:
@@ -144,10 +152,13 @@ def quantile_buckets(corpus: Corpus, wanted: QuantileBuckets) -> Decision:
     source = RankedColumn(reader, wanted.column, wanted.unit, wanted.by)
     search = Search.over(corpus, "quantiles, pass", QuantileSearch(wanted), source, SELECTION_PASSES)
     place = corpus.stage.place("buckets")
-    add = AddColumns(reader, pa.schema([wanted.field]), place, corpus.stage.state, {"buckets": wanted.buckets})
-    work = _Bucket(wanted, source, search, add)
+    work = _Bucket(wanted, source, search, place, corpus.stage.state)
     nodes = (*search.passes(corpus), corpus.each_shard("buckets", work, inputs=search.inputs))
     return Decision(nodes, {wanted.field.name: place}, _Found(wanted, search), search.inputs)
+
+
+def _unchanged(*_: object) -> None:
+    """Let no row fall."""
 
 
 @dataclass(frozen=True)

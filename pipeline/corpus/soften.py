@@ -1,23 +1,22 @@
 """Weights of documents by how common they are in the run's own corpus, see `tamis.scorers.selection.soft_weights`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tamis.pipeline.corpus.add_columns import AddColumns
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
 from tamis.pipeline.corpus.quantiles import QuantileBuckets, QuantileSearch
 from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.corpus.select import SELECTION_PASSES, RankedColumn
 from tamis.pipeline.graph.passes import Done, Values
-from tamis.pipeline.passes.shard_reader import ColumnReader
-from tamis.pipeline.storage.place import Shard
+from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
+from tamis.pipeline.storage.column_file import intact_note, writer
+from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import DataError
 from tamis.scorers.selection.order_statistics import GroupLabel, RankSearch
@@ -77,24 +76,29 @@ def _segments(label: str, wanted: Softening, search: RankSearch) -> Mapping[Grou
 
 @dataclass(frozen=True)
 class _Weigh:
-    """Writes a shard's columns."""
+    """Writes a shard's columns; the row states stay as they are."""
 
     label: str
     wanted: Softening
     source: RankedColumn
     search: Search[RankSearch]
-    add: AddColumns
+    place: Place
+    state: Place
 
     def __call__(self, shard: Shard, values: Values) -> Done:
-        """Write the columns and the row states."""
-        if self.add.finished(shard):
+        """Write them; return a line of JSON: documents of each segment."""
+        path = self.place.file(shard)
+        if intact_note(path, []) is not None and intact_note(self.state.file(shard), []) is not None:
             return Done(reused=True)
         known = _segments(self.label, self.wanted, self.search.state(values))
-        return self.add(shard, partial(self._columns, known))
+        with writer(path, self.wanted.schema) as out:
+            for batch, state, _ in self.source.reader.read(shard):
+                out.write_batch(self._columns(known, batch, state))
+            out.note = {"segments": self.wanted.segments}
+        rewrite_states(self.source.reader, shard, self.state, _unchanged)
+        return Done()
 
-    def _columns(
-        self, known: Mapping[GroupLabel, _Segments], batch: pa.RecordBatch, state: RowState
-    ) -> Sequence[pa.Array]:
+    def _columns(self, known: Mapping[GroupLabel, _Segments], batch: pa.RecordBatch, state: RowState) -> pa.RecordBatch:
         perplexities = self.source.values(batch)
         there = state.mask & ~np.isnan(perplexities)
         numbers, weights = np.zeros(batch.num_rows, np.int64), np.zeros(batch.num_rows)
@@ -104,7 +108,12 @@ class _Weigh:
             weights[rows] = known[group].weights[place]
         with np.errstate(divide="ignore"):
             commonness = 1 / perplexities
-        return [pa.array(column, mask=~there) for column in (commonness, numbers, weights)]
+        columns = [pa.array(column, mask=~there) for column in (commonness, numbers, weights)]
+        return pa.RecordBatch.from_arrays(columns, schema=self.wanted.schema)
+
+
+def _unchanged(*_: object) -> None:
+    """Let no row fall."""
 
 
 def soften(corpus: Corpus, wanted: Softening) -> Decision:
@@ -118,8 +127,7 @@ def soften(corpus: Corpus, wanted: Softening) -> Decision:
     source = RankedColumn(reader, wanted.column, None, wanted.by)
     search = Search.over(corpus, "segments, pass", QuantileSearch(wanted.quantiles), source, SELECTION_PASSES)
     place = corpus.stage.place("weights")
-    add = AddColumns(reader, wanted.schema, place, corpus.stage.state, {"segments": wanted.segments})
-    work = _Weigh(corpus.label, wanted, source, search, add)
+    work = _Weigh(corpus.label, wanted, source, search, place, corpus.stage.state)
     nodes = (*search.passes(corpus), corpus.each_shard("weights", work, inputs=search.inputs))
     report = _Found(corpus.label, wanted, search)
     return Decision(nodes, dict.fromkeys(wanted.schema.names, place), report, search.inputs)

@@ -194,11 +194,6 @@ class Threshold:
         """The value at the edge: `low` where large values are best, else `high`."""
         return self.low if self.descending else self.high
 
-    @property
-    def tie_doc_id(self) -> str | None:
-        """The largest document id kept among rows of the edge value, None where all of them or none are."""
-        return None if self.edge is None else f"{self.edge[1]:016x}{self.edge[2]:016x}"
-
     def keep(
         self, values: npt.ArrayLike, ids: DocumentIds | None = None, positions: npt.ArrayLike | None = None
     ) -> npt.NDArray[np.bool_]:
