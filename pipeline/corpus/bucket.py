@@ -16,7 +16,7 @@ from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
 from tamis.pipeline.storage.column_file import intact_note, writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
-from tamis.scorers.selection.order_statistics import Groups
+from tamis.scorers.selection.groups import Groups
 from tamis.scorers.selection.selection import Decision as Thresholds
 from tamis.scorers.selection.selection import PercentileRange, Selection
 

@@ -23,7 +23,7 @@ from tamis.pipeline.storage.column_file import writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.schemas.errors import DataError
 from tamis.scorers.influence.bandit import order_keys
-from tamis.scorers.selection.order_statistics import group_rows
+from tamis.scorers.selection.groups import group_rows
 from tamis.scorers.text.noise import id_words
 
 __all__ = ["RANKED", "Clusters", "CountClusters", "exchange_ranks", "join_counts", "ranked_costs"]

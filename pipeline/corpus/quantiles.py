@@ -17,7 +17,8 @@ from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
 from tamis.pipeline.storage.column_file import intact_note, writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
-from tamis.scorers.selection.order_statistics import ByWeight, Goal, GroupLabel, RankSearch, ordered_to_float
+from tamis.scorers.selection.groups import GroupLabel
+from tamis.scorers.selection.order_statistics import ByWeight, Goal, RankSearch, ordered_to_float
 from tamis.scorers.selection.selection import PercentileRange
 
 __all__ = ["QuantileBuckets", "QuantileSearch", "quantile_buckets"]

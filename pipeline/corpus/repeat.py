@@ -19,7 +19,7 @@ from tamis.pipeline.storage.column_file import intact_note, writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import DataError
-from tamis.scorers.selection.order_statistics import GroupLabel, Groups, group_rows
+from tamis.scorers.selection.groups import GroupLabel, Groups, group_rows
 from tamis.scorers.selection.upsampling import copies, upsampling_curve
 
 __all__ = ["Curve", "Repetition", "repeat"]

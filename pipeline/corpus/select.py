@@ -19,7 +19,8 @@ from tamis.pipeline.steps.base import Step
 from tamis.pipeline.storage.place import Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
-from tamis.scorers.selection.order_statistics import GroupLabel, Groups, Partial, PassTask, group_rows
+from tamis.scorers.selection.groups import GroupLabel, Groups, group_rows
+from tamis.scorers.selection.order_statistics import Partial, PassTask
 from tamis.scorers.selection.selection import Decision as Thresholds
 from tamis.scorers.selection.selection import PercentileRange, Rule, Selection, rule_of
 

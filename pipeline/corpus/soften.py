@@ -19,7 +19,8 @@ from tamis.pipeline.storage.column_file import intact_note, writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import DataError
-from tamis.scorers.selection.order_statistics import GroupLabel, RankSearch
+from tamis.scorers.selection.groups import GroupLabel
+from tamis.scorers.selection.order_statistics import RankSearch
 from tamis.scorers.selection.soft_weights import soft_weights
 
 __all__ = ["Softening", "soften"]

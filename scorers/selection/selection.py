@@ -22,14 +22,13 @@ import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.schemas.keep import SHARES, Keep
+from tamis.scorers.selection.groups import GroupLabel, Groups
 from tamis.scorers.selection.order_kernels import at_most
 from tamis.scorers.selection.order_statistics import (
     Answer,
     ByRank,
     ByWeight,
     Goal,
-    GroupLabel,
-    Groups,
     Partial,
     PassTask,
     RankSearch,
