@@ -18,7 +18,9 @@ __all__ = ["GROUP", "built_in", "parse_config", "parse_step", "plugged_in", "ste
 
 GROUP = "tamis.steps"
 """Entry points of other distributions: `emoji = "my_package.emoji:EmojiStep"`; the name is the verb."""
-NO_STEPS = frozenset({"base", "evaluation_items", "files", "loaded", "papers", "registry", "repeats", "seen"})
+NO_STEPS = frozenset(
+    {"base", "evaluation_items", "files", "labelled", "loaded", "papers", "registry", "repeats", "seen"}
+)
 """Modules of this folder that are no steps; every other is called like its verb."""
 
 
