@@ -30,6 +30,8 @@ from tamis.scorers.statistics.text_statistics import Splitter
 
 __all__ = ["dsir", "lm", "preselect", "proxy", "rules"]
 
+FEWEST_PIECES = 8
+
 
 def dsir(
     raw: Sequence[str],
@@ -124,6 +126,11 @@ def lm(
     options = ReadOptions(text=text)
     contrast = harmful is not None and harmful["contrast"]
     order = order or (3 if contrast else 5)
+    if (pieces := quality.get("pieces")) is not None and pieces < FEWEST_PIECES and (pieces or not contrast):
+        msg = f"--pieces {pieces}: a tokenizer has {FEWEST_PIECES} at least" + (
+            " (0 stands for words)" if contrast else ""
+        )
+        raise ConfigError(msg)
     told: dict[str, Any] = {"folder": str(folder), "order": order}
     lines: list[str] = []
     with Problems(progress=not quiet) as problems:

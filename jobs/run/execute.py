@@ -142,7 +142,7 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
     if fresh:
         with owned(output), alone(work):
             filesystem.remove_below(work, keep=(LOCK, MARKER, USERS))
-    with owned(output), shared(stages), unfinished(output):
+    with owned(output), shared(stages), unfinished(output, alone=engine.local):
         sweep(output)
         write_file_list(file_list(work, plan), plan.inputs, plan.files)
         try:

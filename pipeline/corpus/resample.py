@@ -61,7 +61,6 @@ MODEL_FOLDER = "models"
 ONE_TARGET = "target"
 """What the manifest calls the only target."""
 TARGET_FIELD = described("dsir_target", pa.string(), "the target that drew the document")
-TARGET_SCHEMA = pa.schema([TARGET_FIELD])
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,7 @@ class Resampling:
     """What is fitted and drawn.
 
     Attributes:
+        name: what the columns' names begin with.
         features: what is counted.
         targets: name to files; empty if a model is given.
         several: whether the targets are told apart by name.
@@ -86,6 +86,7 @@ class Resampling:
         write_model: leave the model that is fitted in the run's folder.
     """
 
+    name: str
     features: NgramFeatures
     targets: Mapping[str, str]
     several: bool
@@ -371,6 +372,7 @@ class _Weights:
 
     reader: ColumnReader
     columns: tuple[str, ...]
+    tokens: str
     unit: str | None
     by: tuple[str, ...] = ()
 
@@ -381,7 +383,7 @@ class _Weights:
     def of(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], Any]:
         """Return log weights (rows, targets), tokens, and what a row weighs."""
         weights = np.column_stack([batch.column(name).to_numpy(zero_copy_only=False) for name in self.columns])
-        tokens = batch.column("dsir_tokens").to_numpy(zero_copy_only=False).astype(np.int64)
+        tokens = batch.column(self.tokens).to_numpy(zero_copy_only=False).astype(np.int64)
         return weights, tokens, None if self.unit is None else batch.column(self.unit).to_numpy(zero_copy_only=False)
 
     def __call__(self, task: DsirPass, shard: Shard) -> Partial:
@@ -472,6 +474,7 @@ class _Apply:
     min_tokens: int
     rule: int
     columns: Place | None
+    target: pa.Schema
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Write the shard's row states (and columns)."""
@@ -487,10 +490,10 @@ class _Apply:
                 if self.columns is None:
                     return
                 if out is None:
-                    out = stack.enter_context(writer(self.columns.file(shard), TARGET_SCHEMA))
+                    out = stack.enter_context(writer(self.columns.file(shard), self.target))
                     out.note = {"targets": list(self.targets)}
                 names = pa.array([None if target < 0 else self.targets[target] for target in drawn], pa.string())
-                out.write_batch(pa.RecordBatch.from_arrays([names], schema=TARGET_SCHEMA))
+                out.write_batch(pa.RecordBatch.from_arrays([names], schema=self.target))
 
             fell = rewrite_states(self.source.reader, shard, self.stage.state, change)
         return Done(b"", self.stage.rejections(fell))
@@ -541,9 +544,10 @@ def resample(
     if not isinstance(config.rule, TopDocuments | TopFraction | TopWeight | TopAmount):
         msg = f"step {stage.label} draws a fraction or a number of documents, no percentiles"
         raise ConfigError(msg)
-    columns = tuple(f"dsir_log_weight_{name}" for name in names) or ("dsir_log_weight",)
-    wanted = [*columns, "dsir_tokens", *([config.unit] if config.unit is not None else []), *config.by]
-    source = _Weights(ColumnReader.of(corpus.state, corpus.columns, wanted), columns, config.unit, config.by)
+    weight, tokens = f"{config.name}_log_weight", f"{config.name}_tokens"
+    columns = tuple(f"{weight}_{name}" for name in names) or (weight,)
+    wanted = [*columns, tokens, *([config.unit] if config.unit is not None else []), *config.by]
+    source = _Weights(ColumnReader.of(corpus.state, corpus.columns, wanted), columns, tokens, config.unit, config.by)
     fitted = f"{corpus.label}: fit" if config.targets else None
     proportions = None if shares is None else tuple(shares)
     begin = _Begin(config.rule, corpus.seed, proportions, fitted, config.top_k, config.min_tokens, bool(config.by))
@@ -555,14 +559,16 @@ def resample(
     draw = _Draw(search, begin, tuple(names), given)
     needed = draw.inputs or reads
     place = stage.place("target") if len(names) > 1 else None
-    apply = _Apply(stage, source, draw, tuple(names), config.min_tokens, stage.step.rule(config.keep_rule), place)
+    target = TARGET_FIELD.with_name(f"{config.name}_target")
+    rule = stage.step.rule(config.keep_rule)
+    apply = _Apply(stage, source, draw, tuple(names), config.min_tokens, rule, place, pa.schema([target]))
     decide = corpus.each_shard("decide", apply, inputs=needed)
     counter = _pool_counter(corpus, config, stage.state, None)
     gain = corpus.each_shard(
         "gain", Kept(counter, stage.place("gain")), combine=_sum, after=(decide.name,), small=False
     )
     report = _Drawn(draw, stage, tuple(names), config, gain.name)
-    added = {} if place is None else {TARGET_FIELD.name: place}
+    added = {} if place is None else {target.name: place}
     passes = () if search is None else search.passes(corpus)
     return Decision((*passes, decide, gain), added, report, (READ, gain.name, *needed))
 
@@ -601,7 +607,7 @@ class _Drawn:
             model = _model_of(self.stage, stored_shards(values[READ])[0].corpus)
             metrics["kl_reduction"] = round(kl_reduction(model.target_counts, counts[:-1], model.raw_counts), 6)
         return Outcome(
-            thresholds={self.config.keep_rule: thresholds, "dsir_tokens_min": self.config.min_tokens},
+            thresholds={self.config.keep_rule: thresholds, f"{self.config.name}_tokens_min": self.config.min_tokens},
             metrics=metrics,
             warnings=tuple(
                 f"step {self.stage.label}: {note}"

@@ -79,8 +79,9 @@ def _add_record(builder: BatchBuilder, record: WarcRecord, options: ReadOptions)
     elif (no_page := _no_page(record.headers)) is not None:
         builder.skip(no_page)
     elif record.block is None:
-        length = record.headers["content-length"]
-        detail = f"a record of {length} bytes; the limit is {options.max_record_bytes}"
+        length = record.headers.get("content-length", "")
+        size = f"a record of {length} bytes" if length.isdigit() else "a record whose length isn't said"
+        detail = f"{size}; the limit is {options.max_record_bytes}"
         builder.error(record.place, "record_too_large", detail)
     elif kind == "conversion":
         add_conversion(builder, record, record.block)

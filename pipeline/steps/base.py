@@ -88,6 +88,7 @@ class Step(StepConfig):
 
     best: ClassVar[Literal["high", "low"]] = "high"
     rewrites: ClassVar[bool] = False
+    names_columns: ClassVar[bool] = True
     papers: ClassVar[tuple[Paper, ...]] = ()
     guide: ClassVar[Guide | None] = None
 

@@ -39,6 +39,7 @@ __all__ = [
     "create",
     "exists",
     "expand",
+    "fingerprints_below",
     "forget",
     "info",
     "is_local",
@@ -181,8 +182,8 @@ def exists(path: str) -> bool:
             raise InputError(msg) from _cause(path, error)
 
 
-def _listing(path: str, *, deep: bool) -> dict[str, int]:
-    """Return the names below a remote folder with the files' sizes; folders among them have size -1.
+def _entries(path: str, *, deep: bool) -> dict[str, dict[str, Any]]:
+    """Return what a store says of each name below a remote folder, folders among them.
 
     Asked for anew, and not kept: a listing that file systems hold back would hide what other processes write.
     """
@@ -200,8 +201,16 @@ def _listing(path: str, *, deep: bool) -> dict[str, int]:
     for entry in entries:
         name = str(entry["name"]).rstrip("/").rpartition(f"{root.strip('/')}/")[2]
         if name and not name.startswith("/"):
-            found[name] = -1 if entry.get("type") == "directory" else int(entry.get("size") or 0)
+            found[name] = entry
     return found
+
+
+def _listing(path: str, *, deep: bool) -> dict[str, int]:
+    """Return the names below a remote folder with the files' sizes; folders among them have size -1."""
+    return {
+        name: -1 if entry.get("type") == "directory" else int(entry.get("size") or 0)
+        for name, entry in _entries(path, deep=deep).items()
+    }
 
 
 def names_in(folder: str) -> set[str]:
@@ -219,6 +228,15 @@ def below(folder: str) -> dict[str, int]:
         names = _below(str(root)) if root.is_dir() else []
         return {name: (root / name).stat().st_size for name in names if (root / name).exists()}
     return {name: size for name, size in _listing(folder, deep=True).items() if size >= 0}
+
+
+def fingerprints_below(folder: str) -> dict[str, str]:
+    """Return the files below a folder, relative to it, with their fingerprints; one request for a thousand."""
+    if is_local(folder):
+        root = Path(local_path(folder))
+        return {name: _local_info(str(root / name), name).fingerprint for name in below(folder)}
+    entries = _entries(folder, deep=True)
+    return {n: _remote_info(n, entry).fingerprint for n, entry in entries.items() if entry.get("type") != "directory"}
 
 
 def absent(path: str) -> bool:
