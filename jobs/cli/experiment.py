@@ -12,7 +12,7 @@ from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.storage import filesystem
 from tamis.scorers.mixture.plot_arms import plot_arms
 
-__all__ = ["FIGURE", "show_experiment"]
+__all__ = ["show_experiment"]
 
 FIGURE = "differences.svg"
 

@@ -18,10 +18,8 @@ from tamis.schemas.mixture_manifest import MixtureManifest
 __all__ = [
     "SHOWN",
     "make",
-    "make_mixture",
     "print_groups",
     "print_mixture",
-    "print_sections",
     "print_seen",
     "show_planned",
 ]

@@ -25,7 +25,6 @@ from tamis.pipeline.storage.place import Shard
 from tamis.schemas.errors import ConfigError, InputError, ModelError
 
 __all__ = [
-    "INDEX_FOLDER",
     "INDEX_FORMAT",
     "INDEX_LISTING",
     "EarlierPart",

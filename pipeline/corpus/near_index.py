@@ -15,7 +15,7 @@ from tamis.pipeline.storage.place import Place, Shard
 from tamis.scorers.dedup.near_duplicates import NearDuplicates
 from tamis.scorers.text.noise import id_words
 
-__all__ = ["SIGNATURES", "SeenSignatures"]
+__all__ = ["SeenSignatures"]
 
 SIGNATURES = pa.schema(
     [

@@ -14,7 +14,7 @@ from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.extract import ExtractConfig
 
-__all__ = ["GROUP", "built_in", "parse_config", "parse_step", "plugged_in", "step_class", "verbs"]
+__all__ = ["built_in", "parse_config", "parse_step", "plugged_in", "step_class", "verbs"]
 
 GROUP = "tamis.steps"
 """Entry points of other distributions: `emoji = "my_package.emoji:EmojiStep"`; the name is the verb."""
