@@ -15,7 +15,7 @@ from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
-from tamis.scorers.selection.order_statistics import Groups
+from tamis.scorers.selection.groups import Groups
 from tamis.scorers.selection.selection import Decision as Thresholds
 from tamis.scorers.selection.selection import PercentileRange, Selection
 
@@ -69,9 +69,7 @@ class _Bucket:
 
     def _names(self, decision: Thresholds, batch: pa.RecordBatch, state: RowState) -> Sequence[str | None]:
         values = self.source.values(batch)
-        groups = self.source.groups(batch)
-        if groups is None:
-            groups = Groups(np.zeros(batch.num_rows, np.int64), [()])
+        groups = self.source.groups(batch) or Groups.one(batch.num_rows)
         known = [decision.thresholds.get(label) for label in groups.labels]
         low = np.array([np.nan if found is None else found.low for found in known])[groups.codes]
         high = np.array([np.nan if found is None else found.high for found in known])[groups.codes]

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from tamis.pipeline.corpus.clusters import LARGEST, MATCHES, ApplyClusters, cluster_schema
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
-from tamis.pipeline.corpus.earlier import EveryPart, IndexOptions, index_passes
+from tamis.pipeline.corpus.earlier import EveryPart, IndexOptions
+from tamis.pipeline.corpus.leave_index import index_passes
 from tamis.pipeline.corpus.near_clusters import (
     MEMBERS,
     MEMBERS_PER_PARTITION,
@@ -40,7 +41,7 @@ from tamis.pipeline.corpus.near_edges import (
     SendEvidence,
     count_notes,
 )
-from tamis.pipeline.corpus.near_index import WriteSignatures
+from tamis.pipeline.corpus.near_index import SeenSignatures
 from tamis.pipeline.corpus.unfinished import Unfinished
 from tamis.pipeline.graph.passes import Exchange, Node, Pass, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
@@ -177,15 +178,8 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
     listing = None
     if folder is not None and matches is not None:
         evidence = {"shingles": ["text"], "signatures": [f"{near.prefix}_minima"], "none": []}[options.verify]
-        seen = WriteSignatures(
-            folder,
-            ColumnReader.of(corpus.state, corpus.columns, [*signatures, *evidence]),
-            options,
-            near.prefix,
-            matches,
-            indexes,
-            stage.place("index"),
-        )
+        reader = ColumnReader.of(corpus.state, corpus.columns, [*signatures, *evidence])
+        seen = SeenSignatures(reader, options, near.prefix, matches)
         parts, listing = index_passes(stage, near.index, seen, (*corpus.after, clusters.name))
         nodes += [parts, listing]
     told = listing.name if listing is not None else None

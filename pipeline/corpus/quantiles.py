@@ -17,7 +17,8 @@ from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
 from tamis.pipeline.storage.column_file import intact_note
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
-from tamis.scorers.selection.order_statistics import ByWeight, Goal, GroupLabel, Groups, RankSearch, ordered_to_float
+from tamis.scorers.selection.groups import GroupLabel
+from tamis.scorers.selection.order_statistics import ByWeight, Goal, RankSearch, ordered_to_float
 from tamis.scorers.selection.selection import PercentileRange
 
 __all__ = ["QuantileBuckets", "QuantileSearch", "quantile_buckets"]
@@ -130,13 +131,10 @@ class _Bucket:
         self, cuts: Mapping[GroupLabel, npt.NDArray[np.float64]], batch: pa.RecordBatch, state: RowState
     ) -> pa.Array:
         values = self.source.values(batch)
-        groups = self.source.groups(batch) or Groups(np.zeros(batch.num_rows, np.int64), [()])
         known = state.mask & ~np.isnan(values)
         found = np.zeros(batch.num_rows, np.int64)
-        for code, label in enumerate(groups.labels):
-            rows = np.flatnonzero(known & (groups.codes == code))
-            if len(rows):
-                found[rows] = np.searchsorted(cuts[label], values[rows], side="right")
+        for label, rows in self.source.each_group(batch, known):
+            found[rows] = np.searchsorted(cuts[label], values[rows], side="right")
         return pa.array(found, mask=~known)
 
 

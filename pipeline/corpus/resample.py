@@ -36,7 +36,8 @@ from tamis.scorers.dsir.divergence import kl_reduction
 from tamis.scorers.dsir.features import NgramCounter, NgramFeatures
 from tamis.scorers.dsir.model import DsirModel
 from tamis.scorers.dsir.sampling import DsirDecision, DsirPass, DsirSampling
-from tamis.scorers.selection.order_statistics import Groups, Partial, group_rows
+from tamis.scorers.selection.groups import Groups, group_rows
+from tamis.scorers.selection.order_statistics import Partial
 from tamis.scorers.selection.selection import Decision as Decisions
 from tamis.scorers.selection.selection import Rule, TopAmount, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import id_words

@@ -20,7 +20,8 @@ from tamis.pipeline.storage.column_file import intact_note
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import DataError
-from tamis.scorers.selection.order_statistics import GroupLabel, Groups, RankSearch
+from tamis.scorers.selection.groups import GroupLabel
+from tamis.scorers.selection.order_statistics import RankSearch
 from tamis.scorers.selection.soft_weights import soft_weights
 
 __all__ = ["Softening", "soften"]
@@ -95,15 +96,12 @@ class _Weigh:
 
     def _columns(self, known: Mapping[GroupLabel, _Segments], batch: pa.RecordBatch, state: RowState) -> pa.RecordBatch:
         perplexities = self.source.values(batch)
-        groups = self.source.groups(batch) or Groups(np.zeros(batch.num_rows, np.int64), [()])
         there = state.mask & ~np.isnan(perplexities)
         numbers, weights = np.zeros(batch.num_rows, np.int64), np.zeros(batch.num_rows)
-        for code, group in enumerate(groups.labels):
-            rows = np.flatnonzero(there & (groups.codes == code))
-            if len(rows):
-                place = np.searchsorted(known[group].ends, perplexities[rows], side="right")
-                numbers[rows] = self.wanted.segments - 1 - place
-                weights[rows] = known[group].weights[place]
+        for group, rows in self.source.each_group(batch, there):
+            place = np.searchsorted(known[group].ends, perplexities[rows], side="right")
+            numbers[rows] = self.wanted.segments - 1 - place
+            weights[rows] = known[group].weights[place]
         with np.errstate(divide="ignore"):
             commonness = 1 / perplexities
         columns = [pa.array(column, mask=~there) for column in (commonness, numbers, weights)]

@@ -31,7 +31,7 @@ from tamis.scorers.perplexity.ratio import LikelihoodRatio
 from tamis.scorers.perplexity.training import TrainedModel, train_lm, train_tokenizer
 from tamis.scorers.urls.lists import UrlList, host_of
 
-__all__ = ["CLEAN", "PIECES", "LabelledDocuments", "TrainedHarmful", "label_documents", "train_harmful"]
+__all__ = ["LabelledDocuments", "TrainedHarmful", "label_documents", "train_harmful"]
 
 CLEAN = "clean"
 """The folder of the model of clean text, in that of the model of harmful text."""

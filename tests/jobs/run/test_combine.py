@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError
+from tests.jobs.finished_runs import digests, every_row
 from tests.jobs.run.step_columns import columns_of, parsed
-from tests.jobs.run.test_steps import digests, every_row
 
 NUMBER = st.one_of(st.none(), st.floats(-1e6, 1e6).map(lambda value: round(value, 3)))
 ROWS = st.lists(st.tuples(NUMBER, NUMBER, NUMBER), min_size=1, max_size=12)
