@@ -14,6 +14,7 @@ from tamis.jobs.cli.mix import mix_app
 from tamis.jobs.cli.options import (
     AsJson,
     BeamOptions,
+    Fresh,
     Output,
     Quiet,
     RunFolder,
@@ -152,7 +153,7 @@ def run(
     beam_options: BeamOptions = None,
     output: Output = None,
     set_: Set = None,
-    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what earlier runs left, or go on.")] = False,
+    fresh: Fresh = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a finished run of another config.")] = False,
     cache: Annotated[
         str | None,
@@ -411,7 +412,7 @@ def experiment(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="Arms, evaluation sets and proxy: a YAML file.")],
     output: Output = None,
     set_: Set = None,
-    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what was left, or go on.")] = False,
+    fresh: Fresh = False,
     workers: Workers = 1,
     runner: Runner = "FnApiRunner",
     as_json: AsJson = False,

@@ -1,8 +1,6 @@
 """Carries out `tamis run` and `tamis plan`: builds the plan, runs it with progress, and says how it went."""
 
-import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tamis.jobs.cli.console import RunProgress, error_console, out_console, say
+from tamis.jobs.cli.console import RunProgress, error_console, out_console, print_json, resumable, say
 from tamis.jobs.cli.funnel import balance_lines, print_funnel
 from tamis.jobs.cli.layout import Column, print_pairs, print_rows
 from tamis.jobs.cli.text import counted, file_size, harmless
@@ -30,6 +28,8 @@ INPUTS_LOOKED_AT = 2000
 """Input files that a plan looks at, at most: it is made on one machine, and a run looks at all of them."""
 CENT = 0.01
 """US dollars below which a plan tells no sum."""
+MANY_COLUMNS = 6
+"""Columns with the same beginning of which not all are named."""
 TOLD_MEMORY = 10_000_000
 """Bytes of a worker from which on a plan names the step that takes them."""
 QUERY = "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"
@@ -114,16 +114,14 @@ def run_config(
     if found is not None and not quiet:
         say(harmless(f"replaces {found} in {folder}: {found.why}"), error_console())
     try:
-        finished = execute(plan, folder, engine, fresh=fresh, cache=cache)
-    except KeyboardInterrupt:
-        say("stopped; what is finished is kept, and the same command goes on from there", error_console())
-        raise typer.Exit(130) from None
+        with resumable():
+            finished = execute(plan, folder, engine, fresh=fresh, cache=cache)
     except LetGo as let_go:
         _tell_job(let_go.job, folder, as_json=as_json)
         return None
     manifest = finished.manifest
     if as_json:
-        _json(manifest.model_dump(mode="json"), indent=None)
+        print_json(manifest.model_dump(mode="json"))
     elif quiet:
         for warning in manifest.warnings:
             say(harmless(f"warning: {warning}"), error_console())
@@ -140,7 +138,7 @@ def run_config(
 
 def _tell_job(job: "RemoteJob", folder: str, *, as_json: bool) -> None:
     if as_json:
-        _json(asdict(job) | {"console": job.console if job.id else None}, indent=None)
+        print_json(asdict(job) | {"console": job.console if job.id else None})
     elif not job.id:
         say(harmless(f"translated {job.name}, {job.graph_bytes / 1e6:.1f} MB, and submitted nothing"))
     else:
@@ -172,6 +170,7 @@ def print_summary(manifest: Manifest, folder: str) -> None:
     for line in balance_lines(manifest):
         say(line)
     say("Look inside:")
+    console.print(f"  tamis report {harmless(shlex.quote(folder))}", soft_wrap=True)
     queries = [QUERY] if manifest.rejected or not manifest.errors else []
     for query in [*queries, *([ERROR_QUERY] if manifest.errors else [])]:
         # In one piece, to be copied.
@@ -263,16 +262,14 @@ def show_plan(
         "store": None if use is None else asdict(use),
     }
     groups = None if sample is None else sample.groups
-    mixed = planned_mixture(
-        made, output or places.output(config.output.path), finished=kept.finished, sample=groups
-    )
+    mixed = planned_mixture(made, output or places.output(config.output.path), finished=kept.finished, sample=groups)
     if mixed is not None:
         told["mixture"] = mixed
     if sample is not None:
         told["sample"] = asdict(sample)
     told = redacted_all(told)
     if as_json:
-        _json(told, indent=1)
+        print_json(told, indent=1)
         return
     _print_plan(told)
     if sample is not None:
@@ -307,6 +304,20 @@ def show_graph(config: Config, plain: Mapping[str, Any], form: str, config_file:
     out_console().print(graph_text(graph, known[form]), soft_wrap=True)
 
 
+def _columns(names: Sequence[str]) -> str:
+    """Return names of columns; of many with the same beginning the first two, and how many more there are."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.partition("_")[0], []).append(name)
+    told = []
+    for begin, group in groups.items():
+        if len(group) > MANY_COLUMNS:
+            told += [*group[:2], f"{len(group) - 2} more {begin}_* (--json lists them)"]
+        else:
+            told += group
+    return ", ".join(told) or "none"
+
+
 def _print_plan(told: Mapping[str, Any]) -> None:
     console = out_console()
     say(harmless(f"{told['name']}: config {told['config_sha256'][:16]}, {counted(len(told['inputs']), 'file')}"))
@@ -323,7 +334,7 @@ def _print_plan(told: Mapping[str, Any]) -> None:
         rows.append([step["step"], step["decides"], ", ".join(models)])
     print_rows(console, [Column("step"), Column("decides"), Column("models", wrap=True)], rows)
     say()
-    print_pairs(console, [("columns added:", ", ".join(told["columns"]) or "none")])
+    print_pairs(console, [("columns added:", _columns(told["columns"]))])
     need = told["memory"]
     worker, shared, disk = (need[name] / 1e6 for name in ("worker", "shared", "disk"))
     say(f"memory: about {worker:,.0f} MB a worker, {shared:,.0f} MB of models mapped once")
@@ -364,7 +375,3 @@ def _print_kept(kept: Mapping[str, Any]) -> None:
     elif kept["shards"]:
         shards = ", ".join(f"{label} {number:,}" for label, number in kept["shards"].items())
         say(harmless(f"kept of earlier runs, in shards, for inputs that are as they were: {shards}"))
-
-
-def _json(told: Mapping[str, Any], *, indent: int | None) -> None:
-    sys.stdout.write(json.dumps(told, indent=indent) + "\n")

@@ -65,11 +65,6 @@ class ScoreStep(Step):
         return self
 
     @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
-
-    @property
     def kept_column(self) -> str | None:
         """The column named."""
         return self.column

@@ -7,7 +7,7 @@ from resiliparse.parse.html import HTMLParserException, HTMLTree
 
 from tamis.scorers.extraction.boilerplate import SKIPPED
 
-__all__ = ["PROSE_LINE", "all_text", "main_and_all_text", "main_content"]
+__all__ = ["all_text", "main_and_all_text", "main_content"]
 
 
 PROSE_LINE = 200

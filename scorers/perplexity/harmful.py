@@ -31,7 +31,7 @@ from tamis.scorers.perplexity.ratio import LikelihoodRatio
 from tamis.scorers.perplexity.training import TrainedModel, train_lm, train_tokenizer
 from tamis.scorers.urls.lists import UrlList, host_of
 
-__all__ = ["CLEAN", "PIECES", "LabelledDocuments", "TrainedHarmful", "label_documents", "train_harmful"]
+__all__ = ["LabelledDocuments", "TrainedHarmful", "label_documents", "train_harmful"]
 
 CLEAN = "clean"
 """The folder of the model of clean text, in that of the model of harmful text."""
@@ -201,8 +201,7 @@ def train_harmful(
             raise ConfigError(msg)
         if contrast and pieces != 0 and tokenizer is None:
             shared = Path(scratch) / "shared.model"
-            texts = [documents.texts[i] for i in train]
-            _train_shared(texts, shared, pieces, normalizer=normalizer, policy=policy)
+            _train_shared([documents.texts[i] for i in train], shared, pieces, normalizer=normalizer, policy=policy)
             options["tokenizer"] = shared
         if contrast:
             options["pieces"] = None
