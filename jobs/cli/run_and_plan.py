@@ -1,8 +1,6 @@
 """Carries out `tamis run` and `tamis plan`: builds the plan, runs it with progress, and says how it went."""
 
-import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tamis.jobs.cli.console import RunProgress, error_console, out_console, say
+from tamis.jobs.cli.console import RunProgress, error_console, out_console, print_json, resumable, say
 from tamis.jobs.cli.funnel import balance_lines, print_funnel
 from tamis.jobs.cli.layout import Column, in_short, print_pairs, print_rows
 from tamis.jobs.cli.text import counted, file_size, harmless
@@ -114,16 +112,14 @@ def run_config(
     if found is not None and not quiet:
         say(harmless(f"replaces {found} in {folder}: {found.why}"), error_console())
     try:
-        finished = execute(plan, folder, engine, fresh=fresh, cache=cache)
-    except KeyboardInterrupt:
-        say("stopped; what is finished is kept, and the same command goes on from there", error_console())
-        raise typer.Exit(130) from None
+        with resumable():
+            finished = execute(plan, folder, engine, fresh=fresh, cache=cache)
     except LetGo as let_go:
         _tell_job(let_go.job, folder, as_json=as_json)
         return None
     manifest = finished.manifest
     if as_json:
-        _json(manifest.model_dump(mode="json"), indent=None)
+        print_json(manifest.model_dump(mode="json"))
     elif quiet:
         for warning in manifest.warnings:
             say(harmless(f"warning: {warning}"), error_console())
@@ -140,7 +136,7 @@ def run_config(
 
 def _tell_job(job: "RemoteJob", folder: str, *, as_json: bool) -> None:
     if as_json:
-        _json(asdict(job) | {"console": job.console if job.id else None}, indent=None)
+        print_json(asdict(job) | {"console": job.console if job.id else None})
     elif not job.id:
         say(harmless(f"translated {job.name}, {job.graph_bytes / 1e6:.1f} MB, and submitted nothing"))
     else:
@@ -271,7 +267,7 @@ def show_plan(
         told["sample"] = asdict(sample)
     told = redacted_all(told)
     if as_json:
-        _json(told, indent=1)
+        print_json(told, indent=1)
         return
     _print_plan(told)
     if sample is not None:
@@ -363,7 +359,3 @@ def _print_kept(kept: Mapping[str, Any]) -> None:
     elif kept["shards"]:
         shards = ", ".join(f"{label} {number:,}" for label, number in kept["shards"].items())
         say(harmless(f"kept of earlier runs, in shards, for inputs that are as they were: {shards}"))
-
-
-def _json(told: Mapping[str, Any], *, indent: int | None) -> None:
-    sys.stdout.write(json.dumps(told, indent=indent) + "\n")

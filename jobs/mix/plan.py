@@ -21,7 +21,7 @@ from tamis.scorers.mixture.repetition import HEAVY, SeenClass, repetition, repet
 from tamis.scorers.mixture.simplex import normalised
 from tamis.scorers.mixture.streams import Curve, Stream, fill_stream, stage_quotas, training_order
 
-__all__ = ["PlannedMixture", "plan_mixture", "repetition_record"]
+__all__ = ["PlannedMixture", "plan_mixture"]
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ import tamis
 from tamis.jobs.manifest.verify import verify
 from tamis.jobs.quad.replay import replay_quad
 from tamis.jobs.quad.stored import stored_quad
-from tamis.jobs.run.execute import execute
 from tamis.jobs.run.memory import estimate, step_costs
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.corpus import quad as decision
-from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.registry import parse_config
 from tamis.schemas.errors import ConfigError, DataError, ModelError, RunError, TamisError
 from tamis.scorers.causal.models import load_causal_model
@@ -34,6 +32,7 @@ from tamis.scorers.influence.bandit import (
 )
 from tamis.scorers.influence.fit import InfluenceDirection, InfluenceOptions, fit_direction
 from tamis.scorers.influence.scores import InfluenceScorer
+from tests.jobs.finished_runs import ran
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -102,11 +101,6 @@ def config_of(world):
         }
 
     return build
-
-
-def ran(plain, folder, **options):
-    engine = Engine(f"{folder}/work/passes", **options)
-    return execute(make_plan(parse_config(plain), plain), str(folder), engine).manifest
 
 
 def fates(folder):
