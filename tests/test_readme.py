@@ -11,6 +11,7 @@ import socket
 import subprocess
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -65,7 +66,12 @@ def desk(tmp_path: Path, demo: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("block", RUN, ids=str)
+def marked(block: Block) -> Any:
+    """What an extra is needed for takes its time to be imported."""
+    return pytest.param(block, marks=pytest.mark.slow if block.note.startswith(EXTRA) else (), id=str(block))
+
+
+@pytest.mark.parametrize("block", map(marked, RUN))
 def test_block_does_what_the_reader_expects(
     block: Block, desk: Path, commands: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,7 +85,12 @@ def test_plan_of_the_demo(capsys: Any, monkeypatch: Any) -> None:
     config, plain = load_config("examples/demo.yaml")
     show_plan(config, plain, as_json=False)
     labels = (*LABELS, "preselect")
-    check(capsys.readouterr().out, (*labels, "encyclopedia", "examples/corpus/target.jsonl.zst", "quality_perplexity"))
+    out = capsys.readouterr().out
+    check(out, (*labels, "encyclopedia", "examples/corpus/target.jsonl.zst", "quality_perplexity"))
+    # Of a score's many columns some are named, and where the others are.
+    assert "text_characters" in out
+    assert "more text_* (--json lists them)" in " ".join(out.split())
+    assert "text_bullet_line_fraction" not in out
 
 
 @pytest.mark.parametrize("width", [40, 60, 100, 200])
