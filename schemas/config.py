@@ -43,6 +43,7 @@ class InputConfig(Model):
     path: tuple[str, ...] = Field(description="a file, folder, glob or URL, or a list of them")
     source: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        max_length=200,
         description="label of letters, digits, `_`, `.` and `-`; names the output folder",
     )
     format: Format | None = Field(default=None, description="inferred from the suffix if absent")

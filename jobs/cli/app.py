@@ -29,6 +29,7 @@ from tamis.jobs.cli.quad import quad_app
 from tamis.jobs.cli.signals import end_by_signals
 from tamis.jobs.cli.text import harmless
 from tamis.jobs.cli.train import train_app
+from tamis.jobs.cli.warnings_told import told_warnings
 from tamis.pipeline.graph.quiet import debugging, silence_beam
 from tamis.schemas.errors import ConfigError, TamisError
 from tamis.schemas.secrets import redacted
@@ -54,7 +55,8 @@ def main() -> None:
     silence_beam()
     end_by_signals(sys.argv[1:])
     try:
-        app(prog_name="tamis")
+        with told_warnings():
+            app(prog_name="tamis")
     except ConfigError as error:
         if debug:
             raise

@@ -34,9 +34,7 @@ Set = Annotated[
 ]
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Overrides output.path.")]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")]
-BeamOptions = Annotated[
-    list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")
-]
+BeamOptions = Annotated[list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")]
 
 
 def checked_beam_options(options: list[str]) -> list[str]:

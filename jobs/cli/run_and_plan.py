@@ -28,6 +28,8 @@ INPUTS_LOOKED_AT = 2000
 """Input files that a plan looks at, at most: it is made on one machine, and a run looks at all of them."""
 CENT = 0.01
 """US dollars below which a plan tells no sum."""
+MANY_COLUMNS = 6
+"""Columns with the same beginning of which not all are named."""
 TOLD_MEMORY = 10_000_000
 """Bytes of a worker from which on a plan names the step that takes them."""
 QUERY = "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"
@@ -168,6 +170,7 @@ def print_summary(manifest: Manifest, folder: str) -> None:
     for line in balance_lines(manifest):
         say(line)
     say("Look inside:")
+    console.print(f"  tamis report {harmless(shlex.quote(folder))}", soft_wrap=True)
     queries = [QUERY] if manifest.rejected or not manifest.errors else []
     for query in [*queries, *([ERROR_QUERY] if manifest.errors else [])]:
         # In one piece, to be copied.
@@ -259,9 +262,7 @@ def show_plan(
         "store": None if use is None else asdict(use),
     }
     groups = None if sample is None else sample.groups
-    mixed = planned_mixture(
-        made, output or places.output(config.output.path), finished=kept.finished, sample=groups
-    )
+    mixed = planned_mixture(made, output or places.output(config.output.path), finished=kept.finished, sample=groups)
     if mixed is not None:
         told["mixture"] = mixed
     if sample is not None:
@@ -303,6 +304,20 @@ def show_graph(config: Config, plain: Mapping[str, Any], form: str, config_file:
     out_console().print(graph_text(graph, known[form]), soft_wrap=True)
 
 
+def _columns(names: Sequence[str]) -> str:
+    """Return names of columns; of many with the same beginning the first two, and how many more there are."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.partition("_")[0], []).append(name)
+    told = []
+    for begin, group in groups.items():
+        if len(group) > MANY_COLUMNS:
+            told += [*group[:2], f"{len(group) - 2} more {begin}_* (--json lists them)"]
+        else:
+            told += group
+    return ", ".join(told) or "none"
+
+
 def _print_plan(told: Mapping[str, Any]) -> None:
     console = out_console()
     say(harmless(f"{told['name']}: config {told['config_sha256'][:16]}, {counted(len(told['inputs']), 'file')}"))
@@ -319,7 +334,7 @@ def _print_plan(told: Mapping[str, Any]) -> None:
         rows.append([step["step"], step["decides"], ", ".join(models)])
     print_rows(console, [Column("step"), Column("decides"), Column("models", wrap=True)], rows)
     say()
-    print_pairs(console, [("columns added:", ", ".join(told["columns"]) or "none")])
+    print_pairs(console, [("columns added:", _columns(told["columns"]))])
     need = told["memory"]
     worker, shared, disk = (need[name] / 1e6 for name in ("worker", "shared", "disk"))
     say(f"memory: about {worker:,.0f} MB a worker, {shared:,.0f} MB of models mapped once")

@@ -203,7 +203,7 @@ def deduplicate_exact(corpus: Corpus, exact: ExactDedup | None = None) -> Decisi
     exact = exact or ExactDedup()
     schema = exact_schema(exact.name)
     stage = corpus.stage
-    columns = stage.place("clusters")
+    columns = stage.state
     name = f"{stage.label}: groups"
     indexes = exact.index.read
     exchange = Exchange(
@@ -212,7 +212,7 @@ def deduplicate_exact(corpus: Corpus, exact: ExactDedup | None = None) -> Decisi
         partial(hash_partitions, indexes=indexes),
         SendHashes(ColumnReader.of(corpus.state, corpus.columns, exact.names), exact),
         MatchHashes(exact.sent),
-        ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), columns, schema),
+        ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), schema),
         exact.sent,
         MATCHES,
         stage.place("exchange").folder,

@@ -102,13 +102,13 @@ def working_memory(documents: int, options: NearDuplicates, *, shingles_bytes: i
 def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
     """Find the clusters of the rows alive, keep one document of each, and write cluster columns and row states."""
     stage, options = corpus.stage, near.options
-    columns, pairs, labels = stage.place("clusters"), stage.place("pairs"), stage.place("components")
+    pairs, labels = stage.place("pairs"), stage.place("components")
     verified = options.verify != "none"
     edges = stage.place("edges") if verified else pairs
     indexes, folder = near.index.read, near.index.folder
     matches = None if folder is None else stage.place("matches")
     everywhere = tuple(dict.fromkeys([pairs, edges, labels, *([] if matches is None else [matches])]))
-    work = Unfinished((columns, stage.state), everywhere)
+    work = Unfinished((stage.state,), everywhere)
     unfinished = corpus.each_shard("finished work", work, tasks=EveryPart(indexes))
     before = (unfinished.name,)
 
@@ -170,7 +170,7 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
         partitions=ClusterPartitions(components.name, unfinished.name),
         send=SendMembers(options.keep, near.column, {name: corpus.columns[name] for name in wanted}, edges, labels),
         match=MatchMembers(options.link),
-        receive=ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), columns, schema, matches),
+        receive=ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), schema, matches),
         sent=MEMBERS,
         returned=MATCHES,
     )
@@ -185,7 +185,7 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
     told = listing.name if listing is not None else None
     report = _Found(near, stage.label, candidates.name, counted, components.name, clusters.name, told)
     reads = (READ, candidates.name, counted, components.name, clusters.name, *([] if told is None else [told]))
-    return Decision(tuple(nodes), dict.fromkeys(schema.names, columns), report, reads)
+    return Decision(tuple(nodes), dict.fromkeys(schema.names, stage.state), report, reads)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,7 @@ from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
 from tamis.pipeline.passes.stage import READ, Stage, StoredShards, stored_shards
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import intact_note, writer
-from tamis.pipeline.storage.damage import found_damage
-from tamis.pipeline.storage.folders import local_folder
+from tamis.pipeline.storage.folders import local_folder, packed_folder, unpacked_folder
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.pipeline.storage.temporary import temporary_folder
@@ -229,46 +229,31 @@ class _FitModel:
             hash=features.hash,
             tokens=features.tokens,
         )
-        files = _keep_model(model, folder)
         shares = model.proportions.tolist() if self.config.several else None
-        value = json.dumps({"metrics": metrics, "proportions": shares, "files": files}).encode()
-        write_value(note, value)  # last: its presence says that the model is whole
-        return value
-
-
-def _keep_model(model: DsirModel, folder: str) -> dict[str, str]:
-    """Save a model where the run keeps its files; return these with their digests."""
-    files = {}
-    with temporary_folder() as scratch:
-        model.save(scratch)
-        for file in sorted(scratch.iterdir()):
-            with filesystem.write_atomically(filesystem.join(folder, file.name)) as stream:
-                stream.write(file.read_bytes())
-            path = filesystem.join(folder, file.name)
-            files[path] = filesystem.sha256(path)
-    return files
+        told = json.dumps({"metrics": metrics, "proportions": shares}).encode()
+        with temporary_folder() as scratch:
+            model.save(scratch)
+            write_value(note, told + b"\n" + packed_folder(scratch))
+        return told
 
 
 def _fitted(note: str) -> bytes | None:
-    """Return what was noted of a fit; None if there is none, or its model isn't whole."""
+    """Return what was noted of a fit; None if there is none."""
+    known = read_value(note, [])
+    return None if known is None else known.partition(b"\n")[0]
+
+
+def _model_folder(folder: str) -> Path:
+    """Return a local folder with the files of a model that the run fitted.
+
+    Raises:
+        DamagedError: if it isn't what was written.
+    """
+    note = f"{folder}.value"
     known = read_value(note, [])
     if known is None:
-        return None
-    try:
-        _check_model(known)
-    except DamagedError as error:
-        found_damage(str(error))
-        return None
-    return known
-
-
-def _check_model(known: bytes) -> None:
-    files: dict[str, str] = json.loads(known)["files"]
-    for path, sha256 in files.items():
-        if not filesystem.exists(path):
-            raise DamagedError(path, "it is missing")
-        if filesystem.sha256(path) != sha256:
-            raise DamagedError(path, "its bytes don't agree with its digest")
+        raise DamagedError(note, "it is missing")
+    return unpacked_folder(note, known.partition(b"\n")[2])
 
 
 def fitted_model(folder: str) -> DsirModel:
@@ -277,11 +262,7 @@ def fitted_model(folder: str) -> DsirModel:
     Raises:
         DamagedError: if it isn't what was written.
     """
-    known = read_value(f"{folder}.value", [])
-    if known is None:
-        raise DamagedError(f"{folder}.value", "it is missing")
-    _check_model(known)
-    return DsirModel.load(local_folder(folder))
+    return DsirModel.load(_model_folder(folder))
 
 
 @dataclass(frozen=True)
@@ -325,8 +306,9 @@ def fit_ratio(corpus: Corpus, config: Resampling) -> Fit:
     nodes: list[Pass] = [pool, *targets.values(), fit]
     if config.write_model:
         folder = filesystem.join(corpus.output, MODEL_FOLDER, corpus.label)
-        left = _LeaveModel(fitted, folder)
-        nodes.append(Pass(f"{corpus.label}: leave model", left, inputs=(fitted,), step=corpus.label, small=True))
+        left = _LeaveModel(model, folder)
+        name = f"{corpus.label}: leave model"
+        nodes.append(Pass(name, left, inputs=(READ,), after=(fitted,), step=corpus.label, small=True))
     return Fit(tuple(nodes), {"model": model}, _Fitted(fitted), (fitted,))
 
 
@@ -334,18 +316,16 @@ def fit_ratio(corpus: Corpus, config: Resampling) -> Fit:
 class _LeaveModel:
     """Copies a fitted model into the run's folder."""
 
-    fitted: str
+    model: Place
     folder: str
 
     def __call__(self, task: None, values: Values) -> bytes:
         """Return nothing; the model is there when it is over."""
         del task
-        files: dict[str, str] = json.loads(values[self.fitted])["files"]
-        for path in files:
-            with filesystem.open_binary(path) as stream:
-                content = stream.read()
-            with filesystem.write_atomically(filesystem.join(self.folder, path.rsplit("/", 1)[-1])) as out:
-                out.write(content)
+        shards = stored_shards(values[READ])
+        for file in sorted(_model_folder(self.model.of_corpus(shards[0].corpus if shards else "")).iterdir()):
+            with filesystem.write_atomically(filesystem.join(self.folder, file.name)) as out:
+                out.write(file.read_bytes())
         return b""
 
 

@@ -24,7 +24,7 @@ from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import FAILED, RowState
 from tamis.pipeline.storage.value_file import read_value, write_value
 from tamis.schemas.base import digest
-from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
+from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, STATE_SCHEMA
 from tamis.scorers.kernels.gather import scatter_texts
 from tamis.scorers.text.texts import as_buffer
 
@@ -231,9 +231,9 @@ class WritePart:
     ) -> Iterator[tuple[pa.RecordBatch, RowState, Any]]:
         """Yield the part's batches with some columns, their states, and the rows that it takes."""
         for shard, start, end in part.pieces:
-            with ColumnFile(self.state.file(shard)) as states:
+            with ColumnFile(self.state.file(shard), STATE_SCHEMA.names) as states:
                 batches = range(start, end)
-                read = read_columns(shard, names, columns, batches)
+                read = read_columns(shard, names, columns, batches, (self.state,))
                 for index in batches:
                     batch = next(read)
                     state = RowState.from_batch(states[index])

@@ -38,7 +38,7 @@ def sign(run: str, key: str, signature: str | None = None, *, password: str | No
         RunError: if the folder holds no finished run, or a shard is missing.
     """
     manifest, folder = _run(run)
-    with needs("model-signing", "a signature"):
+    with needs("model-signing", "a signature is"):
         from model_signing import hashing, signing
     target = Path(signature) if signature else folder / SIGNATURE
     try:
@@ -69,7 +69,7 @@ def check_signature(run: str, key: str, signature: str | None = None) -> None:
         RunError: if there is no signature, or it isn't one of this run by this key.
     """
     manifest, folder = _run(run)
-    with needs("model-signing", "a signature"):
+    with needs("model-signing", "a signature is"):
         from model_signing import hashing, verifying
     source = Path(signature) if signature else folder / SIGNATURE
     if not source.is_file():

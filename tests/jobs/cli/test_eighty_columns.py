@@ -116,6 +116,7 @@ def test_reasons_stand_below_the_table(tmp_path: Path, capsys: Any) -> None:
         "8 records read = 3 selected + 4 rejected + 1 error\n"
         "116 B of text in 1.5 s\n"
         "Look inside:\n"
+        "  tamis report run\n"
         '  tamis sql run "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"\n'
         '  tamis sql run "SELECT step, error, count(*) FROM errors GROUP BY ALL"\n'
     )

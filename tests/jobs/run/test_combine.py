@@ -115,7 +115,7 @@ def test_buckets_that_are_lost_are_made_again_alone(run, tmp_path):
     plain = config(tmp_path, {"combine": {"columns": ["a"], "name": "bucket", "how": "buckets", "buckets": 5}})
     before = digests(run(plain))
     (tmp_path / "run" / "manifest.json").unlink()
-    files = sorted((tmp_path / "run" / "work").glob("*combine.bucket-decision-*/**/*.arrow"))
+    files = sorted((tmp_path / "run" / "work").glob("*combine.bucket-state-*/*.arrow"))
     kept = {path: path.stat().st_mtime_ns for path in files[1:]}
     files[0].unlink()
     assert digests(run(plain)) == before
