@@ -538,13 +538,15 @@ class _Selected:
 
     def _warnings(self, told: Any, metrics: Mapping[str, Any]) -> list[str]:
         spent, budget, unit = metrics["spent"], metrics["options"]["budget"], metrics["options"]["unit"]
+        if not metrics["documents"]:
+            return [f"step {self.label}: there is no document in any cluster to select from"]
         if spent >= budget:
             return []
         why = {
             "passes": f"after {metrics['passes']} passes scores were still missing: raise `passes` or `ahead`",
             "rounds": f"the bound of {metrics['rounds']:,} on rounds was reached: raise `rounds`",
             "exhausted": "no cluster has documents left whose turn hasn't come: lower `tau`, or select less",
-        }.get(str(told), "there is no document in any cluster")
+        }[str(told)]
         return [f"step {self.label}: {spent:,.0f} of the {budget:,.0f} {unit} of the budget were selected: {why}"]
 
 
