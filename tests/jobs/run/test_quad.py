@@ -266,9 +266,12 @@ def test_stopped_run_goes_on_and_scores_nothing_twice(config_of, tmp_path, refer
 
 @pytest.mark.parametrize(
     "change",
-    [{"alpha": 3.0}, {"tau": 0.4}, {"budget": 33}, {"block": 9}, {"per_round": 4}, {"rounds": 1}, {"first_turn": "probe"}],
+    [
+        {"alpha": 3.0}, {"tau": 0.4}, {"budget": 33}, {"block": 9}, {"per_round": 4}, {"rounds": 1},
+        {"first_turn": "probe"},
+    ],
     ids=str,
-)
+)  # fmt: skip
 def test_other_decisions_score_nothing_again_and_agree_with_a_fresh_run(
     config_of, tmp_path, reference, monkeypatch, change
 ):
