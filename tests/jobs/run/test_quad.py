@@ -44,6 +44,7 @@ TOPICS = {
     "food": ["sugar", "butter", "flour", "oven", "dough", "bread", "salt", "cream"],
     "sky": ["star", "moon", "comet", "planet", "orbit", "dust", "light", "night"],
 }
+EMBED, CLUSTER = {"embed": {"dimensions": 16, "write": False}}, {"cluster": {"clusters": 3, "rounds": 2}}
 
 
 def sentence(draw, topic):
@@ -88,6 +89,7 @@ def config_of(world):
             "probe": 2,
             "block": 5,
             "per_round": 2,
+            "first_turn": "block",
             "sample": 16,
             "passes": 6,
             **options,
@@ -257,8 +259,13 @@ def test_stopped_run_goes_on_and_scores_nothing_twice(config_of, tmp_path, refer
 
 
 @pytest.mark.parametrize(
-    "change", [{"alpha": 3.0}, {"tau": 0.4}, {"budget": 33}, {"block": 9}, {"per_round": 4}, {"rounds": 1}], ids=str
-)
+    "change",
+    [
+        {"alpha": 3.0}, {"tau": 0.4}, {"budget": 33}, {"block": 9}, {"per_round": 4}, {"rounds": 1},
+        {"first_turn": "probe"},
+    ],
+    ids=str,
+)  # fmt: skip
 def test_other_decisions_score_nothing_again_and_agree_with_a_fresh_run(
     config_of, tmp_path, reference, monkeypatch, change
 ):
@@ -469,15 +476,34 @@ def test_mistakes_are_one_sentence(config_of, tmp_path, change, kind, told):
     assert "\n" not in str(caught.value)
 
 
-def test_empty_pool_and_pool_without_clusters(config_of, tmp_path):
+@pytest.mark.parametrize("budget", [{}, {"budget": None, "fraction": 0.5}, {"unit": "tokens"}], ids=str)
+def test_empty_pool_and_pool_without_clusters(config_of, tmp_path, budget):
+    """Whatever was rejected before it, the run is whole: it says what it found."""
     rules = [{"rules": {"rules": [{"column": "half", "op": "min", "threshold": 5, "reason": "none"}]}}]
-    with pytest.raises(DataError, match="no document is left to select from"):
-        ran(config_of(*rules), tmp_path / "empty")
+    told = "step quad: there is no document in any cluster to select from"
+    for folder, steps, rejected in (("empty", [*rules], {}), ("again", [*rules, EMBED, CLUSTER], {})):
+        manifest = ran(config_of(*steps, **budget), tmp_path / folder)
+        assert (manifest.read, manifest.selected, manifest.rejected, manifest.errors) == (96, 0, 96, 0)
+        assert manifest.steps[-1].counts[0].rejected == rejected or not manifest.steps[-1].counts[0].documents
+        assert told in manifest.warnings
+        assert verify(str(tmp_path / folder)).ok
+        assert replay_quad(str(tmp_path / folder)).documents == 0
     rules = [{"rules": {"rules": [{"column": "number", "op": "max", "threshold": -1, "reason": "all"}]}}]
-    manifest = ran(config_of(*rules), tmp_path / "none")  # a null breaks no rule
+    manifest = ran(config_of(*rules, **budget), tmp_path / "none")  # a null breaks no rule
     assert manifest.steps[-1].counts[0].rejected == {"quad_no_cluster": 1}
-    assert "there is no document in any cluster" in manifest.warnings[0]
+    assert told in manifest.warnings
     assert manifest.balanced
+
+
+def test_a_run_that_reads_nothing_is_whole(config_of, tmp_path):
+    (tmp_path / "nothing.jsonl").write_text("")
+    plain = config_of(EMBED, CLUSTER, by=None)
+    plain["inputs"] = [{"path": str(tmp_path / "nothing.jsonl"), "source": "web"}]
+    with Engine(f"{tmp_path}/run/work/passes") as engine:
+        found = execute(make_plan(parse_config(plain), plain), str(tmp_path / "run"), engine)
+    assert found.problems == ("no record was read: the inputs are empty (`allow_empty: true` allows it)",)
+    assert found.manifest.balanced
+    assert verify(str(tmp_path / "run")).ok
 
 
 def test_a_proxy_that_knows_nothing_of_the_reference_is_told(config_of, tmp_path, world):
