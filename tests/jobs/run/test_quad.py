@@ -450,6 +450,42 @@ def test_plan_says_what_scoring_costs(config_of):
     assert "the number of clusters isn't known before the run" in told[0]
 
 
+def test_plan_counts_first_turns_and_clusters_that_a_column_cuts(config_of):
+    """Clusters first, then so many turns as the budget needs; each cluster is cut in two."""
+    half = {"combine": {"name": "length", "columns": ["half"], "how": "buckets", "buckets": 2, "by": ["cluster"]}}
+    steps = [EMBED, CLUSTER, half]
+    for options, scored in (
+        ({"first_turn": "probe"}, 2 * (6 + 5)),
+        ({"first_turn": "block"}, 2 * 8),
+        ({"first_turn": "probe", "by": None}, 2 * (3 + 5)),
+    ):
+        plain = config_of(*steps, **({"by": ["cluster", "length"]} | options))
+        (told,) = step_costs(make_plan(parse_config(plain), plain), 40_000).values()
+        assert told[0].startswith(f"scores about {scored} of 40,000 documents (0.")
+
+
+def test_clusters_are_cut_by_a_column_of_combine(config_of, tmp_path, world):
+    """Each cluster in two by the likeness to a target: arms are of the likelier and the less likely half."""
+    steps = [
+        EMBED,
+        CLUSTER,
+        {"dsir": {"target": str(world[0] / "reference.jsonl"), "text": "body", "normalise": "token", "min_tokens": 0}},
+        {"combine": {"name": "likeness", "columns": ["dsir_log_weight"], "how": "buckets", "buckets": 2,
+                     "by": ["cluster"]}},
+    ]  # fmt: skip
+    manifest = ran(config_of(*steps, by=["cluster", "likeness"]), tmp_path / "cut")
+    assert manifest.steps[-1].metrics["clusters"] == 6
+    rows = (
+        tamis.open(tmp_path / "cut")
+        .sql("SELECT label, documents, mean_influence FROM quad_clusters ORDER BY cluster")
+        .to_pylist()
+    )
+    assert [row["label"] for row in rows] == [f"{cluster}/{half}" for cluster in range(3) for half in (0, 1)]
+    assert sum(row["documents"] for row in rows) == 96
+    ran(config_of(*steps[:2], by=None), tmp_path / "whole")
+    assert chosen(tmp_path / "cut") != chosen(tmp_path / "whole")
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "told"),
     [
