@@ -21,6 +21,7 @@ _PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?%")
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NO_RESULT = ("name", "max_errors", "allow_empty", "mixture", "prices", "watch")
 _DOCUMENT = ("doc_id", "url", "source", "text", "timestamp", "meta")
+_OURS = ("text_bytes", "text_chars", "file", "step", "rule", "value", "threshold")
 
 
 class Limits(Model):
@@ -92,6 +93,9 @@ class InputConfig(Model):
                 raise ValueError(msg)
             if name in _DOCUMENT:
                 msg = f"{name!r} is a column that all documents have: choose another name"
+                raise ValueError(msg)
+            if name in _OURS:
+                msg = f"{name!r} is a column of the program's own: choose another name"
                 raise ValueError(msg)
         return {name: {"type": column} if isinstance(column, str) else column for name, column in value.items()}
 

@@ -22,6 +22,8 @@ TIMEOUT = "TAMIS_STORE_TIMEOUT"
 """Variable of the environment: seconds in place of `_SILENCE`, for all stores."""
 _WAITS = (0.4, 1.6, 6.4)
 """Seconds between tries."""
+_PATIENCE = 30.0
+"""Seconds after which nothing is tried again: Azure's client has done so by itself by then, with pauses of its own."""
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _CUT = re.compile(
     "Payload|Disconnected|ConnectionReset|ClientOSError|Timeout|IncompleteRead|ServiceRequest|ServiceResponse"
@@ -94,11 +96,12 @@ def patient(path: str, store: Any) -> Any:
 
 
 def _again(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    began = time.monotonic()
     for wait in _WAITS:
         try:
             return call(*arguments, **named)
         except Exception as error:
-            if not _passes(error):
+            if not _passes(error) or time.monotonic() - began > _PATIENCE:
                 raise
             time.sleep(wait)
     return call(*arguments, **named)

@@ -179,3 +179,10 @@ def test_names_are_advised_where_steps_have_them():
                 == 3
             )
     assert told == {verb: verb != "extract" for verb in told}
+
+
+@pytest.mark.parametrize("name", ["doc_id", "text_bytes", "file", "step", "value"])
+def test_an_inputs_column_may_not_take_the_name_of_one_of_ours(name):
+    plain = {"inputs": [{"path": "a.jsonl", "source": "web", "columns": {name: "int64"}}]}
+    with pytest.raises(ConfigError, match=f"'{name}' is a column"):
+        parse_config(plain)

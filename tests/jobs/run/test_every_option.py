@@ -140,9 +140,7 @@ NO_RESULT = {"embed.device", "quad.device", "ProxyConfig.device", "ProxyConfig.t
 """What only says where something is computed."""
 ELSEWHERE = {
     **{f"heuristics.{name}": "tests/jobs/run/test_language_rules.py" for name in ("by", "languages", "other")},
-    **dict.fromkeys(
-        ("Config.watch", "combine.cuts", "dsir.write_model", "sample.max_draw"), "tests/jobs/watch/*.py"
-    ),
+    **dict.fromkeys(("Config.watch", "combine.cuts", "dsir.write_model", "sample.max_draw"), "tests/jobs/watch/*.py"),
     "Config.prices": "tests/jobs/run/test_requests.py",
     "language.engine": "tests/scorers/language/*.py",  # the other one is an extra
     "perplexity.tokenizer": "tests/scorers/perplexity/test_perplexity.py",  # a model has one that fits it

@@ -145,9 +145,7 @@ def test_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back["a"], model(1)["a"])
     files = {f"u{i}": tmp_path / f"u{i}.safetensors" for i in range(3)}
     digests = {
-        write_weights(
-            tmp_path / "m", average_weights({n: read_weights(files[n]) for n in sorted(files, reverse=flip)})
-        )
+        write_weights(tmp_path / "m", average_weights({n: read_weights(files[n]) for n in sorted(files, reverse=flip)}))
         for flip in (False, True)
     }
     assert len(digests) == 1
