@@ -31,6 +31,7 @@ from tamis.jobs.cli.text import harmless
 from tamis.jobs.cli.train import train_app
 from tamis.jobs.cli.warnings_told import told_warnings
 from tamis.pipeline.graph.quiet import debugging, silence_beam
+from tamis.pipeline.graph.start_up import starting
 from tamis.schemas.errors import ConfigError, TamisError
 from tamis.schemas.secrets import redacted
 
@@ -51,6 +52,7 @@ app.add_typer(quad_app, name="quad")
 
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and an exit status, never a traceback."""
+    starting()
     debug = debugging()
     silence_beam()
     end_by_signals(sys.argv[1:])

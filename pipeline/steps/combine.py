@@ -133,6 +133,10 @@ class CombineStep(Step):
             return described(self.name, pa.int64(), told)
         return described(self.name, pa.float64(), f"{self.how} of {given}")
 
+    def values_of(self, column: str) -> int | None:
+        """Return the number of buckets, for their column."""
+        return self.buckets if column == self.name else None
+
     def annotator(self, models: Mapping[str, str]) -> Annotator | None:
         """Return what combines row by row; buckets are the corpus's affair."""
         del models

@@ -208,8 +208,8 @@ def train_harmful(
         model = train_lm((documents.texts[i] for i in train if documents.harmful[i]), folder, **options)
         clean = None
         if contrast:
-            texts = (documents.texts[i] for i in train if not documents.harmful[i])
-            clean = train_lm(texts, folder / CLEAN, **options)
+            clean_texts = (documents.texts[i] for i in train if not documents.harmful[i])
+            clean = train_lm(clean_texts, folder / CLEAN, **options)
     shown: NgramPerplexity | LikelihoodRatio = NgramPerplexity(folder, name="harmful")
     if clean is not None:
         shown = LikelihoodRatio(

@@ -34,7 +34,6 @@ class Proxy(BaseHTTPRequestHandler):
     upstream: str
     lock = threading.Lock()
     requests: ClassVar[Counter] = Counter()
-    log: ClassVar[list] = []
     faults: ClassVar[dict] = {"kinds": [], "every": 0, "seen": 0, "done": 0}
 
     def log_message(self, *_):
@@ -54,16 +53,12 @@ class Proxy(BaseHTTPRequestHandler):
             if self.path == "/__faults":
                 self.faults.update({"seen": 0, "done": 0}, **json.loads(body))
             told = {"requests": dict(self.requests), "faults": self.faults["done"]}
-            if self.path == "/__log":
-                told = list(self.log)
-            self.log.clear()
             self.requests.clear()
         self._answer(200, json.dumps(told).encode(), [("Content-Type", "application/json")])
 
     def _fault(self) -> str | int | None:
         with self.lock:
             listing = any(mark in self.path for mark in ("list-type=", "comp=list")) or "/o?" in self.path
-            self.log.append(f"{self.command} {self.path}")
             self.requests["LIST" if listing and self.command == "GET" else self.command] += 1
             faults = self.faults
             if not faults["every"]:

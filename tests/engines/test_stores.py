@@ -13,7 +13,7 @@ import yaml
 from tamis.jobs.manifest.file import shard_path
 from tamis.pipeline.storage import filesystem, stores
 from tamis.schemas.manifest import Manifest
-from tests.engines.carriers import tamis
+from tests.engines.carriers import ROOT, tamis
 from tests.engines.stores import BUCKET, SECRET, STORES, Store, proxied
 
 SOURCES = ("books", "code", "news", "web")
@@ -43,12 +43,21 @@ def store(request, tmp_path_factory):
         yield made
 
 
-def config_of(folder, url) -> str:
+PERPLEXITY = {
+    "perplexity": {
+        "model": str(ROOT / "examples" / "models" / "quality"), "bucket": "corpus",
+        "keep": {"percentile": [0, 90], "by": ["source"]},
+    }
+}  # fmt: skip
+"""A step with two decisions over the corpus, as configs have them."""
+
+
+def config_of(folder, url, *more) -> str:
     """Write a config with a shard for each of its sources."""
     plain = {
         "name": "small",
         "inputs": [{"path": url(f"corpus/{source}.jsonl"), "source": source} for source in SOURCES],
-        "steps": [{"exact_dedup": {}}, {"heuristics": {"presets": ["gopher_quality"]}}],
+        "steps": [{"exact_dedup": {}}, {"heuristics": {"presets": ["gopher_quality"]}}, *more],
     }
     folder.mkdir(exist_ok=True)
     (folder / "c.yaml").write_text(yaml.safe_dump(plain))
@@ -101,6 +110,24 @@ def test_a_run_gives_the_bytes_of_a_local_one_for_few_requests(store, local, tmp
     assert sum(second.values()) <= AGAIN + len(SOURCES), second
     verified = tamis(tmp_path / "verified", "manifest", "verify", store.url("runs/one"), **store.given)
     assert verified.status == 0, verified.out + verified.err
+
+
+@pytest.mark.slow
+def test_each_task_by_a_process_that_remembers_nothing_asks_little_too(store, tmp_path):
+    """As on a service at worst, where each task may be the first of its process."""
+    config = config_of(tmp_path / "config", store.url, PERPLEXITY)
+    near = tamis(tmp_path / "near", "run", config, "-o", str(tmp_path / "run"), **store.given)
+    assert near.status == 0, near.err
+    store.told()
+    ended = tamis(tmp_path / "far", "run", config, "-o", store.url("runs/fresh"), **store.given, FORGETFUL="1")
+    assert ended.status == 0, ended.err
+    asked = store.told()["requests"]
+    passes = len(Manifest.model_validate_json(store.read("runs/fresh/manifest.json")).passes)
+    told = {"requests": asked, "tasks": ended.tasks, "shards and passes": len(SOURCES) * passes}
+    print(json.dumps(told))
+    assert ended.tasks > len(SOURCES) * 10
+    assert sum(asked.values()) <= FOR_EACH * ended.tasks, told
+    assert shards(in_run(store, "runs/fresh")) == shards(lambda name: (tmp_path / "run" / name).read_bytes())
 
 
 @pytest.mark.slow
