@@ -30,6 +30,9 @@ def replay_command(
     block: Annotated[int | None, typer.Option(metavar="N", help="Documents selected at a turn.")] = None,
     per_round: Annotated[int | None, typer.Option(metavar="N", help="Clusters drawn in a round.")] = None,
     rounds: Annotated[int | None, typer.Option(metavar="N", help="At most.")] = None,
+    first_turn: Annotated[
+        str | None, typer.Option(metavar="probe|block", help="What a cluster's first turn can select.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="Print so many clusters; 0: all.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -43,6 +46,7 @@ def replay_command(
         "block": block,
         "per_round": per_round,
         "rounds": rounds,
+        "first_turn": first_turn,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     show_replay(run_folder, step, changes, limit=limit, as_json=as_json)

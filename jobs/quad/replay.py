@@ -66,7 +66,7 @@ def replay_quad(run: str, *, step: str | None = None, changes: Mapping[str, Any]
     Args:
         run: the run's folder.
         step: label of the step; the only one if None.
-        changes: fields of `BanditOptions` that differ: alpha, tau, budget, rounds, per_round, block.
+        changes: fields of `BanditOptions` that differ: alpha, tau, budget, rounds, per_round, block, first_turn.
 
     Raises:
         ConfigError: if an option is out of range, or it isn't said which of several steps is meant.

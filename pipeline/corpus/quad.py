@@ -40,7 +40,7 @@ from tamis.scorers.causal.threads import one_thread
 from tamis.scorers.embeddings.describe import ClusterWords
 from tamis.scorers.embeddings.kmeans import Clustering, ClusterSums
 from tamis.scorers.embeddings.vectors import unit_rows, usable_vectors
-from tamis.scorers.influence.bandit import BanditOptions, Probe, Unit, cluster_scores
+from tamis.scorers.influence.bandit import BanditOptions, FirstTurn, Probe, Unit, cluster_scores
 from tamis.scorers.influence.probe_search import Pool, ProbeSearch, Scored, Wanted
 from tamis.scorers.text.noise import id_words
 
@@ -74,6 +74,7 @@ class Quad:
         embedding: column of vectors, for neighbours.
         passes: at most.
         ahead: documents scored in a further pass; None: a round's.
+        first_turn: what a cluster's first turn can select, its probe or a block.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Quad:
     embedding: str
     passes: int
     ahead: int | None
+    first_turn: FirstTurn
 
     def options(self, pool: Pool) -> BanditOptions:
         """Return the bandit's options for a pool."""
@@ -115,6 +117,7 @@ class Quad:
             per_round=self.per_round,
             rounds=self.rounds,
             neighbours=self.neighbours,
+            first_turn=self.first_turn,
         )
 
 
@@ -535,13 +538,15 @@ class _Selected:
 
     def _warnings(self, told: Any, metrics: Mapping[str, Any]) -> list[str]:
         spent, budget, unit = metrics["spent"], metrics["options"]["budget"], metrics["options"]["unit"]
+        if not metrics["documents"]:
+            return [f"step {self.label}: there is no document in any cluster to select from"]
         if spent >= budget:
             return []
         why = {
             "passes": f"after {metrics['passes']} passes scores were still missing: raise `passes` or `ahead`",
             "rounds": f"the bound of {metrics['rounds']:,} on rounds was reached: raise `rounds`",
             "exhausted": "no cluster has documents left whose turn hasn't come: lower `tau`, or select less",
-        }.get(str(told), "there is no document in any cluster")
+        }[str(told)]
         return [f"step {self.label}: {spent:,.0f} of the {budget:,.0f} {unit} of the budget were selected: {why}"]
 
 

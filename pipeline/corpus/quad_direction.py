@@ -190,11 +190,10 @@ class _FitDirection:
         from tamis.scorers.influence.fit import InfluenceOptions, fit_direction
 
         proxy = self.proxy
-        reference, errors = self._reference()
         pool = _texts_at(np.frombuffer(sample, "<u8").reshape(-1, 6), shards, self.text)
-        if not pool:
-            msg = f"step {self.label}: no document is left to select from; look at what the steps before it rejected"
-            raise DataError(msg)
+        if not pool:  # then no document is scored, and a direction isn't needed
+            return json.dumps({"curvature_documents": 0, "sha256": None}).encode() + b"\n"
+        reference, errors = self._reference()
         held = _loaded(proxy.model, proxy.device)
         options = InfluenceOptions(**proxy.influence)
         try:

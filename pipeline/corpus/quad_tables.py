@@ -112,7 +112,7 @@ def pool_of(clusters: pa.Table, costs: pa.Table | None, neighbours: pa.Table | N
     if costs is not None:
         table = costs.sort_by([("cluster", "ascending"), ("rank", "ascending")])
         ends = np.cumsum(sizes)
-        own = np.split(table.column("cost").to_numpy(), ends[:-1])
+        own = np.split(table.column("cost").to_numpy(), ends[:-1]) if sizes else []
     distances = None
     if neighbours is not None:
         distances = np.full((len(sizes), len(sizes)), np.inf)

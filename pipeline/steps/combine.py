@@ -120,11 +120,6 @@ class CombineStep(Step):
         return None
 
     @property
-    def label(self) -> str:
-        """Verb and name: there may be several."""
-        return f"{self.verb}.{self.name}"
-
-    @property
     def kept_column(self) -> str:
         """The new column."""
         return self.name
@@ -137,6 +132,10 @@ class CombineStep(Step):
             told = f"which of {self.buckets} quantiles{group} the document lies in by {given}, 0 the lowest"
             return described(self.name, pa.int64(), told)
         return described(self.name, pa.float64(), f"{self.how} of {given}")
+
+    def values_of(self, column: str) -> int | None:
+        """Return the number of buckets, for their column."""
+        return self.buckets if column == self.name else None
 
     def annotator(self, models: Mapping[str, str]) -> Annotator | None:
         """Return what combines row by row; buckets are the corpus's affair."""

@@ -31,6 +31,7 @@ _GUIDE = Guide(
 influence of d    =  grad L_ref^T (H + damping)^-1 grad L_d,   H by K-FAC or EK-FAC, L the proxy's loss
 cluster score     =  mean influence of its probes + alpha x sqrt(2 ln N / n_i)
 round             =  the `per_round` best clusters are probed; whose probe's mean is above tau gives `block` documents
+first turn        =  gives its probe alone, as the best clusters aren't known yet (`first_turn`)
 kept              =  accepted blocks, until the budget is spent""",
     follows="""\
 Quad's estimator and bandit, with what the paper leaves open (units of influence, order within clusters, what a pass
@@ -89,6 +90,10 @@ class QuadStep(Step):
         ge=1,
         description="documents selected at an accepted turn; a hundredth of the budget, at least 10 probes, if absent",
     )
+    first_turn: Annotated[Literal["probe", "block"], Decides] = Field(
+        default="probe",
+        description="what a cluster's first turn can select; probe: blocks are given when all clusters were looked at",
+    )
     per_round: Annotated[int, Decides] = Field(default=10, ge=1, description="clusters drawn in a round")
     rounds: Annotated[int, Decides] = Field(default=100_000, ge=1, description="at most")
     neighbours: Annotated[float | None, Decides] = Field(
@@ -134,11 +139,6 @@ class QuadStep(Step):
             msg = f"block is {self.block}: it begins with the probe, so it must be at least probe ({self.probe})"
             raise ValueError(msg)
         return self
-
-    @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
 
     @property
     def _cost(self) -> str | None:
@@ -230,6 +230,7 @@ class QuadStep(Step):
             embedding=self.embedding,
             passes=self.passes,
             ahead=self.ahead,
+            first_turn=self.first_turn,
         )
 
     def find(self, option: str, reference: str) -> dict[str, FoundFile]:
@@ -288,7 +289,10 @@ class QuadStep(Step):
         document = {"documents": 1.0, "bytes": float(DOCUMENT_BYTES), "tokens": DOCUMENT_BYTES / 4}[self.unit]
         wanted = (self.fraction or 0.0) * documents if self.budget is None else self.budget / document
         block = self.block or max(10 * self.probe, math.ceil(wanted / 100))
-        turns = max(clusters or 0, math.ceil(2 * wanted / block))  # as if every other turn is accepted
+        if self.first_turn == "probe":  # all clusters are compared first; then most turns are accepted
+            turns = (clusters or 0) + math.ceil(1.25 * wanted / block)
+        else:
+            turns = max(clusters or 0, math.ceil(2 * wanted / block))  # as if every other turn is accepted
         scored = min(documents, turns * self.probe)
         per_document = math.ceil(DOCUMENT_BYTES / 4 / (size.context - 1))
         if self.chunks is not None:

@@ -9,12 +9,17 @@ scores at its start). The next documents of a drawn cluster, in its fixed order,
 is above tau, what was drawn is selected: the probe itself (`block=None`, as the paper has it), or a block that begins
 with it.
 
+Clusters that were never drawn come first in the order of their numbers, which says nothing. Where each can give a
+block at once, a small budget is spent before the best were seen: `first_turn="probe"` selects of a first turn no more
+than its probe, so that blocks go to clusters that were compared with all others.
+
 Nothing is computed here but decisions: all functions are pure, from a table of scores, so that alpha, tau and budget
 can be changed without scoring anything again. The same table gives the same selection, to the bit, on any machine.
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -30,6 +35,7 @@ __all__ = [
     "BanditOptions",
     "BanditState",
     "Draw",
+    "FirstTurn",
     "Probe",
     "Scale",
     "ScoreTable",
@@ -45,6 +51,7 @@ __all__ = [
     "selected",
 ]
 
+FirstTurn: TypeAlias = Literal["probe", "block"]
 Unit: TypeAlias = Literal["documents", "bytes", "tokens"]
 Stop: TypeAlias = Literal["budget", "rounds", "exhausted", "missing"]
 Costs: TypeAlias = Sequence[Sequence[float]] | Sequence[npt.NDArray[np.float64]]
@@ -96,6 +103,7 @@ class BanditOptions:
         rounds: most rounds.
         neighbours: clusters nearer to each other than this share what is learned of one: a neighbour at distance d is
             taught with weight 1 - d / neighbours; None: they don't.
+        first_turn: what a cluster's first turn can select, its `probe` or a `block`.
 
     Raises:
         ConfigError: if a value is out of range.
@@ -110,6 +118,7 @@ class BanditOptions:
     per_round: int = 10
     rounds: int = 1_000_000
     neighbours: float | None = None
+    first_turn: FirstTurn = "block"
 
     def __post_init__(self) -> None:
         if self.unit not in ("documents", "bytes", "tokens"):
@@ -126,14 +135,18 @@ class BanditOptions:
         if self.block is not None and self.block < self.probe:
             msg = f"block is {self.block}: it begins with the probe, so it must be at least probe ({self.probe})"
             raise ConfigError(msg)
+        if self.first_turn not in ("probe", "block"):
+            msg = f"unknown first_turn {self.first_turn!r}: choose 'probe' or 'block'"
+            raise ConfigError(msg)
         if self.neighbours is not None and not 0 < self.neighbours < math.inf:
             msg = f"neighbours must be a distance above 0, got {self.neighbours}"
             raise ConfigError(msg)
 
-    @property
-    def width(self) -> int:
-        """Documents that a turn takes."""
-        return self.probe if self.block is None else self.block
+    def width(self, first: int) -> int:
+        """Return how many documents the turn takes that begins with rank `first`; only a first turn begins with 0."""
+        if self.block is None or (first == 0 and self.first_turn == "probe"):
+            return self.probe
+        return self.block
 
 
 @dataclass(frozen=True)
@@ -403,7 +416,7 @@ def play_round(table: ScoreTable, options: BanditOptions, state: BanditState) ->
     for (cluster, score), probe in zip(picked, probes, strict=True):
         known = table.scores[cluster]
         mean = math.fsum(known[rank] for rank in range(probe.first, probe.after)) / (probe.after - probe.first)
-        after = min(probe.first + options.width, table.sizes[cluster])
+        after = min(probe.first + options.width(probe.first), table.sizes[cluster])
         accepted = mean > options.tau
         if accepted:
             own = None if options.unit == "documents" or table.costs is None else table.costs[cluster]
@@ -453,8 +466,15 @@ def first_probes(table: ScoreTable, options: BanditOptions, turns: int = 1) -> l
     return [
         _probe(table, options, cluster, first)
         for cluster, size in enumerate(table.sizes)
-        for first in range(0, min(size, turns * options.width), options.width)
+        for first in itertools.islice(_turns(options, 0, size), turns)
     ]
+
+
+def _turns(options: BanditOptions, first: int, size: int) -> Iterator[int]:
+    """Yield the ranks that a cluster's turns begin with, from `first` on."""
+    while first < size:
+        yield first
+        first += options.width(first)
 
 
 def next_probes(
@@ -474,13 +494,16 @@ def next_probes(
     wanted = list(state.missing)
     room = 0 if documents is None else documents - sum(probe.after - probe.first for probe in wanted)
     chosen = set(wanted)
-    walked = _picked(table, replace(options, per_round=max(1, len(table.sizes))), state)
-    turn = 0
+    every = replace(options, per_round=max(1, len(table.sizes)))
+    walked = [
+        (cluster, _turns(options, state.drawn[cluster], table.sizes[cluster]))
+        for cluster, _ in _picked(table, every, state)
+    ]
     while room > 0:
         any_left = False
-        for cluster, _ in walked:
-            first = state.drawn[cluster] + turn * options.width
-            if first >= table.sizes[cluster]:
+        for cluster, turns in walked:
+            first = next(turns, None)
+            if first is None:
                 continue
             any_left = True
             probe = _probe(table, options, cluster, first)
@@ -492,7 +515,6 @@ def next_probes(
                     break
         if not any_left:
             break
-        turn += 1
     return wanted
 
 

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from docs.step_pages import example_config, guide_of
 from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.graph.engine import Engine
-from tamis.pipeline.steps.registry import parse_config
+from tamis.pipeline.steps.registry import built_in, parse_config
 from tests.source_tree import ROOT
 
 CORPUS, MODELS = ROOT / "examples/corpus", ROOT / "examples/models"
@@ -44,6 +45,10 @@ STEPS = {
 }
 
 
+VERBS = [verb for verb in built_in() if not guide_of(verb).before]
+"""All steps but `quad`, whose tests train its proxy."""
+
+
 def ran(folder, steps, allow_empty=True):
     plain = {
         "inputs": [{"path": str(folder / "in.jsonl"), "source": "web"}],
@@ -76,3 +81,33 @@ def test_a_run_that_selects_nothing_is_whole_and_fails(tmp_path):
     found = ran(tmp_path, STEPS["draw a share"], allow_empty=False)
     assert found.problems == ("no document was selected of 1 record read (`allow_empty: true` allows it)",)
     assert verify(str(tmp_path / "run")).ok
+
+
+@pytest.mark.parametrize("documents", [0, 2])
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_step_takes_an_empty_pool(tmp_path, monkeypatch, verb, documents):
+    """Its example without a document, and with documents that all fell before it: whole, told of, and not begun again.
+
+    Only `extract` must be the first step, and has those that fall after it.
+    """
+    monkeypatch.chdir(ROOT)
+    plain = example_config(verb)
+    (tmp_path / "in.jsonl").write_text('{"text": "Two words."}\n' * documents)
+    plain["inputs"] = [{"path": str(tmp_path / "in.jsonl"), "source": one["source"]} for one in plain["inputs"]]
+    every = {"name": "all", "rules": [{"column": "all_words", "op": "max", "threshold": -1, "reason": "all"}]}
+    plain["steps"].insert(len(plain["steps"]) - (verb != "extract"), {"heuristics": every})
+    folder = str(tmp_path / "run")
+
+    def run():
+        with Engine(f"{folder}/work/passes") as engine:
+            return execute(make_plan(parse_config(plain), plain), folder, engine)
+
+    found = run()
+    manifest = found.manifest
+    read = documents * len(plain["inputs"])
+    assert (manifest.read, manifest.selected, manifest.rejected + manifest.errors) == (read, 0, read)
+    assert len(found.problems) == 1
+    assert verify(folder).ok
+    assert run().nothing_to_do
+    plain["allow_empty"] = True
+    assert run().problems == ()

@@ -70,6 +70,8 @@ WATER_HOME = {"water": "water.jsonl", "home": "home.jsonl"}
 # "step.option": the step's options, and what is changed of them; None takes an option away.
 STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "clean.variant": ({}, {"variant": "datatrove_fineweb"}),
+    "clean.name": ({}, {"name": "other"}),
+    "dsir.name": (DSIR, {"name": "other"}),
     "dsir.target": (DSIR, {"target": "home.jsonl"}),
     "dsir.model": (DSIR, {"target": None, "model": "dsir"}),
     "dsir.proportions": (DSIR | {"target": WATER_HOME}, {"proportions": {"water": 1, "home": 50}}),

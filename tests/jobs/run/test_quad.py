@@ -12,11 +12,9 @@ import tamis
 from tamis.jobs.manifest.verify import verify
 from tamis.jobs.quad.replay import replay_quad
 from tamis.jobs.quad.stored import stored_quad
-from tamis.jobs.run.execute import execute
 from tamis.jobs.run.memory import estimate, step_costs
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.corpus import quad as decision
-from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.registry import parse_config
 from tamis.schemas.errors import ConfigError, DataError, ModelError, RunError, TamisError
 from tamis.scorers.causal.models import load_causal_model
@@ -34,6 +32,7 @@ from tamis.scorers.influence.bandit import (
 )
 from tamis.scorers.influence.fit import InfluenceDirection, InfluenceOptions, fit_direction
 from tamis.scorers.influence.scores import InfluenceScorer
+from tests.jobs.finished_runs import ran
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -45,6 +44,7 @@ TOPICS = {
     "food": ["sugar", "butter", "flour", "oven", "dough", "bread", "salt", "cream"],
     "sky": ["star", "moon", "comet", "planet", "orbit", "dust", "light", "night"],
 }
+EMBED, CLUSTER = {"embed": {"dimensions": 16, "write": False}}, {"cluster": {"clusters": 3, "rounds": 2}}
 
 
 def sentence(draw, topic):
@@ -89,6 +89,7 @@ def config_of(world):
             "probe": 2,
             "block": 5,
             "per_round": 2,
+            "first_turn": "block",
             "sample": 16,
             "passes": 6,
             **options,
@@ -102,11 +103,6 @@ def config_of(world):
         }
 
     return build
-
-
-def ran(plain, folder, **options):
-    engine = Engine(f"{folder}/work/passes", **options)
-    return execute(make_plan(parse_config(plain), plain), str(folder), engine).manifest
 
 
 def fates(folder):
@@ -263,8 +259,13 @@ def test_stopped_run_goes_on_and_scores_nothing_twice(config_of, tmp_path, refer
 
 
 @pytest.mark.parametrize(
-    "change", [{"alpha": 3.0}, {"tau": 0.4}, {"budget": 33}, {"block": 9}, {"per_round": 4}, {"rounds": 1}], ids=str
-)
+    "change",
+    [
+        {"alpha": 3.0}, {"tau": 0.4}, {"budget": 33}, {"block": 9}, {"per_round": 4}, {"rounds": 1},
+        {"first_turn": "probe"},
+    ],
+    ids=str,
+)  # fmt: skip
 def test_other_decisions_score_nothing_again_and_agree_with_a_fresh_run(
     config_of, tmp_path, reference, monkeypatch, change
 ):
@@ -449,6 +450,42 @@ def test_plan_says_what_scoring_costs(config_of):
     assert "the number of clusters isn't known before the run" in told[0]
 
 
+def test_plan_counts_first_turns_and_clusters_that_a_column_cuts(config_of):
+    """Clusters first, then so many turns as the budget needs; each cluster is cut in two."""
+    half = {"combine": {"name": "length", "columns": ["half"], "how": "buckets", "buckets": 2, "by": ["cluster"]}}
+    steps = [EMBED, CLUSTER, half]
+    for options, scored in (
+        ({"first_turn": "probe"}, 2 * (6 + 5)),
+        ({"first_turn": "block"}, 2 * 8),
+        ({"first_turn": "probe", "by": None}, 2 * (3 + 5)),
+    ):
+        plain = config_of(*steps, **({"by": ["cluster", "length"]} | options))
+        (told,) = step_costs(make_plan(parse_config(plain), plain), 40_000).values()
+        assert told[0].startswith(f"scores about {scored} of 40,000 documents (0.")
+
+
+def test_clusters_are_cut_by_a_column_of_combine(config_of, tmp_path, world):
+    """Each cluster in two by the likeness to a target: arms are of the likelier and the less likely half."""
+    steps = [
+        EMBED,
+        CLUSTER,
+        {"dsir": {"target": str(world[0] / "reference.jsonl"), "text": "body", "normalise": "token", "min_tokens": 0}},
+        {"combine": {"name": "likeness", "columns": ["dsir_log_weight"], "how": "buckets", "buckets": 2,
+                     "by": ["cluster"]}},
+    ]  # fmt: skip
+    manifest = ran(config_of(*steps, by=["cluster", "likeness"]), tmp_path / "cut")
+    assert manifest.steps[-1].metrics["clusters"] == 6
+    rows = (
+        tamis.open(tmp_path / "cut")
+        .sql("SELECT label, documents, mean_influence FROM quad_clusters ORDER BY cluster")
+        .to_pylist()
+    )
+    assert [row["label"] for row in rows] == [f"{cluster}/{half}" for cluster in range(3) for half in (0, 1)]
+    assert sum(row["documents"] for row in rows) == 96
+    ran(config_of(*steps[:2], by=None), tmp_path / "whole")
+    assert chosen(tmp_path / "cut") != chosen(tmp_path / "whole")
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "told"),
     [
@@ -475,15 +512,34 @@ def test_mistakes_are_one_sentence(config_of, tmp_path, change, kind, told):
     assert "\n" not in str(caught.value)
 
 
-def test_empty_pool_and_pool_without_clusters(config_of, tmp_path):
+@pytest.mark.parametrize("budget", [{}, {"budget": None, "fraction": 0.5}, {"unit": "tokens"}], ids=str)
+def test_empty_pool_and_pool_without_clusters(config_of, tmp_path, budget):
+    """Whatever was rejected before it, the run is whole: it says what it found."""
     rules = [{"rules": {"rules": [{"column": "half", "op": "min", "threshold": 5, "reason": "none"}]}}]
-    with pytest.raises(DataError, match="no document is left to select from"):
-        ran(config_of(*rules), tmp_path / "empty")
+    told = "step quad: there is no document in any cluster to select from"
+    for folder, steps, rejected in (("empty", [*rules], {}), ("again", [*rules, EMBED, CLUSTER], {})):
+        manifest = ran(config_of(*steps, **budget), tmp_path / folder)
+        assert (manifest.read, manifest.selected, manifest.rejected, manifest.errors) == (96, 0, 96, 0)
+        assert manifest.steps[-1].counts[0].rejected == rejected or not manifest.steps[-1].counts[0].documents
+        assert told in manifest.warnings
+        assert verify(str(tmp_path / folder)).ok
+        assert replay_quad(str(tmp_path / folder)).documents == 0
     rules = [{"rules": {"rules": [{"column": "number", "op": "max", "threshold": -1, "reason": "all"}]}}]
-    manifest = ran(config_of(*rules), tmp_path / "none")  # a null breaks no rule
+    manifest = ran(config_of(*rules, **budget), tmp_path / "none")  # a null breaks no rule
     assert manifest.steps[-1].counts[0].rejected == {"quad_no_cluster": 1}
-    assert "there is no document in any cluster" in manifest.warnings[0]
+    assert told in manifest.warnings
     assert manifest.balanced
+
+
+def test_a_run_that_reads_nothing_is_whole(config_of, tmp_path):
+    (tmp_path / "nothing.jsonl").write_text("")
+    plain = config_of(EMBED, CLUSTER, by=None)
+    plain["inputs"] = [{"path": str(tmp_path / "nothing.jsonl"), "source": "web"}]
+    with Engine(f"{tmp_path}/run/work/passes") as engine:
+        found = execute(make_plan(parse_config(plain), plain), str(tmp_path / "run"), engine)
+    assert found.problems == ("no record was read: the inputs are empty (`allow_empty: true` allows it)",)
+    assert found.manifest.balanced
+    assert verify(str(tmp_path / "run")).ok
 
 
 def test_a_proxy_that_knows_nothing_of_the_reference_is_told(config_of, tmp_path, world):

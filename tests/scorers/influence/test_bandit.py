@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from tamis.scorers.influence.bandit import (
     rounds_view,
     selected,
 )
-from tamis.scorers.influence.released_bandit import play_released
+from tests.scorers.influence.released_bandit import play_released
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +122,10 @@ def twin(influence, options, costs=None, distances=None):
             break
         played.append(able[: options.per_round])
         for i in able[: options.per_round]:
-            block = left[i][: options.width]
-            left[i] = left[i][options.width :]
+            untouched = len(left[i]) == len(influence[i])
+            taking = options.probe if untouched and options.first_turn == "probe" else options.block or options.probe
+            block = left[i][:taking]
+            left[i] = left[i][taking:]
             probe = [influence[i][d] for d in block[: options.probe]]
             mean = math.fsum(probe) / len(probe)
             if mean > options.tau:
@@ -153,6 +156,7 @@ def games(draw):
         per_round=draw(st.integers(1, 4)),
         rounds=draw(st.sampled_from([3, 1000])),
         neighbours=draw(st.sampled_from([None, 0.5])),
+        first_turn=draw(st.sampled_from(["probe", "block"])),
     )
     costs = [[draw(st.integers(1, 9)) for _ in own] for own in influence]
     corners = np.array([[draw(st.integers(0, 3)) / 4] for _ in influence])
@@ -259,6 +263,23 @@ def test_a_block_ends_with_its_cluster():
     assert state.drawn == (7, 3)
 
 
+def test_a_first_turn_that_selects_its_probe_alone_leaves_the_budget_to_the_best():
+    """Of twenty clusters above tau the best is the last; blocks at first turns spend the budget before its turn."""
+    influence = [[1.0 + 0.1 * number] * 100 for number in range(20)]
+    options = BanditOptions(budget=160, alpha=0.1, probe=2, block=20, per_round=2)
+    early = play(full_table(influence), options)
+    assert {draw.cluster for draw in early.draws} == set(range(8))
+    fair = replace(options, first_turn="probe")
+    late = play(full_table(influence), fair)
+    assert [draw.cluster for draw in late.draws[:20]] == list(range(20))
+    assert all(draw.after - draw.first == 2 for draw in late.draws[:20])
+    assert all(draw.after - draw.first == 20 and draw.cluster > 15 for draw in late.draws[20:])
+    asked = first_probes(full_table(influence), fair, turns=3)
+    assert [probe.first for probe in asked if probe.cluster == 5] == [0, 2, 22]
+    paper = replace(options, block=None)
+    assert play(full_table(influence), paper) == play(full_table(influence), replace(paper, first_turn="probe"))
+
+
 def test_empty_clusters_and_no_clusters():
     options = BanditOptions(budget=10)
     assert play(ScoreTable([]), options).stop == "exhausted"
@@ -334,6 +355,7 @@ def test_views():
         {"block": 2},
         {"per_round": 0},
         {"neighbours": 0.0},
+        {"first_turn": "all"},
     ],
 )
 def test_bad_options(wrong):
