@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tamis.pipeline.graph.beam_services import import_beam
 from tamis.pipeline.graph.dataflow import DATAFLOW, active, cancel, check_graph, ended_by_itself, submitted_job, waits
 from tamis.pipeline.graph.exchange import through_files
 from tamis.pipeline.graph.failures import Failures, cause
@@ -154,7 +153,6 @@ class Engine:
         return [json.loads(line) for line in value.splitlines()]
 
     def _locally(self, graph: Graph, wanted: Sequence[str], job: str) -> dict[str, tuple[bytes, Spent]]:
-        import_beam()
         from tamis.pipeline.graph.beam import LocalPasses
 
         passes = [p for node in graph.nodes for p in (through_files(node) if isinstance(node, Exchange) else (node,))]
