@@ -7,7 +7,6 @@ default: `contamination` in the folder of development corpora. A third of those 
 is that of the worst case; documents of `--documents` hold hardly any.
 """
 
-import argparse
 import gzip
 import json
 import os
@@ -20,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
 sys.path.append(str(ROOT))
 
-from benchmarks.corpus import documents, pin
+from benchmarks.corpus import arguments, documents, pinned
 from tamis.scorers.contamination.decon import DeconScore, Item
 from tamis.scorers.contamination.find import Aligned, NGrams
 from tamis.scorers.contamination.index import ContaminationIndex
@@ -34,14 +33,10 @@ def lines(path: Path) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=Path)
-    parser.add_argument("--megabytes", type=float, default=50)
+    parser = arguments(__doc__, 50)
     folder = Path(os.environ.get("TAMIS_DEV_DATA", ROOT.parent / "shared" / "data"))
     parser.add_argument("--planted", type=Path, default=folder / "contamination")
-    parser.add_argument("--core", type=int)
-    options = parser.parse_args()
-    print(f"core {pin(options.core)}")
+    options = pinned(parser)
     items = [record["question"] for record in lines(options.planted / "evals.jsonl.gz")]
     records = lines(options.planted / "train.jsonl.gz")
     truth = json.loads((options.planted / "truth.json").read_text())

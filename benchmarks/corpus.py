@@ -1,5 +1,6 @@
 """Texts for the benchmarks of deduplication and its like."""
 
+import argparse
 import io
 import json
 import os
@@ -9,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import zstandard
 
-__all__ = ["documents", "pin"]
+__all__ = ["arguments", "documents", "pin", "pinned"]
 
 
 def pin(core: int | None = None) -> int:
@@ -17,6 +18,22 @@ def pin(core: int | None = None) -> int:
     chosen = max(os.sched_getaffinity(0)) if core is None else core
     os.sched_setaffinity(0, {chosen})
     return chosen
+
+
+def arguments(about: str | None, megabytes: float) -> argparse.ArgumentParser:
+    """Return the options that benchmarks over `documents` share: which texts, how many megabytes, on which core."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=Path)
+    parser.add_argument("--megabytes", type=float, default=megabytes)
+    parser.add_argument("--core", type=int)
+    return parser
+
+
+def pinned(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return the options given, with this process pinned to the core, which is told."""
+    options = parser.parse_args()
+    print(f"core {pin(options.core)}")
+    return options
 
 
 def documents(path: Path | None, megabytes: float, *, language: str | None = "en") -> pa.LargeStringArray:

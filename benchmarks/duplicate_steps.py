@@ -7,7 +7,6 @@ rewritten texts. `--short` adds a run of near_dedup over so many documents of 20
 one before. Peak memory is that of the process, libraries and compiled kernels included.
 """
 
-import argparse
 import json
 import resource
 import sys
@@ -21,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
 sys.path.append(str(ROOT))
 
-from benchmarks.corpus import documents, pin
+from benchmarks.corpus import arguments, documents, pinned
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.graph.engine import Engine
@@ -38,13 +37,9 @@ STEPS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=Path)
-    parser.add_argument("--megabytes", type=float, default=100)
+    parser = arguments(__doc__, 100)
     parser.add_argument("--short", type=int, default=0)
-    parser.add_argument("--core", type=int)
-    options = parser.parse_args()
-    print(f"core {pin(options.core)}")
+    options = pinned(parser)
     with tempfile.TemporaryDirectory(prefix="tamis-benchmark-") as name:
         folder = Path(name)
         texts = documents(options.documents, options.megabytes).to_pylist()

@@ -1,6 +1,6 @@
 """fastText scoring and language identification: Tamis beside the fastText library, in MB of text a CPU-second.
 
-    taskset -c 1 python benchmarks/fasttext.py [--data FOLDER] [--work FOLDER] [--megabytes 40]
+    taskset -c 1 python benchmarks/fasttext.py [--data FOLDER] [--work FOLDER] [--megabytes 40] [--only language]
 
 A classifier with two-word n-grams (dimension 100, two million buckets: about 1 GB) learns to tell short English
 documents of the development corpus from long ones, and scores those it wasn't trained on. Language identification
@@ -105,19 +105,10 @@ def memory_of(processes: list["subprocess.Popen[str]"]) -> list[dict[str, int]]:
     return found
 
 
-def main() -> None:
-    """Run all comparisons."""
-    parser = argparse.ArgumentParser(description="fastText scoring: Tamis beside the library")
-    default = os.environ.get("TAMIS_DEV_DATA", str(ROOT.parent / "shared" / "data"))
-    parser.add_argument("--data", type=Path, default=Path(default))
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "tamis-benchmark-fasttext")
-    parser.add_argument("--megabytes", type=float, default=40)
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    rows = documents(options.data)
-    print(f"library: fasttext-community {importlib.metadata.version('fasttext-community')}")
+def classify(rows: list[dict[str, Any]], work: Path, megabytes: float) -> None:
+    """Score documents by a large classifier, and see what memory two processes take."""
     english = [row for row in rows if row["lang"] == "en"]
-    path = classifier(english, options.work, options.megabytes)
+    path = classifier(english, work, megabytes)
     unseen = [row["text"] for row in english[-6000:]]
 
     started = time.process_time()
@@ -130,26 +121,9 @@ def main() -> None:
     scores = measure("Tamis", unseen, lambda: ours.score(unseen, label=LABEL))
     reference = [row[list(names).index(LABEL)] for names, row in zip(labels, probabilities, strict=True)]
     print(f"  greatest difference {np.abs(scores - np.array(reference)).max():.1e}")
-    del library
-
-    texts = [row["text"] for row in rows if 2500 <= len(row["text"].encode()) <= 3500]
-    print(f"language identification, {len(texts):,} documents of about 3 KB")
-    library = fasttext.load_model(str(packaged_model()))
-    lines = [text.replace("\n", " ") for text in texts]
-    labels, probabilities = measure("library, whole documents", texts, lambda: library.predict(lines))
-    whole = LanguageIdentifier(prefix=None)
-    batch = measure("Tamis, whole documents", texts, lambda: whole.score(texts))
-    same = [f"__label__{name}" for name in batch.column("language").to_pylist()] == [row[0] for row in labels]
-    difference = np.abs(batch.column("language_score").to_numpy() - np.array([row[0] for row in probabilities])).max()
-    print(f"  same languages: {same}, greatest difference {difference:.1e}")
-    prefix = LanguageIdentifier()
-    starts = [line[:DEFAULT_PREFIX] for line in lines]
-    print("  the same, MB of whole documents")
-    measure(f"library, first {DEFAULT_PREFIX} characters", texts, lambda: library.predict(starts))
-    measure(f"Tamis, first {DEFAULT_PREFIX} characters", texts, lambda: prefix.score(texts))
 
     if Path("/proc/self/smaps_rollup").exists():
-        sample = options.work / "sample.txt"
+        sample = work / "sample.txt"
         sample.write_text("\0".join(unseen[:2000]), encoding="utf-8")
         command = [sys.executable, "-c", WORKER, str(path), str(sample)]
         environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -166,6 +140,43 @@ def main() -> None:
             print(f"{count} worker(s): {total / 1e3:,.0f} MB in all, {own / 1e3:,.0f} MB of it the last one's own")
         for process in processes:
             process.communicate()
+
+
+def identify(rows: list[dict[str, Any]]) -> None:
+    """Identify the languages of whole documents, and of their beginnings."""
+    texts = [row["text"] for row in rows if 2500 <= len(row["text"].encode()) <= 3500]
+    print(f"language identification, {len(texts):,} documents of about 3 KB")
+    library = fasttext.load_model(str(packaged_model()))
+    lines = [text.replace("\n", " ") for text in texts]
+    labels, probabilities = measure("library, whole documents", texts, lambda: library.predict(lines))
+    whole = LanguageIdentifier(prefix=None)
+    batch = measure("Tamis, whole documents", texts, lambda: whole.score(texts))
+    same = [f"__label__{name}" for name in batch.column("language").to_pylist()] == [row[0] for row in labels]
+    difference = np.abs(batch.column("language_score").to_numpy() - np.array([row[0] for row in probabilities])).max()
+    print(f"  same languages: {same}, greatest difference {difference:.1e}")
+    prefix = LanguageIdentifier()
+    starts = [line[:DEFAULT_PREFIX] for line in lines]
+    print("  the same, MB of whole documents")
+    measure(f"library, first {DEFAULT_PREFIX} characters", texts, lambda: library.predict(starts))
+    measure(f"Tamis, first {DEFAULT_PREFIX} characters", texts, lambda: prefix.score(texts))
+
+
+def main() -> None:
+    """Run all comparisons."""
+    parser = argparse.ArgumentParser(description="fastText scoring: Tamis beside the library")
+    default = os.environ.get("TAMIS_DEV_DATA", str(ROOT.parent / "shared" / "data"))
+    parser.add_argument("--data", type=Path, default=Path(default))
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "tamis-benchmark-fasttext")
+    parser.add_argument("--megabytes", type=float, default=40)
+    parser.add_argument("--only", choices=("classifier", "language"))
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    rows = documents(options.data)
+    print(f"library: fasttext-community {importlib.metadata.version('fasttext-community')}")
+    if options.only != "language":
+        classify(rows, options.work, options.megabytes)
+    if options.only != "classifier":
+        identify(rows)
 
 
 if __name__ == "__main__":

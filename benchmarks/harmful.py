@@ -1,12 +1,14 @@
 """Finding harmful text: n-gram models beside classifiers, on groups none of them has seen.
 
-    taskset -c 1 python benchmarks/harmful.py [--data FOLDER] [--splits 5]
+    taskset -c 1 python benchmarks/harmful.py [--data FOLDER] [--splits 5] [--task WORD] [--variant WORD ...]
 
 Tasks from the development corpus: strongly offensive quotations among others of the same collection, parted by the
-collection's files; and spam among other mail, parted by message, since there is but one source of it. Each split puts
-groups into training, validation and test; thresholds are chosen on validation. The paper's form sees harmful text
+collection's files, and as single quotations (so that files are in all parts, and what is learned of a file helps);
+answers of models that people found harmful or not, and spam among other mail, parted by answer and message. Each split
+puts groups into training, validation and test; thresholds are chosen on validation. The paper's form sees harmful text
 alone; the ratio (`--contrast`) and the classifiers see both classes. Printed are means over splits on the test groups:
-the area under the curve, which no threshold enters, and what the chosen threshold does. The regression on TF-IDF takes
+the area under the curve, which no threshold enters, with the half of its 95 % interval over splits and that of its
+difference from the default's on the same splits, and what the chosen threshold does. The regression on TF-IDF takes
 scikit-learn, and is left out where that isn't installed. `--data` names the folder with `dev.jsonl.zst` (default: the
 environment variable TAMIS_DEV_DATA, else ../shared/data).
 """
@@ -19,11 +21,13 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zstandard
+from scipy.special import stdtrit
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
@@ -37,14 +41,23 @@ from tamis.scorers.perplexity.harmful import LabelledDocuments, train_harmful
 
 def tasks(folder: Path) -> dict[str, LabelledDocuments]:
     """Return the labelled documents of each task."""
-    found: dict[str, list[tuple[str, bool, str]]] = {"offensive quotations, by file": [], "spam, by message": []}
-    offensive, spam = found.values()
+    names = (
+        "offensive quotations, by file",
+        "offensive quotations, by quotation",
+        "answers, by answer",
+        "spam, by message",
+    )
+    found: dict[str, list[tuple[str, bool, str]]] = {name: [] for name in names}
+    offensive, alone, answers, spam = found.values()
     with zstandard.open(folder / "dev.jsonl.zst", "rb") as stream:
         for line in io.TextIOWrapper(stream, encoding="utf-8"):
             row = json.loads(line)
             if row["source"].startswith("fortune-mod") and row.get("harm_level") != "weak":
                 name = row["url"].split("/")[-1].split("%23")[0]
                 offensive.append((row["text"], bool(row["harmful"]), f"{row['source']}/{name}"))
+                alone.append((row["text"], bool(row["harmful"]), row["id"]))
+            elif row["source"] == "pyrit-scorer-evals" and row.get("harmful") is not None:
+                answers.append((row["text"], row["harmful"], row["id"]))
             elif row["source"].startswith("spamassassin"):
                 spam.append((row["text"], bool(row["spam"]), row["id"]))
     return {
@@ -88,11 +101,20 @@ def regression(documents: LabelledDocuments, seed: int) -> Metrics:
     return evaluate(clean["test"], documents.harmful[rows["test"]], chosen.threshold)
 
 
-def show(name: str, metrics: list[Metrics], elapsed: float) -> None:
-    """Print the means."""
+def interval(values: Sequence[float]) -> float:
+    """Return half of the 95 % interval of a mean of values, by Student's t."""
+    if len(values) < 2:
+        return float("nan")
+    return float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def show(name: str, metrics: list[Metrics], usual: list[Metrics], elapsed: float) -> None:
+    """Print the means, and by how much the AUC differs from the default's."""
+    more = [one.auc - other.auc for one, other in zip(metrics, usual, strict=True)]
     mean = {key: np.mean([getattr(m, key) for m in metrics]) for key in Metrics.__dataclass_fields__}
     print(
-        f"  {name:<38} AUC {mean['auc']:.3f}"
+        f"  {name:<38} AUC {mean['auc']:.3f} +-{interval([m.auc for m in metrics]):.3f}"
+        f" ({np.mean(more):+.3f} +-{interval(more):.3f})"
         f"  macro-F1 {mean['macro_f1']:.3f} (sd {np.std([m.macro_f1 for m in metrics]):.3f})"
         f"  harmful P {mean['harmful_precision']:.3f} R {mean['harmful_recall']:.3f}"
         f"  clean P {mean['clean_precision']:.3f} R {mean['clean_recall']:.3f}  {elapsed:.1f} CPU-s"
@@ -105,6 +127,8 @@ def main() -> None:
     default = Path(os.environ.get("TAMIS_DEV_DATA", ROOT.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=default, help="folder with dev.jsonl.zst")
     parser.add_argument("--splits", type=int, default=5, help="random splits by group")
+    parser.add_argument("--task", default="", help="tasks with this in their name")
+    parser.add_argument("--variant", nargs="*", default=[""], help="variants with one of these in their names")
     options = parser.parse_args()
     blanks = {"normalizer": "ccnet-blanks"}
     ratio = {"contrast": True}
@@ -116,16 +140,27 @@ def main() -> None:
         "ratio, normalised, order 2": {**ratio, **blanks, "order": 2},
         "ratio, normalised, order 3": {**ratio, **blanks},
         "ratio, normalised, order 5": {**ratio, **blanks, "order": 5},
+        "ratio, 1,000 pieces, order 2": {**ratio, **blanks, "pieces": 1000, "order": 2},
+        "ratio, 1,000 pieces, order 3": {**ratio, **blanks, "pieces": 1000},
         "ratio, 2,000 pieces, as written": {**ratio, "pieces": 2000},
         "ratio, 2,000 pieces, order 2": {**ratio, **blanks, "pieces": 2000, "order": 2},
         "ratio, 2,000 pieces, order 3": {**ratio, **blanks, "pieces": 2000},
         "ratio, 2,000 pieces, order 5": {**ratio, **blanks, "pieces": 2000, "order": 5},
         "ratio, 4,000 pieces, order 3": {**ratio, **blanks, "pieces": 4000},
     }
+    usual = next(name for name in variants if "default" in name)
+    variants = {
+        name: choice
+        for name, choice in variants.items()
+        if name == usual or any(word in name for word in options.variant)
+    }
     classifiers = {"fastText classifier": classifier}
     if importlib.util.find_spec("sklearn") is not None:
         classifiers["TF-IDF regression"] = lambda d, seed, work: regression(d, seed)  # noqa: ARG005
+    classifiers = {n: measure for n, measure in classifiers.items() if any(word in n for word in options.variant)}
     for task, documents in tasks(options.data).items():
+        if options.task not in task:
+            continue
         harmful = int(documents.harmful.sum())
         clean, groups = len(documents.texts) - harmful, len(set(documents.groups))
         print(f"{task}: {harmful:,} harmful, {clean:,} clean, {groups:,} groups", flush=True)
@@ -154,7 +189,7 @@ def main() -> None:
                 except DataError:  # a split without harmful groups in validation says nothing
                     continue
         for name, metrics in results.items():
-            show(name, metrics[:used], elapsed[name])
+            show(name, metrics[:used], results[usual][:used], elapsed[name])
 
 
 if __name__ == "__main__":

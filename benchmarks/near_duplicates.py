@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
 sys.path.append(str(ROOT))
 
-from benchmarks.corpus import documents, pin
+from benchmarks.corpus import arguments, documents, pinned
 from tamis.scorers.dedup.bands import Bands, optimal_bands
 from tamis.scorers.dedup.minhash import MinHash, Permutations
 from tamis.scorers.dedup.near_duplicates import NearDuplicates, Shard, document_numbers
@@ -62,15 +62,11 @@ def timed(name: str, megabytes: float, run, best_of: int = 3):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=Path)
-    parser.add_argument("--megabytes", type=float, default=100)
+    parser = arguments(__doc__, 100)
     parser.add_argument("--peer-megabytes", type=float, default=2)
     parser.add_argument("--datasketch", type=Path)
     parser.add_argument("--short", type=int, default=1_000_000)
-    parser.add_argument("--core", type=int)
-    options = parser.parse_args()
-    print(f"core {pin(options.core)}")
+    options = pinned(parser)
     texts = planted(documents(options.documents, options.megabytes), 0.1)
     size = texts.nbytes / 1e6
     print(f"{len(texts)} documents, {size:.1f} MB; recall at 0.7, 0.8, 0.9: ", end="")

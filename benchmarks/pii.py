@@ -5,7 +5,6 @@
 The labelled set is `tests/golden/pii_labelled.txt`: a finding counts if its span and kind are exact.
 """
 
-import argparse
 import sys
 import time
 from collections import Counter
@@ -15,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
 sys.path.append(str(ROOT))
 
-from benchmarks.corpus import documents, pin
+from benchmarks.corpus import arguments, documents, pinned
 from tamis.scorers.pii.detect import find_pii
 from tamis.scorers.pii.kinds import KINDS
 from tamis.scorers.pii.mask import Masker
@@ -23,12 +22,7 @@ from tests.scorers.pii.labelled import labelled
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=Path)
-    parser.add_argument("--megabytes", type=float, default=50)
-    parser.add_argument("--core", type=int)
-    options = parser.parse_args()
-    print(f"core {pin(options.core)}")
+    options = pinned(arguments(__doc__, 50))
     texts = documents(options.documents, options.megabytes, language=None)
     size = texts.nbytes / 1e6
     find_pii(["a@b.co 1.2.3.4"])

@@ -5,7 +5,6 @@
 Texts are in memory already, in eight shards; the hash space is cut into eight partitions; compilation is left out.
 """
 
-import argparse
 import itertools
 import resource
 import sys
@@ -18,19 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT / "src")  # this folder has modules named as libraries are
 sys.path.append(str(ROOT))
 
-from benchmarks.corpus import documents, pin
+from benchmarks.corpus import arguments, documents, pinned
 from tamis.scorers.dedup.near_duplicates import Shard
 from tamis.scorers.dedup.paragraphs import RepeatedParagraphs
 from tamis.scorers.dedup.substrings import RepeatedSubstrings
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=Path)
-    parser.add_argument("--megabytes", type=float, default=50)
-    parser.add_argument("--core", type=int)
-    options = parser.parse_args()
-    print(f"core {pin(options.core)}")
+    options = pinned(arguments(__doc__, 50))
     texts = documents(options.documents, options.megabytes, language=None)
     size = texts.nbytes / 1e6
     ids = np.random.default_rng(1).integers(0, 2**63, (len(texts), 2)).astype(np.uint64)

@@ -24,7 +24,7 @@ from tamis.schemas.errors import ConfigError
 from tamis.schemas.tables import DOCUMENT_SCHEMA
 from tamis.scorers.base import Annotator
 
-__all__ = ["SUFFIXES", "Scores", "check_output", "score_documents", "write_scores"]
+__all__ = ["Scores", "check_output", "score_documents", "write_scores"]
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 """Of the files that scores can be written to."""

@@ -22,7 +22,7 @@ from tamis.schemas.tables import DOCUMENT_SCHEMA
 from tamis.scorers.kernels.jit import KernelState, kernel_states
 from tamis.scorers.kernels.machine_code import machine_code_folder
 
-__all__ = ["PARTS", "WarmReport", "warm"]
+__all__ = ["WarmReport", "warm"]
 
 _SENTENCES = (
     "The committee met on the 3rd of May, and it didn't agree to the U.S. plan [1] that they had of it.",

@@ -20,7 +20,7 @@ import tamis
 from tamis.pipeline.steps.base import Step
 from tamis.pipeline.steps.registry import plugged_in
 
-__all__ = ["PACKAGES", "module_code", "package_versions", "step_code"]
+__all__ = ["module_code", "package_versions", "step_code"]
 
 PACKAGES = (
     "apache-beam",

@@ -17,9 +17,11 @@ from tamis.schemas.watch import WatchConfig
 __all__ = ["Config", "InputColumn", "InputConfig", "Limits", "OutputConfig", "PricesConfig", "significant"]
 
 Format = Literal["warc", "wet", "arc", "jsonl", "parquet", "arrow", "csv", "text", "html"]
+_PERCENT = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?%")
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NO_RESULT = ("name", "max_errors", "allow_empty", "mixture", "prices", "watch")
 _DOCUMENT = ("doc_id", "url", "source", "text", "timestamp", "meta")
+_OURS = ("text_bytes", "text_chars", "file", "step", "rule", "value", "threshold")
 
 
 class Limits(Model):
@@ -42,6 +44,7 @@ class InputConfig(Model):
     path: tuple[str, ...] = Field(description="a file, folder, glob or URL, or a list of them")
     source: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        max_length=200,
         description="label of letters, digits, `_`, `.` and `-`; names the output folder",
     )
     format: Format | None = Field(default=None, description="inferred from the suffix if absent")
@@ -66,6 +69,9 @@ class InputConfig(Model):
     @field_validator("path", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float | dict):
+            msg = f"expected a path, or a list of paths, got {value!r}"
+            raise ValueError(msg)
         return (value,) if isinstance(value, str) else value
 
     @field_validator("delimiter")
@@ -87,6 +93,9 @@ class InputConfig(Model):
                 raise ValueError(msg)
             if name in _DOCUMENT:
                 msg = f"{name!r} is a column that all documents have: choose another name"
+                raise ValueError(msg)
+            if name in _OURS:
+                msg = f"{name!r} is a column of the program's own: choose another name"
                 raise ValueError(msg)
         return {name: {"type": column} if isinstance(column, str) else column for name, column in value.items()}
 
@@ -140,7 +149,10 @@ class Config(Model):
     score: Literal["alive", "all"] = Field(default="alive", description="all: score rejected rows too")
     output: OutputConfig = Field(default=OutputConfig(), description="where the run goes, and the size of its shards")
     max_errors: float = Field(
-        default=0.01, ge=0, le=1, description="share of a step's documents: with more errors a run fails, though whole"
+        default=0.01,
+        ge=0,
+        le=1,
+        description="share of a step's documents, also as `1%`: with more errors a run fails, though whole",
     )
     allow_empty: bool = Field(default=False, description="a run that reads no record or selects none is no failure")
 
@@ -175,6 +187,12 @@ class Config(Model):
     def _order_free(cls, value: tuple[InputConfig, ...]) -> tuple[InputConfig, ...]:
         # The order in which inputs are listed must not change a byte of the output.
         return tuple(sorted(value, key=lambda entry: (entry.source, canonical_json(entry.model_dump(mode="json")))))
+
+    @field_validator("max_errors", mode="before")
+    @classmethod
+    def _percent(cls, value: Any) -> Any:
+        found = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+        return float(found[1]) / 100 if found else value
 
     @model_validator(mode="after")
     def _steps_fit(self) -> "Config":

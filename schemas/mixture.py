@@ -21,7 +21,6 @@ __all__ = [
     "StateEstimate",
     "TextFiles",
     "TokenizerConfig",
-    "estimate_methods",
 ]
 
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -172,11 +171,6 @@ _ESTIMATES: dict[str, type[Model]] = {
     "state": StateEstimate,
     **dict.fromkeys(("aioli", "skill_it", "doremi", "doge", "dga", "swarm"), ControllerEstimate),
 }
-
-
-def estimate_methods() -> tuple[str, ...]:
-    """Return the names of all methods that estimate a mixture."""
-    return tuple(_ESTIMATES)
 
 
 class MixtureConfig(Model):

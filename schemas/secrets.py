@@ -14,7 +14,7 @@ T = TypeVar("T")
 _USER = re.compile(r"(?i)(?<![\w.+-])((?!abfss?://|wasbs?://|adl://)[a-z][a-z0-9+.-]*://)[^\s/?#'\"<>]+@")
 _NAMES = (
     r"[\w.-]*(?:signature|credential|token|secret|passw|api[_-]?key|access[_-]?key|accessid|key-pair-id|policy|"
-    r"authorization|session)[\w.-]*|sig|auth|key|login|pass|pwd|user|username"
+    r"authorization|session)[\w.-]*|sig|sas|jwt|auth|key|login|pass|pwd|user|username"
 )
 _PARAMETER = re.compile(rf"(?i)([?&;#](?:{_NAMES})=)(?:[^&\s#'\"<>;,:]|:(?!\s|$))+")
 

@@ -32,8 +32,13 @@ class StepConfig(Model):
 
     @property
     def label(self) -> str:
-        """The step's name in tables and the manifest, unique within a run."""
-        return self.verb
+        """The step's name in tables and the manifest, unique within a run: the verb, with `name` if it is given.
+
+        A `name` that is the default is left out.
+        """
+        field = type(self).model_fields.get("name")
+        name = getattr(self, "name", None)
+        return self.verb if field is None or name == field.default else f"{self.verb}.{name}"
 
     @property
     def references(self) -> dict[str, str]:

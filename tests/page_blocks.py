@@ -11,7 +11,18 @@ from pathlib import Path
 
 from tests.source_tree import ROOT
 
-__all__ = ["ENDS", "SAVED", "Block", "blocks", "commands_in", "run_block", "shell"]
+__all__ = [
+    "ELSEWHERE",
+    "ENDS",
+    "INSTALLATION",
+    "SAVED",
+    "Block",
+    "blocks",
+    "commands_in",
+    "run_block",
+    "same_shape",
+    "shell",
+]
 
 FENCE = re.compile(
     r"^(?:<!-- (?P<note>[^\n]*?) -->\n)?```(?P<language>\w+)(?: (?P<about>[^\n]+))?\n(?P<text>.*?)^```$",
@@ -21,6 +32,10 @@ SAVED = "saved as "
 """Begins the comment above a block that other blocks read under the name that follows."""
 ENDS = "ends with "
 """Begins the comment above a command that ends with another status than 0."""
+INSTALLATION = "installation, run by .ci/run"
+"""The comment above what makes the environment in which the other blocks run."""
+ELSEWHERE = "not run here: "
+"""Begins the comment above a block that needs another machine; a reason of `tests.docs.inventory.REASONS` follows."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +88,28 @@ def shell(command: str, folder: Path, bin_folder: Path, *, status: int = 0) -> s
     return done.stdout
 
 
-def run_block(block: Block, folder: Path, bin_folder: Path, *, run: str) -> None:
-    """Run a block that isn't YAML; a query is about the run that stands beside its language, else about `run`."""
+def same_shape(shown: str, printed: str) -> bool:
+    """Whether two outputs have the same words in the same order: numbers, blanks and the lines of tables may differ."""
+    return _words(shown) == _words(printed)
+
+
+def _words(text: str) -> list[str]:
+    return re.sub(r"[\d.,]*\d", "N", re.sub(r"[\u2500-\u257f\s-]+", " ", text)).split()
+
+
+def run_block(block: Block, folder: Path, bin_folder: Path, *, run: str) -> str:
+    """Run a block that isn't YAML, and return what it prints.
+
+    A query is about the run that stands beside its language, else about `run`.
+    """
     status = int(block.note.removeprefix(ENDS)) if block.note.startswith(ENDS) else 0
     match block.language:
         case "bash":
-            shell(block.text, folder, bin_folder, status=status)
+            return shell(block.text, folder, bin_folder, status=status)
         case "python":
             (folder / "block.py").write_text(block.text)
-            shell("python block.py", folder, bin_folder, status=status)
+            return shell("python block.py", folder, bin_folder, status=status)
         case "sql":
-            shell(f"tamis sql {block.about or run} {shlex.quote(block.text)}", folder, bin_folder, status=status)
+            return shell(f"tamis sql {block.about or run} {shlex.quote(block.text)}", folder, bin_folder, status=status)
         case other:
             raise AssertionError(other)

@@ -1,16 +1,19 @@
 """A step of another distribution, and a scorer without any: installed, run, resumed, and told apart by their code."""
 
+import ast
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from tests.docs.inventory import blocks_of
 from tests.source_tree import ROOT
 
 CLI = "from tamis.jobs.cli.app import main; main()"
@@ -165,3 +168,23 @@ def test_a_step_that_does_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(registry, "step_class", lambda _: Idle)
     with pytest.raises(ConfigError, match="'idle' neither computes, decides nor rewrites"):
         registry.parse_step({"idle": {}}, "steps[0]")
+
+
+def test_the_step_that_is_shown_is_the_one_that_is_installed() -> None:
+    """CONTRIBUTING has the class as `tests/plugin` has it, but for what documents methods."""
+    name = "tests/test_plugin.py::test_the_step_that_is_shown_is_the_one_that_is_installed"
+    shown = {place.block.language: place.block.text for place in blocks_of(name)}
+    assert set(shown) == {"python", "toml"}
+    installed = ast.parse((ROOT / "tests" / "plugin" / "src" / "emoji_share" / "step.py").read_text("utf-8"))
+    (mine,) = [node for node in installed.body if isinstance(node, ast.ClassDef)]
+    for method in mine.body:
+        if isinstance(method, ast.FunctionDef):
+            method.body = [node for node in method.body if not is_aside(node)]
+    assert ast.unparse(ast.parse(shown["python"])) == ast.unparse(mine)
+    project = tomllib.loads((ROOT / "tests" / "plugin" / "pyproject.toml").read_text("utf-8"))["project"]
+    assert tomllib.loads(shown["toml"])["project"]["entry-points"] == project["entry-points"]
+
+
+def is_aside(node: ast.stmt) -> bool:
+    """Whether a statement is a docstring, or says that an argument isn't used."""
+    return isinstance(node, ast.Delete) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))

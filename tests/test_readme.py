@@ -6,29 +6,34 @@ import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+import tamis
 from docs.build_reference import PAGES
+from tests.docs.inventory import blocks_of
 from tests.page_blocks import SAVED, Block, blocks, commands_in, run_block, shell
 from tests.selections import decisions
 from tests.source_tree import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
-INSTALLATION = "installation, run by .ci/run"
-"""Comment above the blocks that make the environment in which the others run."""
-ELSEWHERE = "not run here: "
-"""Begins the comment above a block that needs another machine; the rest says why."""
-LANGUAGES = {"bash", "python", "sql", "text", "yaml"}
-"""All are run but text, which shows something."""
-
+EXTRA = "takes the extra "
+"""Begins the comment above a block that is run where an extra is installed."""
+EXTRAS = {"papers": ("mlcroissant", "model_signing", "openlineage")}
+SERVES = "serves until it is stopped"
+"""The comment above a command that ends when it is told to."""
 
 BLOCKS = list(blocks(README))
-NOT_RUN = [block for block in BLOCKS if block.note == INSTALLATION or block.note.startswith(ELSEWHERE)]
-RUN = [block for block in BLOCKS if block not in NOT_RUN and block.language != "text"]
+INPUTS = [{"path": "examples/corpus/forum.csv", "source": "forum", "timestamp": "posted"}]
+RUN = [place.block for place in blocks_of("tests/test_readme.py::test_block_does_what_the_reader_expects")]
+SHOWN = [place.block for place in blocks_of("tests/test_readme.py::test_a_run_leaves_what_is_shown")]
 
 
 @pytest.fixture(scope="session")
@@ -61,47 +66,78 @@ def desk(tmp_path: Path, demo: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("block", RUN, ids=str)
-def test_block_does_what_the_reader_expects(block: Block, desk: Path, commands: Path) -> None:
-    if block.language != "yaml":
+def marked(block: Block) -> Any:
+    """What an extra is needed for takes its time to be imported."""
+    return pytest.param(block, marks=pytest.mark.slow if block.note.startswith(EXTRA) else (), id=str(block))
+
+
+@pytest.mark.parametrize("block", [marked(block) for block in RUN])
+def test_block_does_what_the_reader_expects(
+    block: Block, desk: Path, commands: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in EXTRAS.get(block.note.removeprefix(EXTRA), ()):
+        pytest.importorskip(module)
+    if block.note == SERVES:
+        check_server(block.text, desk, commands)
+    elif block.language != "yaml":
         run_block(block, desk, commands, run="runs/demo")
     elif block.note.startswith(SAVED):
         if "inputs:" in block.text:  # else no config: a block after it gives it to a command
             shell(f"tamis plan {block.note.removeprefix(SAVED)}", desk, commands)
     else:
-        check_steps(block.text)
+        monkeypatch.chdir(desk)
+        check_steps(block.text, desk)
 
 
-def check_steps(text: str) -> None:
-    """A YAML block that isn't a whole config holds steps."""
-    from tamis.pipeline.steps.registry import parse_step
+def check_steps(text: str, desk: Path) -> None:
+    """A YAML block that isn't a whole config holds steps, which do something to documents."""
+    models = desk / "models"
+    if "models/" in text:  # those that the block before trains, and a classifier
+        shutil.copytree(ROOT / "examples" / "models", models)
+        shutil.copy(models / "preselect" / "model.bin", models / "classifier.bin")
+        target = {"target": "examples/corpus/target.jsonl.zst", "write_model": True}
+        fitted = tamis.run({"inputs": INPUTS, "steps": [{"dsir": target}]}, output=desk / "fitted")
+        shutil.copytree(Path(fitted.path) / "models" / "dsir", models / "dsir")
+    before: list[object] = [{"language": {}}] if "by: [language" in text else []
+    run = tamis.run({"inputs": INPUTS, "steps": before + yaml.safe_load(text)["steps"]}, output=desk / "fragment")
+    assert 0 < run.manifest.selected < run.manifest.read
 
-    steps = yaml.safe_load(text)["steps"]
-    assert steps
-    for position, step in enumerate(steps):
-        parse_step(step, f"steps[{position}]")
 
-
-@pytest.mark.parametrize("block", NOT_RUN, ids=str)
-def test_block_for_another_machine_is_well_formed(block: Block, commands: Path, tmp_path: Path) -> None:
-    assert block.note == INSTALLATION or len(block.note.removeprefix(ELSEWHERE).split()) > 2, "say why it isn't run"
-    if block.language == "yaml":
-        assert yaml.safe_load(block.text)
+def check_server(command: str, desk: Path, commands: Path) -> None:
+    """A command that serves answers, and ends when it is told to."""
+    (line,) = command.splitlines()
+    if "tamis mcp" in line:
+        pytest.importorskip("mcp")
+        hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "reader", "version": "1"}}
+        asked = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello})
+        answer = shell(f"{line} <<< {shlex.quote(asked)}", desk, commands)
+        assert json.loads(answer.splitlines()[0])["result"]["serverInfo"]
         return
-    assert block.language == "bash"
-    subprocess.run(["bash", "-n", "-c", block.text], check=True, timeout=60)
-    for line in block.text.replace("\\\n", " ").splitlines():
-        if line.startswith("tamis "):
-            ours = line.partition(" -- ")[0].split()
-            known = shell(f"tamis {ours[1]} --help", tmp_path, commands)
-            assert {word.partition("=")[0] for word in ours if word.startswith("--")} <= set(
-                re.findall(r"--\w+", known)
-            )
+    with socket.socket() as free:  # the port that is shown may be another's
+        free.bind(("127.0.0.1", 0))
+        line = re.sub(r"--port \d+", f"--port {free.getsockname()[1]}", line)
+    environment = dict(os.environ, PATH=f"{commands}{os.pathsep}{os.environ['PATH']}", BROWSER="true")
+    started = subprocess.Popen(
+        ["bash", "-c", f"exec {line}"], cwd=desk, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert started.stdout is not None
+    try:
+        address = started.stdout.readline().strip()
+        visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with visitor.open(address, timeout=60) as page:
+            assert "<title>" in page.read().decode()
+        started.send_signal(signal.SIGINT)
+        started.communicate(timeout=60)
+    finally:
+        started.kill()
+        started.wait()
 
 
-def test_every_block_says_its_language() -> None:
-    assert README.count("\n```") == 2 * len(BLOCKS)
-    assert {block.language for block in BLOCKS} <= LANGUAGES
+@pytest.mark.parametrize("block", SHOWN, ids=str)
+def test_a_run_leaves_what_is_shown(block: Block, demo: Path) -> None:
+    told = [line.split()[0].removeprefix("runs/english/") for line in block.text.splitlines()]
+    assert [path for path in told if not (demo / path).exists()] == []
+    assert {path.name for path in demo.iterdir()} == {path.partition("/")[0] for path in told}
 
 
 def test_links_lead_somewhere() -> None:

@@ -14,6 +14,7 @@ from tamis.jobs.cli.mix import mix_app
 from tamis.jobs.cli.options import (
     AsJson,
     BeamOptions,
+    Fresh,
     Output,
     Quiet,
     RunFolder,
@@ -28,7 +29,9 @@ from tamis.jobs.cli.quad import quad_app
 from tamis.jobs.cli.signals import end_by_signals
 from tamis.jobs.cli.text import harmless
 from tamis.jobs.cli.train import train_app
+from tamis.jobs.cli.warnings_told import told_warnings
 from tamis.pipeline.graph.quiet import debugging, silence_beam
+from tamis.pipeline.graph.start_up import starting
 from tamis.schemas.errors import ConfigError, TamisError
 from tamis.schemas.secrets import redacted
 
@@ -49,11 +52,13 @@ app.add_typer(quad_app, name="quad")
 
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and an exit status, never a traceback."""
+    starting()
     debug = debugging()
     silence_beam()
     end_by_signals(sys.argv[1:])
     try:
-        app(prog_name="tamis")
+        with told_warnings():
+            app(prog_name="tamis")
     except ConfigError as error:
         if debug:
             raise
@@ -150,7 +155,7 @@ def run(
     beam_options: BeamOptions = None,
     output: Output = None,
     set_: Set = None,
-    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what earlier runs left, or go on.")] = False,
+    fresh: Fresh = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a finished run of another config.")] = False,
     cache: Annotated[
         str | None,
@@ -409,7 +414,7 @@ def experiment(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="Arms, evaluation sets and proxy: a YAML file.")],
     output: Output = None,
     set_: Set = None,
-    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Forget what was left, or go on.")] = False,
+    fresh: Fresh = False,
     workers: Workers = 1,
     runner: Runner = "FnApiRunner",
     as_json: AsJson = False,

@@ -1,13 +1,16 @@
 """What a person sees while a run works: a progress bar on a terminal, plain lines with their time in a log."""
 
+import contextlib
 import datetime as dt
 import json
 import os
 import re
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
@@ -22,10 +25,22 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from tamis.jobs.cli.text import duration, harmless
+from tamis.jobs.cli.signals import SENTENCE
+from tamis.jobs.cli.text import counted, duration, harmless
 from tamis.schemas.secrets import redacted
 
-__all__ = ["RunProgress", "SafeConsole", "error_console", "out_console", "say", "stamped", "write_json"]
+__all__ = [
+    "RunProgress",
+    "SafeConsole",
+    "error_console",
+    "out_console",
+    "print_json",
+    "resumable",
+    "say",
+    "say_more",
+    "stamped",
+    "write_json",
+]
 
 BAR, LEAST_BAR = 40, 8
 """Columns of a progress bar."""
@@ -79,6 +94,27 @@ def write_json(text: str) -> None:
     if not (sys.stdout.encoding or "utf-8").lower().startswith("utf"):
         text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
     sys.stdout.write(text + "\n")
+
+
+def print_json(told: Any, *, indent: int | None = None) -> None:
+    """Print a value as JSON, for scripts, in ASCII."""
+    sys.stdout.write(json.dumps(told, indent=indent) + "\n")
+
+
+def say_more(number: int, shown: int, what: str) -> None:
+    """Say how many of so many things were left out, if any were."""
+    if number > shown:
+        say(f"and {number - shown:,} more of {counted(number, what)}; --json has all")
+
+
+@contextlib.contextmanager
+def resumable() -> Iterator[None]:
+    """Do what Ctrl-C only interrupts: it is told that the same command goes on, and the status is 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(SENTENCE, error_console())
+        raise typer.Exit(130) from None
 
 
 def stamped(line: str) -> str:

@@ -7,7 +7,7 @@ from tamis.jobs.cli.run_and_plan import run_config
 from tamis.jobs.config_file import load_config
 from tamis.schemas.errors import RunError
 
-__all__ = ["bundled_examples", "run_demo"]
+__all__ = ["run_demo"]
 
 RUNNER = "FnApiRunner"
 

@@ -4,9 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
-from tamis.jobs.cli.console import RunProgress, error_console, out_console, say
+from tamis.jobs.cli.console import RunProgress, out_console, resumable, say
 from tamis.jobs.cli.layout import Column, print_rows
 from tamis.jobs.cli.text import counted, harmless
 from tamis.jobs.experiment.run import RECORD, Experiment, load_experiment, run_experiment
@@ -14,7 +12,7 @@ from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.storage import filesystem
 from tamis.scorers.mixture.plot_arms import plot_arms
 
-__all__ = ["FIGURE", "show_experiment"]
+__all__ = ["show_experiment"]
 
 FIGURE = "differences.svg"
 
@@ -48,12 +46,8 @@ def show_experiment(
     parsed, plain = load_experiment(config, overrides)
     folder = output or parsed.output
     scratch = filesystem.join(folder, "work", "passes")
-    with Engine(scratch, workers=workers, runner=runner, progress=RunProgress(quiet=quiet)) as engine:
-        try:
-            found = run_experiment(parsed, plain, folder, engine, fresh=fresh)
-        except KeyboardInterrupt:
-            say("stopped; what is finished is kept, and the same command goes on from there", error_console())
-            raise typer.Exit(130) from None
+    with Engine(scratch, workers=workers, runner=runner, progress=RunProgress(quiet=quiet)) as engine, resumable():
+        found = run_experiment(parsed, plain, folder, engine, fresh=fresh)
     if filesystem.is_local(folder):
         picture = Path(filesystem.local_path(folder)) / FIGURE
         plot_arms(found.comparisons, found.baseline, picture, unit=found.unit)

@@ -9,8 +9,10 @@ from rich.console import Console
 
 from tamis.jobs.cli.text import harmless
 
-__all__ = ["Column", "print_pairs", "print_rows"]
+__all__ = ["Column", "in_short", "print_pairs", "print_rows"]
 
+ALIKE = 6
+"""Names with the same beginning of which all are named."""
 GAP = 2
 """Blanks between two columns."""
 BOLD = "bold"
@@ -155,6 +157,23 @@ def print_pairs(console: Console, pairs: Sequence[tuple[str, str]], *, indent: i
     for start in range(0, len(told), many):
         cells = [_filled(name, left) + " " * GAP + _filled(value, right) for name, value in told[start : start + many]]
         _print(console, (" " * indent + (" " * 2 * GAP).join(cells)).rstrip())
+
+
+def in_short(names: Sequence[str], where: str) -> str:
+    """Return names of columns; of many with the same beginning the first two, and how many more there are.
+
+    Args:
+        names: of columns.
+        where: what says the others.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.partition("_")[0], []).append(name)
+    told = []
+    for begin, group in groups.items():
+        many = len(group) > ALIKE
+        told += [*group[:2], f"{len(group) - 2} more {begin}_* ({where})"] if many else group
+    return ", ".join(told)
 
 
 def _filled(text: str, width: int) -> str:

@@ -3,13 +3,11 @@
 import dataclasses
 import json
 import re
-import sys
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 
-from tamis.jobs.cli.console import RunProgress, out_console, say
+from tamis.jobs.cli.console import RunProgress, out_console, print_json, say, say_more
 from tamis.jobs.cli.funnel import balance_lines, print_funnel, print_sources
 from tamis.jobs.cli.layout import Column, print_rows
 from tamis.jobs.cli.text import counted, file_size, harmless
@@ -47,7 +45,7 @@ def show(run: str, *, as_json: bool = False) -> None:
     """
     manifest = read_manifest(run)
     if as_json:
-        _json(manifest.model_dump(mode="json"))
+        print_json(manifest.model_dump(mode="json"), indent=1)
         return
     console = out_console()
     made = manifest.provenance
@@ -90,7 +88,7 @@ def _print_parents(console: Console, manifest: Manifest) -> None:
     columns = [Column("run"), Column("begun")]
     columns += [Column(name, right=True) for name in ("files", "read", "selected", "rejected", "errors")]
     print_rows(console, columns, rows, title="increments, added up" if corpus else "follows")
-    _more(len(manifest.parents), "run")
+    say_more(len(manifest.parents), SHOWN, "run")
 
 
 def _print_shards(console: Console, manifest: Manifest) -> None:
@@ -126,18 +124,13 @@ def _print_inputs(console: Console, manifest: Manifest) -> None:
         Column("digest"),
     ]
     print_rows(console, columns, rows, title="inputs")
-    _more(len(manifest.inputs), "input")
+    say_more(len(manifest.inputs), SHOWN, "input")
 
 
 def _print_models(console: Console, manifest: Manifest) -> None:
     columns = [Column("step"), Column("option"), Column("reference", wrap=True), Column("digest")]
     rows = [[r.step, r.option, r.reference, r.sha256[:_SHORT]] for r in manifest.models]
     print_rows(console, columns, rows, title="models")
-
-
-def _more(number: int, what: str) -> None:
-    if number > SHOWN:
-        say(f"and {number - SHOWN:,} more of {counted(number, what)}; --json has all")
 
 
 # --- verify ---
@@ -162,7 +155,7 @@ def verify(run: str, *, inputs: bool = False, as_json: bool = False, quiet: bool
     finally:
         progress.finish()
     if as_json:
-        _json({"ok": result.ok} | dataclasses.asdict(result))
+        print_json({"ok": result.ok} | dataclasses.asdict(result), indent=1)
     elif not (quiet and result.ok):
         _print_verified(run, result)
     return result
@@ -172,7 +165,7 @@ def _print_verified(run: str, result: VerifyResult) -> None:
     for word, sentences in (("note", result.notes), ("wrong", result.failures)):
         for sentence in sentences[:SHOWN]:
             say(harmless(f"{word}: {sentence}"))
-        _more(len(sentences), {"note": "note", "wrong": "failure"}[word])
+        say_more(len(sentences), SHOWN, {"note": "note", "wrong": "failure"}[word])
     seen = f"{counted(result.shards, 'shard')} with {counted(result.rows, 'row')} and {file_size(result.bytes)}"
     if result.ok:
         say(f"{harmless(run)} is what its manifest says: {seen}; the config's digest and all counts agree")
@@ -198,7 +191,7 @@ def diff(first: str, second: str, *, documents: bool = True, as_json: bool = Fal
     """
     comparison = compare(first, second, documents=documents)
     if as_json:
-        _json(dataclasses.asdict(comparison))
+        print_json(dataclasses.asdict(comparison), indent=1)
     else:
         _print_comparison(comparison)
     return comparison
@@ -215,7 +208,7 @@ def _print_comparison(comparison: Comparison) -> None:
         rows = [[d.key, _value(d, "first"), _value(d, "second")] for d in mine[:SHOWN]]
         say()
         print_rows(console, columns, rows)
-        _more(len(mine), "difference")
+        say_more(len(mine), SHOWN, "difference")
 
 
 def _value(difference: Difference, side: str) -> str:
@@ -261,7 +254,7 @@ def rerun(
     progress = RunProgress(quiet=quiet)
     result = repeat(run, output, workers=workers, runner=runner, options=options, fresh=fresh, progress=progress)
     if as_json:
-        _json({"same": result.same} | dataclasses.asdict(result.comparison))
+        print_json({"same": result.same} | dataclasses.asdict(result.comparison), indent=1)
     elif not (quiet and result.same):
         _print_repeated(run, output, result)
     return result
@@ -277,7 +270,3 @@ def _print_repeated(run: str, output: str, result: RerunResult) -> None:
     else:
         say(f"{second} isn't {first} again: the first is the recorded run, the second its repetition")
         _print_comparison(result.comparison)
-
-
-def _json(told: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(told, indent=1) + "\n")

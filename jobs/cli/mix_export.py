@@ -1,10 +1,8 @@
 """Carries out `tamis mix export`."""
 
 import dataclasses
-import json
-import sys
 
-from tamis.jobs.cli.console import RunProgress, say
+from tamis.jobs.cli.console import RunProgress, print_json, say
 from tamis.jobs.cli.text import counted, harmless
 from tamis.jobs.mix.export import export
 from tamis.pipeline.graph.engine import Engine
@@ -46,7 +44,7 @@ def show_export(
     with Engine(scratch, workers=workers, progress=RunProgress(quiet=quiet)) as engine:
         result = export(source, output, form, engine, tokenizer=named, max_tokens=max_tokens, copies=copies)
     if as_json:
-        sys.stdout.write(json.dumps(dataclasses.asdict(result), indent=1) + "\n")
+        print_json(dataclasses.asdict(result), indent=1)
         return
     if quiet:
         return

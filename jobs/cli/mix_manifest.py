@@ -1,10 +1,6 @@
 """Carries out `tamis manifest` where the folder holds a mixture: shows, verifies, compares and repeats it."""
 
-import json
-import sys
-from typing import Any
-
-from tamis.jobs.cli.console import RunProgress, say
+from tamis.jobs.cli.console import RunProgress, print_json, say
 from tamis.jobs.cli.mix_output import print_mixture
 from tamis.jobs.cli.text import counted, file_size, harmless
 from tamis.jobs.mix.folder import holds_mixture, read_mixture
@@ -20,7 +16,7 @@ def show_mixture(folder: str, *, as_json: bool) -> None:
     """Print what a mixture's record says."""
     manifest = read_mixture(folder)
     if as_json:
-        _json(manifest.model_dump(mode="json"))
+        print_json(manifest.model_dump(mode="json"), indent=1)
     else:
         print_mixture(manifest, folder)
 
@@ -29,7 +25,9 @@ def verify_mixture_folder(folder: str, *, as_json: bool, quiet: bool) -> bool:
     """Check a mixture against its record, print what was found, and return whether all is right."""
     result = verify_mixture(folder)
     if as_json:
-        _json({"ok": result.ok, "failures": result.failures, "shards": result.shards, "rows": result.rows})
+        print_json(
+            {"ok": result.ok, "failures": result.failures, "shards": result.shards, "rows": result.rows}, indent=1
+        )
         return result.ok
     for sentence in result.failures:
         say(harmless(f"wrong: {sentence}"))
@@ -53,7 +51,7 @@ def diff_mixtures(first: str, second: str, *, as_json: bool) -> bool:
             raise ConfigError(msg)
     same, why = explain_mixtures(first, second)
     if as_json:
-        _json({"same_bytes": same, "why": why})
+        print_json({"same_bytes": same, "why": why}, indent=1)
         return same
     say("The shards are the same, byte for byte." if same else "The mixtures differ.")
     for sentence in why:
@@ -67,7 +65,7 @@ def rerun_mixture(folder: str, output: str, *, workers: int, runner: str, as_jso
     with Engine(scratch, workers=workers, runner=runner, progress=RunProgress(quiet=quiet)) as engine:
         repeated = mix_again(folder, output, engine)
     if as_json:
-        _json({"same": repeated.same, "why": repeated.why})
+        print_json({"same": repeated.same, "why": repeated.why}, indent=1)
     elif repeated.same and not quiet:
         shards = counted(len(repeated.mixed.manifest.shards), "shard")
         say(harmless(f"{output} is {folder} again: all {shards} have the same bytes"))
@@ -76,7 +74,3 @@ def rerun_mixture(folder: str, output: str, *, workers: int, runner: str, as_jso
         for sentence in repeated.why:
             say(harmless(f"- {sentence}"))
     return repeated.same
-
-
-def _json(told: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(told, indent=1) + "\n")

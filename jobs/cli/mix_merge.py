@@ -4,9 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
-from tamis.jobs.cli.console import RunProgress, error_console, out_console, say
+from tamis.jobs.cli.console import RunProgress, out_console, resumable, say, say_more
 from tamis.jobs.cli.layout import Column, print_rows
 from tamis.jobs.cli.text import counted, figure, harmless
 from tamis.jobs.mix.merge import MergeResult, load_merge, merge
@@ -38,12 +36,8 @@ def show_merge(
     parsed = load_merge(config, overrides)
     folder = output or parsed.output
     scratch = filesystem.join(folder, "work", "passes")
-    with Engine(scratch, workers=workers, progress=RunProgress(quiet=quiet)) as engine:
-        try:
-            found = merge(parsed, folder, engine, fresh=fresh)
-        except KeyboardInterrupt:
-            say("stopped; what is finished is kept, and the same command goes on from there", error_console())
-            raise typer.Exit(130) from None
+    with Engine(scratch, workers=workers, progress=RunProgress(quiet=quiet)) as engine, resumable():
+        found = merge(parsed, folder, engine, fresh=fresh)
     if found.check is not None:
         plot_check(found.check, found.sets, Path(filesystem.local_path(folder)) / FIGURE)
     if as_json:
@@ -72,8 +66,7 @@ def _print(found: MergeResult) -> None:
         for name, values in list(found.candidates.items())[:SHOWN]
     ]
     print_rows(console, columns, rows, title="losses of averages, nats a token: for ranks, never as losses")
-    if len(found.candidates) > SHOWN:
-        say(f"and {len(found.candidates) - SHOWN:,} candidates more; --json has all")
+    say_more(len(found.candidates), SHOWN, "candidate")
     if found.without:
         say()
         columns = [Column("without"), *(Column(name, right=True) for name in (*found.sets, "mean"))]

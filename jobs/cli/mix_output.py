@@ -1,14 +1,10 @@
 """Carries out `tamis mix`: makes mixtures with progress, and prints quotas, repetition and where to look next."""
 
-import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import typer
-
-from tamis.jobs.cli.console import RunProgress, error_console, out_console, say
+from tamis.jobs.cli.console import RunProgress, error_console, out_console, print_json, resumable, say, say_more
 from tamis.jobs.cli.layout import Column, print_rows
 from tamis.jobs.cli.text import counted, figure, file_size, harmless
 from tamis.jobs.mix.config import load_mixture
@@ -19,7 +15,14 @@ from tamis.pipeline.storage.temporary import temporary_folder
 from tamis.schemas.mixture import MixtureConfig
 from tamis.schemas.mixture_manifest import MixtureManifest
 
-__all__ = ["SHOWN", "make", "make_mixture", "print_mixture", "print_sections", "print_seen", "show_planned"]
+__all__ = [
+    "SHOWN",
+    "make",
+    "print_groups",
+    "print_mixture",
+    "print_seen",
+    "show_planned",
+]
 
 SHOWN = 40
 """Groups that are shown; JSON has all."""
@@ -61,7 +64,7 @@ def make(
         run, parsed, plain, folder, workers=workers, runner=runner, options=options, fresh=fresh, quiet=quiet
     )
     if as_json:
-        _json(mixed.manifest.model_dump(mode="json"))
+        print_json(mixed.manifest.model_dump(mode="json"), indent=1)
     elif quiet:
         for warning in mixed.manifest.warnings:
             say(harmless(f"warning: {warning}"), error_console())
@@ -86,12 +89,8 @@ def make_mixture(
     """Make a mixture with progress; Ctrl-C keeps what is finished."""
     scratch = filesystem.join(folder, "work", "passes")
     progress = RunProgress(quiet=quiet)
-    with Engine(scratch, workers=workers, runner=runner, options=options, progress=progress) as engine:
-        try:
-            return materialise(run, config, plain, folder, engine, fresh=fresh)
-        except KeyboardInterrupt:
-            say("stopped; what is finished is kept, and the same command goes on from there", error_console())
-            raise typer.Exit(130) from None
+    with Engine(scratch, workers=workers, runner=runner, options=options, progress=progress) as engine, resumable():
+        return materialise(run, config, plain, folder, engine, fresh=fresh)
 
 
 def show_planned(
@@ -110,7 +109,7 @@ def show_planned(
             prepared = prepare(run, parsed, engine, work)
     plan = prepared.plan
     if as_json:
-        _json({"mixture": plan.record, "repetition": plan.repetition, "warnings": list(plan.warnings)})
+        print_json({"mixture": plan.record, "repetition": plan.repetition, "warnings": list(plan.warnings)}, indent=1)
         return
     say(harmless(f"{run}: {counted(len(prepared.index.group), 'document')} in {counted(len(plan.streams), 'group')}"))
     print_sections(plan.record, plan.repetition, plan.warnings)
@@ -133,16 +132,24 @@ def print_mixture(manifest: MixtureManifest, folder: str) -> None:
 
 def print_sections(record: Mapping[str, Any], repetition: Mapping[str, Any], warnings: Sequence[str]) -> None:
     """Print quotas, repetition and warnings."""
-    console = out_console()
     unit = record["unit"]
     total, budget = record["total"], record["budget"]
     asked = f" of {budget:,} asked for" if budget != total else ""
     say(harmless(f"shares: {_found(record)}; {total:,} {unit}{asked}"))
     say()
-    columns = [
-        Column("group"),
-        *(Column(name, right=True) for name in ("has", "asked %", "quota", "share %", "realised %", "epochs")),
-    ]
+    print_groups(record["groups"])
+    if len(record["stages"]) > 1:
+        say(f"schedule: {counted(len(record['stages']), 'stage')}, in training order")
+    say()
+    print_seen(repetition)
+    for warning in warnings:
+        say(harmless(f"warning: {warning}"))
+
+
+def print_groups(groups: Sequence[Mapping[str, Any]]) -> None:
+    """Print the quotas of groups, and what came of them where they were drawn."""
+    drawn = all("realised" in group for group in groups)
+    names = ["has", "asked %", "quota", "share %", *(["realised %"] if drawn else []), "epochs"]
     rows = [
         [
             group["name"],
@@ -150,20 +157,13 @@ def print_sections(record: Mapping[str, Any], repetition: Mapping[str, Any], war
             f"{100 * group['asked']:.2f}",
             f"{group['quota']:,}",
             f"{100 * group['share']:.2f}",
-            f"{100 * group['realised']:.2f}",
+            *([f"{100 * group['realised']:.2f}"] if drawn else []),
             f"{group['epochs']:.2f}",
         ]
-        for group in record["groups"][:SHOWN]
+        for group in groups[:SHOWN]
     ]
-    print_rows(console, columns, rows)
-    if len(record["groups"]) > SHOWN:
-        say(f"and {counted(len(record['groups']) - SHOWN, 'group')} more; --json has all")
-    if len(record["stages"]) > 1:
-        say(f"schedule: {counted(len(record['stages']), 'stage')}, in training order")
-    say()
-    print_seen(repetition)
-    for warning in warnings:
-        say(harmless(f"warning: {warning}"))
+    print_rows(out_console(), [Column("group"), *(Column(name, right=True) for name in names)], rows)
+    say_more(len(groups), SHOWN, "group")
 
 
 def print_seen(repetition: Mapping[str, Any]) -> None:
@@ -206,7 +206,3 @@ def _found(record: Mapping[str, Any]) -> str:
 def _times(bounds: Sequence[int | None]) -> str:
     low, high = bounds
     return f"{low}+" if high is None else f"{low}" if low == high else f"{low}-{high}"
-
-
-def _json(told: Any) -> None:
-    sys.stdout.write(json.dumps(told, indent=1) + "\n")

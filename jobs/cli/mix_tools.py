@@ -1,13 +1,12 @@
 """Carries out `tamis mix compare`, `plot`, `drive` and `cmr`."""
 
-import json
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tamis.jobs.cli.console import RunProgress, out_console, say
+from tamis.jobs.cli.console import RunProgress, out_console, print_json, say
 from tamis.jobs.cli.layout import Column, print_rows
 from tamis.jobs.cli.text import counted, figure, harmless
 from tamis.jobs.config_file import override, parse_override
@@ -53,7 +52,7 @@ def compare(
     rows = found.table.to_pylist()
     if as_json:
         told = {"groups": found.groups, "unit": found.unit, "budget": found.budget, "mixtures": rows}
-        _json(told)
+        print_json(told, indent=1)
         return
     console = out_console()
     say(harmless(f"{counted(len(found.groups), 'group')}, {found.budget:,} {found.unit} to train on"))
@@ -124,7 +123,7 @@ def critical(
     if picture is not None:
         plot_critical_ratio(curves, found, picture, tokens=tokens)
     if as_json:
-        _json(_plain(found._asdict()))
+        print_json(_plain(found._asdict()), indent=1)
         return
     rows = [
         [f"{ratio:.1%}", f"{general:+.4f}", f"{domain:+.4f}", "yes" if feasible else "no"]
@@ -156,7 +155,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _json(told: Any) -> None:
-    sys.stdout.write(json.dumps(told, indent=1) + "\n")

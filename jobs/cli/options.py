@@ -12,6 +12,7 @@ from tamis.schemas.errors import ConfigError
 __all__ = [
     "AsJson",
     "BeamOptions",
+    "Fresh",
     "Output",
     "Quiet",
     "RunFolder",
@@ -27,14 +28,13 @@ Workers = Annotated[int, typer.Option("--workers", "-w", min=1, metavar="N", hel
 Runner = Annotated[str, typer.Option(metavar="NAME", help="Beam runner; FnApiRunner is local.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but warnings and errors.")]
+Fresh = Annotated[bool, typer.Option("--fresh/--resume", help="Forget what was left, or go on.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a dotted key; may be repeated.")
 ]
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Overrides output.path.")]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A finished run's folder.")]
-BeamOptions = Annotated[
-    list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")
-]
+BeamOptions = Annotated[list[str] | None, typer.Argument(metavar="-- BEAM_OPTION", help="Beam options, after --.")]
 
 
 def checked_beam_options(options: list[str]) -> list[str]:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tamis.jobs.cli.console import out_console, say
+from tamis.jobs.cli.console import out_console, say, say_more
 from tamis.jobs.cli.layout import Column, print_rows
-from tamis.jobs.cli.mix_output import SHOWN, print_seen
+from tamis.jobs.cli.mix_output import SHOWN, print_groups, print_seen
 from tamis.jobs.cli.text import counted, file_size, harmless
 
 __all__ = ["print_planned_mixture"]
@@ -25,28 +25,14 @@ def print_planned_mixture(told: Mapping[str, Any]) -> None:
     asked = f" of {told['budget']:,} asked for" if whole and told["budget"] != told["total"] else ""
     found = f", shares: {told['method']}" if told["method"] else ""
     say(harmless(f"mixture, {_KNOWN[told['known']]}{found}{whole}{asked}"))
-    groups = told["groups"][:SHOWN]
-    if "unit" not in told:
-        rows = [[group["name"], f"{group['documents']:,}", file_size(group["size"])] for group in groups]
+    groups = told["groups"]
+    if groups and "unit" in told:
+        print_groups(groups)
+    elif groups:
+        rows = [[group["name"], f"{group['documents']:,}", file_size(group["size"])] for group in groups[:SHOWN]]
         columns = [Column("group"), Column("documents", right=True), Column("text", right=True)]
-    else:
-        rows = [
-            [
-                group["name"],
-                f"{group['size']:,}",
-                f"{100 * group['asked']:.2f}",
-                f"{group['quota']:,}",
-                f"{100 * group['share']:.2f}",
-                f"{group['epochs']:.2f}",
-            ]
-            for group in groups
-        ]
-        names = ("has", "asked %", "quota", "share %", "epochs")
-        columns = [Column("group"), *(Column(name, right=True) for name in names)]
-    if rows:
         print_rows(out_console(), columns, rows)
-    if len(told["groups"]) > SHOWN:
-        say(f"and {len(told['groups']) - SHOWN:,} groups more; --json has all")
+        say_more(len(groups), SHOWN, "group")
     if told.get("repetition"):
         print_seen(told["repetition"])
     if told["documents"]:

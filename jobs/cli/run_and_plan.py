@@ -1,8 +1,6 @@
 """Carries out `tamis run` and `tamis plan`: builds the plan, runs it with progress, and says how it went."""
 
-import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tamis.jobs.cli.console import RunProgress, error_console, out_console, say
+from tamis.jobs.cli.console import RunProgress, error_console, out_console, print_json, resumable, say
 from tamis.jobs.cli.funnel import balance_lines, print_funnel
-from tamis.jobs.cli.layout import Column, print_pairs, print_rows
+from tamis.jobs.cli.layout import Column, in_short, print_pairs, print_rows
 from tamis.jobs.cli.text import counted, file_size, harmless
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import nearest
@@ -114,16 +112,14 @@ def run_config(
     if found is not None and not quiet:
         say(harmless(f"replaces {found} in {folder}: {found.why}"), error_console())
     try:
-        finished = execute(plan, folder, engine, fresh=fresh, cache=cache)
-    except KeyboardInterrupt:
-        say("stopped; what is finished is kept, and the same command goes on from there", error_console())
-        raise typer.Exit(130) from None
+        with resumable():
+            finished = execute(plan, folder, engine, fresh=fresh, cache=cache)
     except LetGo as let_go:
         _tell_job(let_go.job, folder, as_json=as_json)
         return None
     manifest = finished.manifest
     if as_json:
-        _json(manifest.model_dump(mode="json"), indent=None)
+        print_json(manifest.model_dump(mode="json"))
     elif quiet:
         for warning in manifest.warnings:
             say(harmless(f"warning: {warning}"), error_console())
@@ -140,7 +136,7 @@ def run_config(
 
 def _tell_job(job: "RemoteJob", folder: str, *, as_json: bool) -> None:
     if as_json:
-        _json(asdict(job) | {"console": job.console if job.id else None}, indent=None)
+        print_json(asdict(job) | {"console": job.console if job.id else None})
     elif not job.id:
         say(harmless(f"translated {job.name}, {job.graph_bytes / 1e6:.1f} MB, and submitted nothing"))
     else:
@@ -172,6 +168,7 @@ def print_summary(manifest: Manifest, folder: str) -> None:
     for line in balance_lines(manifest):
         say(line)
     say("Look inside:")
+    console.print(f"  tamis report {harmless(shlex.quote(folder))}", soft_wrap=True)
     queries = [QUERY] if manifest.rejected or not manifest.errors else []
     for query in [*queries, *([ERROR_QUERY] if manifest.errors else [])]:
         # In one piece, to be copied.
@@ -263,16 +260,14 @@ def show_plan(
         "store": None if use is None else asdict(use),
     }
     groups = None if sample is None else sample.groups
-    mixed = planned_mixture(
-        made, output or places.output(config.output.path), finished=kept.finished, sample=groups
-    )
+    mixed = planned_mixture(made, output or places.output(config.output.path), finished=kept.finished, sample=groups)
     if mixed is not None:
         told["mixture"] = mixed
     if sample is not None:
         told["sample"] = asdict(sample)
     told = redacted_all(told)
     if as_json:
-        _json(told, indent=1)
+        print_json(told, indent=1)
         return
     _print_plan(told)
     if sample is not None:
@@ -323,7 +318,7 @@ def _print_plan(told: Mapping[str, Any]) -> None:
         rows.append([step["step"], step["decides"], ", ".join(models)])
     print_rows(console, [Column("step"), Column("decides"), Column("models", wrap=True)], rows)
     say()
-    print_pairs(console, [("columns added:", ", ".join(told["columns"]) or "none")])
+    print_pairs(console, [("columns added:", in_short(told["columns"], "--json lists them") or "none")])
     need = told["memory"]
     worker, shared, disk = (need[name] / 1e6 for name in ("worker", "shared", "disk"))
     say(f"memory: about {worker:,.0f} MB a worker, {shared:,.0f} MB of models mapped once")
@@ -364,7 +359,3 @@ def _print_kept(kept: Mapping[str, Any]) -> None:
     elif kept["shards"]:
         shards = ", ".join(f"{label} {number:,}" for label, number in kept["shards"].items())
         say(harmless(f"kept of earlier runs, in shards, for inputs that are as they were: {shards}"))
-
-
-def _json(told: Mapping[str, Any], *, indent: int | None) -> None:
-    sys.stdout.write(json.dumps(told, indent=indent) + "\n")

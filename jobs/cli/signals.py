@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from tamis.pipeline.graph.nursery_process import SIGNALS
 
-__all__ = ["RESUMABLE", "SENTENCE", "end_by_signals"]
+__all__ = ["SENTENCE", "end_by_signals"]
 
 RESUMABLE = ("run", "demo", "watch", "compact", "manifest rerun", "train preselect")
 """Commands that go on from where they were."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from tamis.jobs.cli.console import error_console, out_console, say
-from tamis.jobs.cli.layout import Column, print_rows
+from tamis.jobs.cli.layout import Column, in_short, print_pairs, print_rows
 from tamis.jobs.cli.sql_output import FORMATS, Format, checked_format
 from tamis.jobs.cli.sql_query import run_statements
 from tamis.jobs.cli.text import harmless
@@ -71,9 +71,7 @@ class _Prompt:
                     say(f"{command:14} {meaning}")
                 say("SELECT ...;    SQL as DuckDB has it; ends with a semicolon")
             case ".tables", ():
-                for view in views_of(self.connection):
-                    names = ", ".join(name for name, _, _ in columns_of(self.connection, view))
-                    out_console().print(harmless(f"{view:12} {names}"), soft_wrap=True)
+                self._views()
             case ".macros", ():
                 rows = [[head, meaning] for head, meaning in MACROS.items()]
                 print_rows(out_console(), [Column("macro"), Column("gives", wrap=True)], rows)
@@ -94,6 +92,15 @@ class _Prompt:
                 usage = next((c for c in COMMANDS if c.split()[0] == name), None)
                 msg = f"{name}: write it as {usage}" if usage else f"unknown command {name!r}{nearest(name, known)}"
                 raise ConfigError(msg)
+
+    def _views(self) -> None:
+        views = {view: [name for name, _, _ in columns_of(self.connection, view)] for view in views_of(self.connection)}
+        console = out_console()
+        if console.is_terminal:
+            print_pairs(console, [(view, in_short(names, f".schema {view}")) for view, names in views.items()])
+            return
+        for view, names in views.items():
+            console.print(harmless(f"{view:12} {', '.join(names)}"), soft_wrap=True)
 
     def _schema(self, view: str) -> None:
         columns = columns_of(self.connection, view)

@@ -88,7 +88,7 @@ def lm_command(
         Path | None, typer.Option(metavar="FILE", help="A SentencePiece model whose pieces are the words.")
     ] = None,
     pieces: Annotated[
-        int | None, typer.Option(min=8, metavar="N", help="Train such a model with so many pieces.")
+        int | None, typer.Option(min=0, metavar="N", help="Train such a model; with --contrast 2,000, or 0 for words.")
     ] = None,
     lmplz: Annotated[bool | None, typer.Option("--lmplz/--no-lmplz", help="Estimate with KenLM's lmplz.")] = None,
     keep_arpa: Annotated[bool, typer.Option("--arpa/--no-arpa", help="Keep the ARPA file too.")] = True,
@@ -125,7 +125,7 @@ def lm_command(
     ] = None,
     contrast: Annotated[
         bool,
-        typer.Option("--contrast", help="With --harmful: the ratio to clean text; best of 2,000 pieces."),
+        typer.Option("--contrast", help="With --harmful: the ratio to clean text, which tells more."),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="With --harmful: draws the split of groups.")] = 0,
     as_json: AsJson = False,

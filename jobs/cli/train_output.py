@@ -1,15 +1,13 @@
 """Carries out `tamis train`: calls the training with progress and observers, and says what came of it."""
 
 import dataclasses
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
-from tamis.jobs.cli.console import RunProgress, out_console, say
+from tamis.jobs.cli.console import RunProgress, out_console, print_json, say
 from tamis.jobs.cli.layout import Column, print_rows
 from tamis.jobs.cli.problems import Problems
 from tamis.jobs.cli.text import counted, harmless
@@ -31,6 +29,8 @@ from tamis.scorers.preselect.train import NEGATIVE, POSITIVE
 from tamis.scorers.statistics.text_statistics import Splitter
 
 __all__ = ["dsir", "lm", "preselect", "proxy", "rules"]
+
+FEWEST_PIECES = 8
 
 
 def dsir(
@@ -69,7 +69,7 @@ def dsir(
             observe=problems,
         )
     if as_json:
-        _json(_dsir_told(trained, folder, problems.count))
+        print_json(_dsir_told(trained, folder, problems.count))
     if as_json or quiet:
         return
     total = sum(trained.target_ngrams.values())
@@ -126,6 +126,11 @@ def lm(
     options = ReadOptions(text=text)
     contrast = harmful is not None and harmful["contrast"]
     order = order or (3 if contrast else 5)
+    if (pieces := quality.get("pieces")) is not None and pieces < FEWEST_PIECES and (pieces or not contrast):
+        msg = f"--pieces {pieces}: a tokenizer has {FEWEST_PIECES} at least" + (
+            " (0 stands for words)" if contrast else ""
+        )
+        raise ConfigError(msg)
     told: dict[str, Any] = {"folder": str(folder), "order": order}
     lines: list[str] = []
     with Problems(progress=not quiet) as problems:
@@ -167,7 +172,7 @@ def lm(
             told["percentile_documents"] = sample
             lines.append(f"{folder}: percentiles of {counted(sample, 'document')}")
     if as_json:  # percentiles are part of the folder, so that its digest is taken last
-        _json(told | {"sha256": read_model_folder(folder, verify=False).digest, "unreadable": problems.count})
+        print_json(told | {"sha256": read_model_folder(folder, verify=False).digest, "unreadable": problems.count})
     for line in lines if not (as_json or quiet) else ():
         say(harmless(line))
 
@@ -231,7 +236,7 @@ def preselect(
     engine = Engine(filesystem.join(folder, WORK, "passes"), workers=workers, progress=progress)
     result = train_preselect(config, engine, folder, fresh=fresh, config_file=path)
     if as_json:
-        _json(_preselect_told(result, folder))
+        print_json(_preselect_told(result, folder))
     elif not quiet:
         _print_preselect(result, folder)
     return result
@@ -317,7 +322,7 @@ def proxy(
         "unreadable": problems.count,
     }
     if as_json:
-        _json(told)
+        print_json(told)
     elif not quiet:
         loss = "none held out" if trained.loss is None else f"{trained.loss:.3f} nats a token held out"
         bits = "" if trained.bits_per_byte is None else f", {trained.bits_per_byte:.3f} bits a byte"
@@ -355,7 +360,7 @@ def rules(
             files, path, english=english, methods=methods, splitter=splitters[splitter], observe=problems, **options
         )
     if as_json:
-        _json(_rules_told(trained) | {"unreadable": problems.count})
+        print_json(_rules_told(trained) | {"unreadable": problems.count})
     elif not quiet:
         _print_rules(trained)
 
@@ -390,7 +395,3 @@ def _print_rules(trained: RulesTraining) -> None:
     if trained.figures.language_score is not None:
         say(f"language_score: {trained.figures.language_score:g}")
     say(harmless(f"Use it: heuristics: {{rules: {trained.path}}}"))
-
-
-def _json(told: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(told) + "\n")

@@ -9,9 +9,8 @@ from typing import Any
 
 import typer
 
-from tamis.jobs.cli.console import RunProgress, error_console, out_console, say, stamped, write_json
+from tamis.jobs.cli.console import RunProgress, error_console, out_console, resumable, say, stamped, write_json
 from tamis.jobs.cli.layout import print_pairs
-from tamis.jobs.cli.signals import SENTENCE
 from tamis.jobs.cli.text import counted, harmless
 from tamis.jobs.json_text import json_text
 from tamis.jobs.run.paths import places_of
@@ -103,14 +102,10 @@ def watch_config(
         raise ConfigError(msg)
     made = _engines(workers, runner, options, quiet=quiet or as_json)
     shown = _Shown(folder, as_json=as_json, quiet=quiet, log=seconds is not None)
-    try:
-        with watched(folder, config, plain, places, made, new_config=new_config) as corpus:
-            for note in () if quiet else places.notes:
-                say(harmless(f"note: {note}"), error_console())
-            _passes(corpus, shown, seconds)
-    except KeyboardInterrupt:
-        say(SENTENCE, error_console())
-        raise typer.Exit(130) from None
+    with resumable(), watched(folder, config, plain, places, made, new_config=new_config) as corpus:
+        for note in () if quiet else places.notes:
+            say(harmless(f"note: {note}"), error_console())
+        _passes(corpus, shown, seconds)
 
 
 def _passes(corpus: Watched, shown: "_Shown", seconds: float | None) -> None:
@@ -259,11 +254,8 @@ def compact_corpus(
         msg = f"--thresholds {thresholds}: expected frozen or estimate"
         raise ConfigError(msg)
     engines = _engines(workers, runner, options, quiet=quiet or as_json)
-    try:
+    with resumable():
         done = compact(folder, engines, thresholds=known[thresholds], present=present, keep=keep)
-    except KeyboardInterrupt:
-        say(SENTENCE, error_console())
-        raise typer.Exit(130) from None
     for problem in done.problems:
         say(harmless(f"tamis: the increments stay as they are: {problem}"), error_console())
     if as_json:

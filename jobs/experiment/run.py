@@ -30,7 +30,7 @@ from tamis.schemas.experiment import ArmConfig, ExperimentConfig, NgramProxy, Tr
 from tamis.scorers.mixture.paired import ArmComparison, compare_arms, proxy_note
 from tamis.scorers.ngram.closed_vocabulary import ClosedVocabulary
 
-__all__ = ["MEAN", "RECORD", "Experiment", "load_experiment", "run_experiment"]
+__all__ = ["RECORD", "Experiment", "load_experiment", "run_experiment"]
 
 RECORD = "experiment.json"
 MEAN = "mean"

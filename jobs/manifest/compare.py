@@ -12,12 +12,16 @@ from tamis.schemas.manifest import Manifest
 from tamis.schemas.wording import counted
 from tamis.scorers.mixture.record import explain_difference
 
-__all__ = ["Comparison", "Moved", "compare", "moved_documents"]
+__all__ = ["Comparison", "Moved", "compare", "independent", "moved_documents", "plain"]
 
 CAUSES = ("config", "inputs", "models", "program", "packages")
 """Sections that can explain why others differ."""
 SAID = 5
 """Differences of one kind that are told one by one."""
+NAMED = 8
+"""Steps or sources that are named."""
+INPUTS, PATH = "inputs.", ".path"
+"""Begin and end of the key of an input's path among the differences of the config."""
 
 
 @dataclass(frozen=True)
@@ -187,14 +191,18 @@ def _causes(by_section: Mapping[str, Sequence[Difference]]) -> Iterator[str]:
             "with other content": sum(d.only is None for d in inputs),
         }
         yield f"- input files: {', '.join(f'{number:,} {what}' for what, number in numbers.items() if number)}"
-    alone = {(only, label) for only, label in _steps_of_one(by_section["config"])}
-    for only in ("first", "second"):
-        labels = [label for side, label in sorted(alone) if side == only]
-        if labels:
-            yield f"- only the {only} has the step{'' if len(labels) == 1 else 's'} {', '.join(labels)}"
+    for what, alone in (
+        ("source", _inputs_of_one(by_section["config"])),
+        ("step", _steps_of_one(by_section["config"])),
+    ):
+        for only in ("first", "second"):
+            labels = sorted(label for side, label in alone if side == only)
+            if labels:
+                more = f" and {len(labels) - NAMED:,} more" if len(labels) > NAMED else ""
+                several = "" if len(labels) == 1 else "s"
+                yield f"- only the {only} has the {what}{several} {', '.join(labels[:NAMED])}{more}"
     for section, what in (("models", "model"), ("config", "config"), ("packages", "package")):
-        # The options and models of a step that one run lacks follow from that.
-        found = [d for d in by_section[section] if not _belongs_to(d, {label for _, label in alone})]
+        found = independent(by_section[section], by_section["config"])
         for difference in found[:SAID]:
             yield f"- {what} {difference.key}: {_change(difference)}"
         if len(found) > SAID:
@@ -209,32 +217,57 @@ def _causes(by_section: Mapping[str, Sequence[Difference]]) -> Iterator[str]:
         yield f"- the program's own code{told}"
 
 
-def _steps_of_one(config: Sequence[Difference]) -> Iterator[tuple[str, str]]:
-    """Yield (first or second, label) of the steps that the other run lacks."""
+def independent(found: Sequence[Difference], config: Sequence[Difference]) -> list[Difference]:
+    """Return those of some differences that don't follow from a step or a source that one run lacks.
+
+    Args:
+        found: differences of any sections.
+        config: those of the config.
+    """
+    steps = {label for _, label in _steps_of_one(config)}
+    sources = {label for _, label in _inputs_of_one(config)}
+    return [difference for difference in found if not _belongs_to(difference, steps, sources)]
+
+
+def _steps_of_one(config: Sequence[Difference]) -> list[tuple[str, str]]:
+    """Return (first or second, label) of the steps that the other run lacks."""
     order = next((d for d in config if d.section == "config" and d.key == ORDER), None)
-    if order is not None:
-        for side, mine, others in (("first", order.first, order.second), ("second", order.second, order.first)):
-            yield from ((side, label) for label in mine if label not in others)
+    if order is None:
+        return []
+    sides = (("first", order.first, order.second), ("second", order.second, order.first))
+    return [(side, label) for side, mine, others in sides for label in mine if label not in others]
 
 
-def _belongs_to(difference: Difference, labels: Set[str]) -> bool:
-    """Return whether a difference of config or models is one of these steps' own, or that of their order."""
+def _inputs_of_one(config: Sequence[Difference]) -> list[tuple[str, str]]:
+    """Return (first or second, source) of the inputs that the other run's config lacks: all have a path."""
+    return [
+        (d.only, d.key.removeprefix(INPUTS).removesuffix(PATH))
+        for d in config
+        if d.only is not None and d.section == "config" and d.key.startswith(INPUTS) and d.key.endswith(PATH)
+    ]
+
+
+def _belongs_to(difference: Difference, steps: Set[str], sources: Set[str]) -> bool:
+    """Return whether a difference is one of these steps' or sources' own, or that of the order of steps."""
     if difference.section == "config" and difference.key == ORDER:
-        kept = [[label for label in side if label not in labels] for side in (difference.first, difference.second)]
+        kept = [[label for label in side if label not in steps] for side in (difference.first, difference.second)]
         return kept[0] == kept[1]
-    prefix = {"config": "steps.", "models": ""}.get(difference.section)
-    return prefix is not None and any(difference.key.startswith(f"{prefix}{label}.") for label in labels)
+    prefix = {"config": "steps.", "models": "", "thresholds": ""}.get(difference.section)
+    mine = [] if prefix is None else [f"{prefix}{label}." for label in steps]
+    mine += [f"{INPUTS}{source}." for source in sources] if difference.section == "config" else []
+    return any(difference.key.startswith(begin) for begin in mine)
 
 
 def _change(difference: Difference) -> str:
     if difference.only is not None:
         alone = difference.first if difference.only == "first" else difference.second
-        told = "" if difference.section == "models" else f" ({_plain(alone)})"
+        told = "" if difference.section == "models" else f" ({plain(alone)})"
         return f"only the {difference.only} has it{told}"
     if difference.section == "models":
         return "other content"
-    return f"{_plain(difference.first)} became {_plain(difference.second)}"
+    return f"{plain(difference.first)} became {plain(difference.second)}"
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """Return a value as a config has it."""
     return value if isinstance(value, str) else canonical_json(value)

@@ -105,12 +105,22 @@ def config_changes(manifest: Manifest, config: Mapping[str, Any], labels: Sequen
         if found.only is not None:
             yield f"{key} is {'new' if found.only == 'second' else 'gone'}"
         else:
-            yield f"{key} was {_short(found.first)} and is {_short(found.second)}"
+            first, second = _short(canonical_json(found.first), canonical_json(found.second))
+            yield f"{key} was {first} and is {second}"
 
 
-def _short(value: Any) -> str:
-    told = canonical_json(value)
-    return told if len(told) <= SHORT else told[: SHORT - 3] + "..."
+def _short(first: str, second: str) -> tuple[str, str]:
+    """Return the parts of two values that a sentence tells: long ones are shown from a little before they differ."""
+    if max(len(first), len(second)) <= SHORT:
+        return first, second
+    pairs = enumerate(zip(first, second, strict=False))
+    same = next((at for at, (one, other) in pairs if one != other), min(len(first), len(second)))
+    start = max(0, same - SHORT // 2)
+    shown = []
+    for value in (first, second):
+        rest = value[start:] if not start else "..." + value[start + 3 :]
+        shown.append(rest if len(rest) <= SHORT else rest[: SHORT - 3] + "...")
+    return shown[0], shown[1]
 
 
 def _config(manifest: Manifest) -> dict[str, Any]:

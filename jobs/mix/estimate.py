@@ -36,7 +36,7 @@ from tamis.scorers.ngram.estimate import estimate as estimate_ngrams
 from tamis.scorers.ngram.kenlm_binary import ProbingModel, write_probing
 from tamis.scorers.text.spans import text_spans
 
-__all__ = ["Found", "Groups", "find_proportions", "found_by", "proportions_from_files", "target_documents"]
+__all__ = ["Found", "Groups", "find_proportions", "proportions_from_files", "target_documents"]
 
 
 class Groups(Protocol):

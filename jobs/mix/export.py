@@ -25,7 +25,7 @@ from tamis.scorers.mixture.document_tokenizer import DocumentTokenizer
 from tamis.scorers.mixture.megatron_files import merge_megatron
 from tamis.scorers.mixture.token_files import TokenSummary
 
-__all__ = ["FORMATS", "ExportResult", "export"]
+__all__ = ["ExportResult", "export"]
 
 FORMATS: Mapping[str, Format] = {
     "megatron": "megatron",

@@ -18,7 +18,7 @@ from tamis.schemas.mixture import (
 )
 from tamis.scorers.mixture.document_tokenizer import DocumentTokenizer
 
-__all__ = ["digests_of", "mixture_files", "text_digests"]
+__all__ = ["mixture_files"]
 
 
 def mixture_files(config: MixtureConfig) -> dict[str, str]:

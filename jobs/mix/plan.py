@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from tamis.scorers.mixture.repetition import HEAVY, SeenClass, repetition, repet
 from tamis.scorers.mixture.simplex import normalised
 from tamis.scorers.mixture.streams import Curve, Stream, fill_stream, stage_quotas, training_order
 
-__all__ = ["PlannedMixture", "plan_mixture", "repetition_record"]
+__all__ = ["PlannedMixture", "plan_mixture"]
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,15 @@ def _record(
     quotas: npt.NDArray[np.int64],
     index: Index,
 ) -> dict[str, Any]:
-    record = mixture_record(blend, seed=config.seed)
+    record = mixture_record(
+        blend,
+        seed=config.seed,
+        method=found.method,
+        parameters=found.parameters,
+        proportions=found.proportions,
+        rounds=found.rounds,
+        notes=found.notes,
+    )
     total = sum(stream.amount for stream in streams)
     for number, (entry, stream) in enumerate(zip(record["groups"], streams, strict=True)):
         counts = np.bincount(stream.times_seen(len(index.members[number])))
@@ -169,19 +177,13 @@ def _record(
         }
         if stream.factors is not None:
             entry["factors"] = list(stream.factors)
-    proportions: Mapping[str, float] | None = found.proportions
     return record | {
-        "method": found.method,
-        "parameters": dict(found.parameters),
-        "proportions": None if proportions is None else dict(proportions),
-        "rounds": list(found.rounds),
         "figures": dict(found.figures),
         "by": config.by,
         "schedule": config.schedule,
         "order": "training" if config.in_training_order else "group",
         "fill": config.fill.model_dump(mode="json"),
         "stages": [dict(zip(index.names, row, strict=True)) for row in quotas.tolist()],
-        "notes": [*found.notes, *blend.notes],
     }
 
 

@@ -15,11 +15,12 @@ from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import digest
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.mixture import ControllerEstimate, MixtureConfig, ProxyConfig
+from tamis.scorers.mixture.controlled_training import train_by_controller
 from tamis.scorers.mixture.controller import Controller
 from tamis.scorers.mixture.document_tokenizer import DocumentTokenizer
 from tamis.scorers.mixture.methods import CONTROLLERS, controller_from_json
 from tamis.scorers.mixture.rows import GroupRows, pack_rows
-from tamis.scorers.mixture.trainer import TrainerOptions, train_by_controller
+from tamis.scorers.mixture.trainer import TrainerOptions
 
 __all__ = ["group_rows", "packed_texts", "proxy_model", "proxy_tokenizer", "train_controller", "trainer_options"]
 

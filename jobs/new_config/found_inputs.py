@@ -19,7 +19,7 @@ __all__ = ["FoundInput", "FoundInputs", "find_inputs", "place_fields"]
 
 TEXTS = ("text", "content", "body", "raw_content", "document", "article", "page_content", "markdown", "html")
 IDS = ("id", "doc_id", "docid", "document_id", "key", "uuid", "guid", "_id", "uid", "warc_record_id")
-URLS = ("url", "uri", "link", "source_url", "target_uri", "warc_target_uri", "permalink")
+URLS = ("url", "uri", "link", "source_url", "page_url", "web_url", "target_uri", "warc_target_uri", "permalink", "href")
 TIMES = ("timestamp", "date", "created", "created_at", "posted", "published", "published_at", "crawl_date", "warc_date")
 TAKEN = {"id": ("id",), "url": ("url",), "timestamp": ("timestamp", "date")}
 """Fields that are found without being named."""
@@ -27,6 +27,9 @@ SHORT = 20
 """A field whose values are shorter than so many characters on average is taken for the text by its name alone."""
 LOOKED_AT = 200
 """Files of a folder and suffix whose fields are looked at, evenly spread; the others are taken to be like the first."""
+ADDRESS = re.compile(r"https?://\S+$")
+PICTURE = re.compile("image|img|thumb|icon|logo|avatar|picture|photo|video|feed", re.IGNORECASE)
+"""Names of fields whose addresses aren't the page's own."""
 PAGE = re.compile(r"\s*<(!doctype|html|head|body|div|p|article|section)\b", re.IGNORECASE)
 
 
@@ -183,7 +186,8 @@ def _probed(file: FileInfo) -> Any:
 def place_fields(records: Sequence[Mapping[str, Any]]) -> dict[str, str | None] | None:
     """Return where in records things are: `text`, and `id`, `url`, `timestamp` where a reader must be told of them.
 
-    A field is known by its name, in any case; the text, where no name is known, is the longest text on average.
+    A field is known by its name, in any case; the text, where no name is known, is the longest text on average, and the
+    address the one field that holds nothing but addresses of pages.
 
     Args:
         records: some, as they lie in the file.
@@ -204,10 +208,21 @@ def place_fields(records: Sequence[Mapping[str, Any]]) -> dict[str, str | None] 
         return None
     found: dict[str, str | None] = {"text": text}
     others = [name for name in lengths if name != text]
+    addresses = {name for name in others if _is_address(name, records)}
     for key, known_as in (("id", IDS), ("url", URLS), ("timestamp", TIMES)):
         field = _named(known_as, others)
+        if key == "url" and field is None and len(addresses) == 1:
+            (field,) = addresses
         found[key] = None if field in TAKEN[key] else field
     return found
+
+
+def _is_address(name: str, records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a field holds addresses alone, and no picture's."""
+    values = [value for value in (_at(record, name) for record in records) if value not in (None, "")]
+    if not values or PICTURE.search(name):
+        return False
+    return all(isinstance(value, str) and ADDRESS.match(value) is not None for value in values)
 
 
 def _leaves(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -99,12 +99,14 @@ class Documents:
         documents: folded, one below the other.
         note: a sentence above.
         heads: what text and second text are called, where there are two.
+        counted: say behind the title how many are shown.
     """
 
     title: str
     documents: Sequence[Document]
     note: str = ""
     heads: tuple[str, str] = ("text", "")
+    counted: bool = True
 
 
 @dataclass(frozen=True)

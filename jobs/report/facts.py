@@ -16,7 +16,7 @@ from tamis.jobs.sql.names import identifier, literal
 from tamis.jobs.text import counted, figure
 from tamis.schemas.manifest import Manifest
 
-__all__ = ["OTHERS", "Facts", "Room"]
+__all__ = ["OTHERS", "PARTS", "Facts", "Room"]
 
 OTHERS = "others"
 PARTS = 7

@@ -109,6 +109,11 @@ def _text(value: object, *, lines: bool = False) -> str:
     return html.escape(harmless(value, lines=lines))
 
 
+def _name(value: object) -> str:
+    """Return a text that may hold long names: on a narrow screen they are broken between their words."""
+    return re.sub(r"(?<=[\w])([_./+-])(?=\w)", r"\1<wbr>", _text(value))
+
+
 def _inert(data: str) -> str:
     """Return JSON that ends no script element, and holds no character that hides or reorders."""
     return data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
@@ -180,8 +185,8 @@ def _table(table: Table) -> str:
     for row in table.rows:
         cells = []
         for head, value, number in zip(table.heads, row, numbers, strict=True):
-            told = "" if value is None else _text(figure(value)) if number else _text(value)
-            kind = "number" if number else "long" if len(told) > 40 else ""
+            told = "" if value is None else _text(figure(value)) if number else _name(value)
+            kind = "number" if number else "long" if len(str(value)) > 40 else ""
             named = f' data-head="{_text(head)}"' if wide else ""
             cells.append(f"<td{_class(kind)}{named}>{told}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
@@ -230,9 +235,8 @@ def _data(plot: Plot) -> dict[str, Any]:
 def _documents(block: Documents) -> str:
     inner = "".join(_document(document, block.heads) for document in block.documents)
     note = f'<p class="note">{_text(block.note)}</p>' if block.note else ""
-    count = len(block.documents)
-    title = f"{block.title} ({count} shown)"
-    return f'<details class="group"><summary>{_text(title)}</summary>{note}{inner}</details>'
+    shown = f" ({len(block.documents)} shown)" if block.counted else ""
+    return f'<details class="group"><summary>{_name(block.title + shown)}</summary>{note}{inner}</details>'
 
 
 def _document(document: Document, heads: tuple[str, str]) -> str:
@@ -246,4 +250,4 @@ def _document(document: Document, heads: tuple[str, str]) -> str:
         show, hide = "Show this text, which may be harmful", "Blur this text again"
         button = f'<button aria-expanded="false" data-show="{show}" data-hide="{hide}">{show}</button>'
         text = f'<div class="blurred">{button}{text}</div>'
-    return f'<details class="document"><summary>{_text(document.facts)}</summary>{text}</details>'
+    return f'<details class="document"><summary>{_name(document.facts)}</summary>{text}</details>'

@@ -5,6 +5,8 @@ from typing import Any
 
 __all__ = ["bars", "heat", "histogram", "lines", "points"]
 
+# SI prefixes for thousands alone: a thousandth would read as a million.
+_SHORT = "abs(datum.value) < 1000 ? format(datum.value, '.3~g') : format(datum.value, '.3~s')"
 _COLOUR = {"field": "part", "type": "nominal", "title": None}
 
 
@@ -38,7 +40,8 @@ def histogram(title: str, marks: Sequence[Mapping[str, Any]], *, log: bool, shar
         "type": "quantitative",
         "title": "share of the run's documents" if share else "documents",
     }
-    y |= {"axis": {"format": ".2~s", "tickCount": 4}, "stack": None if share else "zero"}
+    axis = {"labelExpr": _SHORT, "tickCount": 4} | ({} if share else {"tickMinStep": 1})
+    y |= {"axis": axis, "stack": None if share else "zero"}
     bar = {
         "mark": {"type": "bar", "clip": True, "binSpacing": 0, "opacity": 0.55 if share else 1},
         "encoding": {"x": x, "x2": {"field": "high"}, "y": y, "color": _COLOUR, "tooltip": tooltip},
@@ -54,14 +57,16 @@ def histogram(title: str, marks: Sequence[Mapping[str, Any]], *, log: bool, shar
     return {"height": 170, "layer": [bar, rule] if marks else [bar]}
 
 
-def bars(title: str, *, rows: int, log: bool = False) -> dict[str, Any]:
+def bars(title: str, *, rows: int, log: bool = False, whole: bool = True) -> dict[str, Any]:
     """Return horizontal bars of length `n` by `name`, in the given order, stacked by `part`.
 
     Args:
         title: of the horizontal axis.
         rows: names, for the height.
         log: the axis is logarithmic; for one part alone.
+        whole: lengths are whole numbers.
     """
+    axis = {"labelExpr": _SHORT, "tickCount": 5} | ({"tickMinStep": 1} if whole else {})
     return {
         "height": max(60, 24 * rows),
         "mark": {"type": "bar"},
@@ -69,7 +74,7 @@ def bars(title: str, *, rows: int, log: bool = False) -> dict[str, Any]:
             "y": {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 600}},
             "x": {
                 "field": "n", "type": "quantitative", "title": title,
-                "scale": {"type": "symlog" if log else "linear"}, "axis": {"format": ".2~s", "tickCount": 5},
+                "scale": {"type": "symlog" if log else "linear"}, "axis": axis,
             },
             "color": _COLOUR,
             "order": {"field": "part_order", "type": "quantitative"},

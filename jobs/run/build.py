@@ -16,19 +16,23 @@ from tamis.pipeline.graph.passes import Graph, Node, Pass
 from tamis.pipeline.passes.annotate import AnnotateShard, join_notes
 from tamis.pipeline.passes.inputs import INPUTS, FileGroups, InspectFiles, SourceShards
 from tamis.pipeline.passes.parts import COUNT, ErrorParts, OutputParts, SummariseShard
-from tamis.pipeline.passes.read import STORED_SCHEMA, ReadShard
+from tamis.pipeline.passes.read import STORED_SCHEMA, WITH_TEXT, ReadShard
 from tamis.pipeline.passes.stage import READ, Stage, StoredShards
 from tamis.pipeline.passes.write import WriteErrors, WritePart
 from tamis.pipeline.steps.language import LanguageStep
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.place import Place
 from tamis.schemas.secrets import redacted, redacted_all
+from tamis.schemas.tables import STATE_SCHEMA
 
 __all__ = ["FINISH", "WORK_FILES", "build_graph", "file_list"]
 
 FINISH = "manifest"
 """The last pass, whose value is the manifest."""
 WRITE, ERRORS = "write", "errors"
+NAMING = ("doc_id", "source")
+"""What a decision needs of each document beside the step's own columns: ties are settled by ids, groups are sources."""
+SMALL_BITS = 128
 WORK_FILES = "inputs"
 """Folder of what is known of the input files, among the finished stages; the list of them is in the work folder."""
 
@@ -58,6 +62,17 @@ def _seen_from(output: str, plan: Plan) -> str | None:
     return os.path.relpath(plan.folders[0], filesystem.absolute(output))
 
 
+def _small(columns: pa.Schema) -> list[str]:
+    """Return the columns that a decision may well read, and that cost little to have twice: numbers and short keys."""
+    return [
+        field.name
+        for field in columns
+        if field.name not in STATE_SCHEMA.names
+        and (pa.types.is_primitive(field.type) or pa.types.is_fixed_size_binary(field.type))
+        and field.type.bit_width <= SMALL_BITS
+    ]
+
+
 @dataclass
 class _At:
     """How far the passes built so far have come."""
@@ -83,7 +98,7 @@ class _Builder:
         read = placed.read
         self._documents = Place(read.of("documents"))
         documents = [*STORED_SCHEMA.names, *plan.input_columns.names]
-        columns = dict.fromkeys(documents, self._documents) | {"text": Place(read.of("text"))}
+        columns = dict.fromkeys(documents, self._documents) | {"text": Place(read.of("text"), carries=WITH_TEXT)}
         self._original = columns["text"]
         self._at = _At(placed.stages[0].state, columns, READ)
 
@@ -115,7 +130,8 @@ class _Builder:
             if not stage.step.over_corpus:
                 group.append(current)
                 continue
-            own = replace(current, state=replace(current.state, folder=f"{current.state.folder}-own"))
+            carries = (*NAMING, *_small(stage.step.columns(self._plan.model_paths(stage.label))))
+            own = replace(current, state=replace(current.state, folder=f"{current.state.folder}-own", carries=carries))
             self._annotate([*group, own])
             group = []
             self._decide(current)

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from tamis.jobs.run.folder import MARKER as RUN_MARKER
 from tamis.pipeline.storage import filesystem
@@ -47,19 +48,27 @@ def cache_folder(folder: str) -> str:
 
 
 @contextlib.contextmanager
-def shared(folder: str) -> Iterator[None]:
-    """Use the stages in a folder while the block runs, as other runs may; what killed ones left half-written goes."""
+def _lock(folder: str) -> Iterator[TextIO | None]:
+    """Open the file that is locked by who uses the stages in a folder; None on a store, which has no locks."""
     if not filesystem.is_local(folder):
-        yield
+        yield None
         return
     path = Path(filesystem.local_path(folder)) / USERS
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
-        with contextlib.suppress(OSError):
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in path.parent.rglob(".*.tmp"):
-                left.unlink(missing_ok=True)
-        fcntl.flock(stream, fcntl.LOCK_SH)
+        yield stream
+
+
+@contextlib.contextmanager
+def shared(folder: str) -> Iterator[None]:
+    """Use the stages in a folder while the block runs, as other runs may; what killed ones left half-written goes."""
+    with _lock(folder) as stream:
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for left in Path(filesystem.local_path(folder)).rglob(".*.tmp"):
+                    left.unlink(missing_ok=True)
+            fcntl.flock(stream, fcntl.LOCK_SH)
         yield
 
 
@@ -70,15 +79,11 @@ def alone(folder: str) -> Iterator[None]:
     Raises:
         RunError: if a run uses them.
     """
-    if not filesystem.is_local(folder):
-        yield
-        return
-    path = Path(filesystem.local_path(folder)) / USERS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            msg = f"another run takes finished stages from {folder}: wait for it, or stop it"
-            raise RunError(msg) from None
+    with _lock(folder) as stream:
+        if stream is not None:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                msg = f"another run takes finished stages from {folder}: wait for it, or stop it"
+                raise RunError(msg) from None
         yield

@@ -34,7 +34,8 @@ def check_steps(
         mine = models.get(step.label, {})
         for column in [*_computed(step, mine, available), *(step.corpus_columns if step.over_corpus else ())]:
             if column.name in added and column.name != "text":
-                msg = f"step {step.label}: the column {column.name} is already there: give the step another `name`"
+                hint = ": give the step another `name`" if step.names_columns else ", and its scorer calls it so itself"
+                msg = f"step {step.label}: the column {column.name} is already there{hint}"
                 raise ConfigError(msg)
             available[column.name] = column
             if column.name not in DOCUMENT_SCHEMA.names:

@@ -1,7 +1,7 @@
 """Runs a plan: one graph from inputs to shards and manifest, reusing what is there."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from tamis.jobs.watch.corpus import refuse_corpus
 from tamis.pipeline.corpus.earlier import has_index
 from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.graph.passes import Graph
+from tamis.pipeline.graph.told import told
 from tamis.pipeline.passes.inputs import write_file_list
 from tamis.pipeline.steps.loaded import forget_annotators
 from tamis.pipeline.storage import filesystem
@@ -142,11 +143,11 @@ def execute(plan: Plan, output: str, engine: Engine, *, fresh: bool = False, cac
     if fresh:
         with owned(output), alone(work):
             filesystem.remove_below(work, keep=(LOCK, MARKER, USERS))
-    with owned(output), shared(stages), unfinished(output):
+    with owned(output), shared(stages), unfinished(output, alone=engine.local):
         sweep(output)
         write_file_list(file_list(work, plan), plan.inputs, plan.files)
         try:
-            finished = Finished(_carried_out(graph, engine, plan))
+            finished = Finished(_carried_out(graph, engine, plan, (work, stages)))
         except BaseException:
             engine.close()
             sweep(output)  # what workers had half written when they were ended
@@ -175,13 +176,17 @@ def _mixed(finished: Finished, plan: Plan, output: str, engine: Engine, *, fresh
     return Finished(manifest, finished.nothing_to_do and known, found)
 
 
-def _carried_out(graph: Graph, engine: Engine, plan: Plan) -> Manifest:
-    """Carry out the graph; once more where a file of the work folder turned out damaged, which is deleted first."""
+def _carried_out(graph: Graph, engine: Engine, plan: Plan, folders: Sequence[str]) -> Manifest:
+    """Carry out the graph; once more where a file of the work folder turned out damaged, which is deleted first.
+
+    Workers are told what the folders of finished stages hold as it begins.
+    """
     labels = labels_of(plan)
     repairs = 0
     while True:
         try:
-            value, _ = engine.execute(graph, [FINISH], name=plan.config.name, labels=labels)[FINISH]
+            known = told(graph, filesystem.look(folders))
+            value, _ = engine.execute(known, [FINISH], name=plan.config.name, labels=labels)[FINISH]
         except DamagedError as error:
             repairs += 1
             if repairs > REPAIRS:

@@ -1,5 +1,6 @@
 """Whether a finished run is one that a nightly job can trust: what makes it fail though it is whole."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from tamis.schemas.config import Config
@@ -22,7 +23,12 @@ def problems(manifest: Manifest, config: Config) -> tuple[str, ...]:
 def _problems(manifest: Manifest, config: Config) -> Iterator[str]:
     allowed = "`allow_empty: true` allows it"
     if not config.allow_empty and not manifest.read:
-        yield f"no record was read: the inputs are empty ({allowed})"
+        skipped = Counter[str]()
+        for file in manifest.inputs:
+            skipped.update(file.skipped)
+        what = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in sorted(skipped.items()))
+        told = f"the inputs hold only what is skipped: {what}" if what else "the inputs are empty"
+        yield f"no record was read: {told} ({allowed})"
     elif not config.allow_empty and not manifest.selected:
         yield f"no document was selected of {counted(manifest.read, 'record')} read ({allowed})"
     rows = sum(counts.documents for counts in manifest.steps[0].counts) if manifest.steps else 0

@@ -85,7 +85,7 @@ class Places:
         A note is taken of one that only a later folder has.
         """
         name = path.removeprefix("@")
-        if not filesystem.is_local(name) or Path(name).expanduser().is_absolute():
+        if not filesystem.is_local(name) or filesystem.at_home(name).is_absolute():
             return None
         name = name.removeprefix("file://")
         for folder in self.folders:
@@ -102,14 +102,14 @@ class Places:
         path = self.expanded(path, where)
         at, name = ("@", path[1:]) if path.startswith("@") else ("", path)
         if name.startswith("~"):
-            return f"{at}{Path(name).expanduser()}"
+            return f"{at}{filesystem.at_home(name)}"
         found = self.seek(path)
         return path if found is None else f"{at}{Path(found) / name.removeprefix('file://')}"
 
     def output(self, path: str) -> str:
         """Return the run's folder that a config names: of its own folder, unless the working folder has it already."""
         path = self.expanded(path, "output.path")
-        if not filesystem.is_local(path) or Path(path).expanduser().is_absolute():
+        if not filesystem.is_local(path) or filesystem.at_home(path).is_absolute():
             return path
         folder = self.seek(path) or self.folders[0]
         return path if folder == self.folders[-1] else os.path.relpath(Path(folder) / path)

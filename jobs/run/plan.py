@@ -129,9 +129,7 @@ def find_models(config: Config, places: Places | None = None) -> dict[str, dict[
     """
     places = places or places_of(None)
     return {
-        step.label: places.as_named(step, places.step(step).find_all())
-        for step in steps_of(config)
-        if step.references
+        step.label: places.as_named(step, places.step(step).find_all()) for step in steps_of(config) if step.references
     }
 
 

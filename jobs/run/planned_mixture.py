@@ -45,15 +45,11 @@ def group_amounts(
             tokens = [0] * len(texts) if tokenizer is None else tokenizer.counts(texts).tolist()
             sizes = pc.binary_length(texts).to_pylist()
             names = column_values(batch, config.by).to_pylist()
-            for name, source, size, count in zip(
-                names, batch.column("source").to_pylist(), sizes, tokens, strict=True
-            ):
+            for name, source, size, count in zip(names, batch.column("source").to_pylist(), sizes, tokens, strict=True):
                 group = str(name) if name is not None else config.missing or "(none)"
                 times = 1.0 if scale is None else scale.get(source, 1.0)
                 had = found.get(group, Amounts(0, 0))
-                found[group] = Amounts(
-                    had.documents + times, had.bytes + size * times, had.tokens + count * times
-                )
+                found[group] = Amounts(had.documents + times, had.bytes + size * times, had.tokens + count * times)
     return found
 
 

@@ -10,7 +10,7 @@ from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.secrets import redacted
 
-__all__ = ["IN_IMAGE", "out_of_reach", "refuse_out_of_reach"]
+__all__ = ["refuse_out_of_reach"]
 
 IN_IMAGE = "TAMIS_IN_IMAGE"
 """Environment variable: absolute folders that the workers' image holds as this machine does, divided by colons."""

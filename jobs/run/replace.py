@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from tamis.jobs.manifest.differences import config_changes
 from tamis.jobs.manifest.file import read_manifest
 from tamis.jobs.run.plan import Plan
+from tamis.jobs.run.untouched import earlier_manifest
 from tamis.jobs.watch.corpus import refuse_corpus
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError, RunError
@@ -55,7 +56,10 @@ def replaced_run(plan: Plan, output: str) -> Replaced | None:
     try:
         manifest = read_manifest(output)
     except RunError:
-        return None
+        earlier = earlier_manifest(output)
+        if earlier is None:
+            return None
+        manifest = Manifest.model_validate_json(earlier)
     if manifest.plan_sha256 == plan.identity:
         return None
     if manifest.config_sha256 == plan.digest:

@@ -17,9 +17,9 @@ from tamis.schemas.config import PricesConfig
 
 __all__ = ["StoreUse", "store_use"]
 
-READS, WRITES = 4, 1
+READS, WRITES = 3, 1
 """Requests of a pass for each stored shard, about, if each task is done by a process that remembers nothing: in the
-demo 4.3 and 1.5; 0.5 and 1.5 in one process that does all."""
+demo 2.4 and 1.1; 0.5 and 1.1 in one process that does all."""
 READ_FILE, WRITE_SHARD = 3, 5
 """Requests for each input file (looked at, read, looked at again), and those that write what a source shard holds."""
 OTHERS = 50

@@ -116,9 +116,7 @@ def run_sample(plan: Plan, budget: int) -> SampledPlan:
         return found if mixture is None else replace(found, groups=_groups(mixture, manifest, output, sample))
 
 
-def _groups(
-    mixture: MixtureConfig, manifest: Manifest, output: str, sample: SampledInputs
-) -> dict[str, Amounts]:
+def _groups(mixture: MixtureConfig, manifest: Manifest, output: str, sample: SampledInputs) -> dict[str, Amounts]:
     from tamis.jobs.run.planned_mixture import group_amounts
 
     return group_amounts(mixture, manifest, output, sample.scale)

@@ -48,7 +48,7 @@ def place_stages(plan: Plan, work: str) -> Placed:
     over_corpus = False
     first, *steps = plan.steps
     _, *declared = steps_of(plan.declared)
-    stages = [Stage(0, first, {}, None, Place(read.of("state")))]
+    stages = [Stage(0, first, {}, None, Place(read.of("documents")))]
     digests = plan.model_digests()
     for index, (step, given) in enumerate(zip(steps, declared, strict=True), start=1):
         models = digests.get(step.label, {})

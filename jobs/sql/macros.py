@@ -158,6 +158,13 @@ GROUP BY host ORDER BY documents DESC, host
 """
 
 
+# A name that nothing fell to and that is no rule over a column is a mistake, and no empty answer.
+_NO_RULE = """CASE WHEN EXISTS (
+    SELECT 1 FROM {schema}.rules WHERE rule = $rule_or_step OR label || '.' || rule = $rule_or_step
+  ) THEN NULL::DOUBLE
+  ELSE error('there is no rule ' || $rule_or_step || ' over a column: FROM thresholds lists them')::DOUBLE END"""
+
+
 def _histogram(which: str) -> str:
     """Return the body; with a part's expression a histogram for each of its values."""
     part = "part, " if which else ""
@@ -169,8 +176,8 @@ def _near_threshold(labels: Sequence[str], limits: Sequence[Limit]) -> str:
 
     DuckDB folds the choice of the column, since the rule's name is a constant: no other column is read.
     """
-    value = _choice(limits, lambda limit: f"{identifier(limit.column)}::DOUBLE", "NULL::DOUBLE")
-    threshold = _choice(limits, _threshold, "NULL::DOUBLE")
+    value = _choice(limits, lambda limit: f"{identifier(limit.column)}::DOUBLE", _NO_RULE)
+    threshold = _choice(limits, _threshold, _NO_RULE)
     position = _choice(limits, lambda limit: str(limit.position), "NULL")
     order = f"list_position([{', '.join(map(literal, labels))}]::VARCHAR[], step) - 1"
     return f"""

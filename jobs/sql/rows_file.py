@@ -12,7 +12,7 @@ from tamis.jobs.sql.query import Rows, results
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError
 
-__all__ = ["SUFFIXES", "check_rows_file", "query_to_file"]
+__all__ = ["check_rows_file", "query_to_file"]
 
 SUFFIXES = (".parquet", ".csv", ".tsv", ".jsonl")
 

@@ -18,10 +18,10 @@ from tamis.jobs.sql.names import identifier, literal
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import canonical_json
 from tamis.schemas.errors import RunError
-from tamis.schemas.manifest import Manifest
+from tamis.schemas.manifest import Manifest, ShardRecord
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, described
 
-__all__ = ["add_run", "connect", "database", "reach", "shard_relation"]
+__all__ = ["add_run", "connect", "database", "reach", "relation_of", "shard_relation"]
 
 RECORD = "record"
 """Schema of the in-memory tables behind the views of the manifest."""
@@ -222,9 +222,13 @@ def _made_place(connection: duckdb.DuckDBPyConnection, schema: str) -> "_Place":
 
 def shard_relation(run: str, manifest: Manifest, fate: str) -> str | None:
     """Return the SQL that reads all shards of one fate; None if there is none."""
-    paths = [_sql_path(shard_path(run, record)) for record in shards_of(manifest, fate)]
-    if not paths:
-        return None
+    shards = shards_of(manifest, fate)
+    return relation_of(run, shards) if shards else None
+
+
+def relation_of(run: str, shards: Sequence[ShardRecord]) -> str:
+    """Return the SQL that reads shards."""
+    paths = [_sql_path(shard_path(run, record)) for record in shards]
     return f"read_parquet([{', '.join(map(literal, paths))}], hive_partitioning = false)"
 
 

@@ -15,7 +15,7 @@ from tamis.scorers.dsir.lowercase_tokens import Alphabet
 from tamis.scorers.dsir.model import DsirModel
 from tamis.scorers.models.folder import MODEL_FILE, ModelFolder, read_model_folder, write_model_folder
 
-__all__ = ["KIND", "DsirTraining", "features_from", "targets_from", "train_dsir"]
+__all__ = ["DsirTraining", "features_from", "targets_from", "train_dsir"]
 
 KIND = "dsir"
 """Of the model folder."""

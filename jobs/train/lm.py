@@ -19,7 +19,7 @@ from tamis.scorers.perplexity.perplexity import NgramPerplexity
 from tamis.scorers.perplexity.training import TrainedModel, train_lm
 from tamis.scorers.urls.lists import UrlList
 
-__all__ = ["add_percentiles", "read_splits", "train_harmful_lm", "train_quality_lm"]
+__all__ = ["add_percentiles", "train_harmful_lm", "train_quality_lm"]
 
 
 def _provenance(paths: Sequence[str], options: ReadOptions) -> dict[str, Any]:

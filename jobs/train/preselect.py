@@ -41,7 +41,7 @@ from tamis.scorers.models.folder import ModelFolder, read_model_folder, write_mo
 from tamis.scorers.preselect.predictive_strength import Examples, pick_examples, predictive_strength
 from tamis.scorers.preselect.train import NEGATIVE, POSITIVE
 
-__all__ = ["KIND", "LOSSES", "WORK", "PreselectResult", "load_training", "train_preselect"]
+__all__ = ["LOSSES", "WORK", "PreselectResult", "load_training", "train_preselect"]
 
 KIND = "preselect"
 LOSSES = "losses.parquet"

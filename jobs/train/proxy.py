@@ -16,7 +16,7 @@ from tamis.scorers.causal.training import TrainingOptions
 from tamis.scorers.models.folder import MODEL_FILE, ModelFolder, read_model_folder, write_model_folder
 from tamis.scorers.text.noise import keyed_hash
 
-__all__ = ["KIND", "TrainedProxy", "train_proxy"]
+__all__ = ["TrainedProxy", "train_proxy"]
 
 KIND = "proxy"
 HELD_OUT = 64

@@ -34,7 +34,7 @@ from tamis.scorers.statistics.rule_fitting import (
 )
 from tamis.scorers.statistics.text_statistics import Splitter, TextStatistics
 
-__all__ = ["RuleShare", "RulesTraining", "methods_from", "rule_shares", "train_rules"]
+__all__ = ["RuleShare", "RulesTraining", "methods_from", "train_rules"]
 
 _COLUMNS = tuple(dict.fromkeys(column for column, _ in FIGURE_COLUMNS.values()))
 

@@ -2,23 +2,26 @@
 
 import re
 import tempfile
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
 from pydantic import Field
 
-from tamis.jobs.manifest.file import read_manifest
+from tamis.jobs.manifest.file import read_manifest, shards_of
 from tamis.jobs.report.harmful import harmful_steps
 from tamis.jobs.sql.closed import first_rows, shut
 from tamis.jobs.sql.limits import limits_of
 from tamis.jobs.sql.macros import add_macros
 from tamis.jobs.sql.names import identifier
 from tamis.jobs.sql.statements import columns_of
-from tamis.jobs.sql.views import add_run, database
+from tamis.jobs.sql.views import add_run, database, relation_of
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import Model, nearest
-from tamis.schemas.errors import ConfigError
+from tamis.schemas.errors import ConfigError, RunError
+from tamis.schemas.manifest import Manifest, ShardRecord
 
 __all__ = ["Filters", "Store", "WhatIf"]
 
@@ -87,6 +90,8 @@ class Store:
         self.whole_texts = size <= TEXT_BYTES
         self._drawn: dict[str, tuple[list[tuple[Any, ...]], bool]] = {}
         self._load()
+        self._ends, self._shards = _shards_by_row(self.manifest)
+        self._meaning = {name: told for name, _, told in columns_of(self._connection, "documents")}
         self._shut()
 
     def _load(self) -> None:
@@ -94,6 +99,7 @@ class Store:
         columns = [name for name in self.types if name not in ("text", "meta") and not name.endswith("_match")]
         listed = ", ".join(map(identifier, columns))
         self._connection.execute(f"CREATE SCHEMA {INDEX}")
+        # Rows stay in the order of the shards, by which a document's own is found (`_shards_by_row`).
         # Searching looks at every text: folding each of them every time would take most of it.
         texts = f"{text} AS text, lower({text}) AS {FOLDED}"
         self._connection.execute(f"CREATE TABLE {INDEX}.documents AS SELECT {listed}, {texts} FROM documents")  # noqa: S608
@@ -218,15 +224,25 @@ class Store:
         Raises:
             ConfigError: if there is none.
         """
-        with self._connection.cursor() as cursor:
-            cursor.execute("SELECT * FROM documents WHERE doc_id = ? LIMIT 1", [doc_id])
-            row = cursor.fetchone()
-            names = [column[0] for column in cursor.description or ()]
-        if row is None:
+        known = self._rows(f"SELECT rowid, fate FROM {INDEX}.documents WHERE doc_id = ? LIMIT 1", [doc_id])  # noqa: S608
+        if not known:
             msg = f"there is no document {doc_id!r}"
             raise ConfigError(msg)
-        kinds = columns_of(self._connection.cursor(), "documents")
-        return {"values": dict(zip(names, row, strict=True)), "meaning": {name: told for name, _, told in kinds}}
+        ((row, fate),) = known
+        found = self._in_shard(self._shards[bisect_right(self._ends, row)], doc_id)
+        values = {name: found.get(name) for name in self.types} | {"fate": fate}
+        return {"values": values, "meaning": self._meaning}
+
+    def _in_shard(self, shard: ShardRecord, doc_id: str) -> dict[str, Any]:
+        """Return a document's columns, of which its own shard alone is read: one row group, since it is sorted."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"FROM {relation_of(self.run, [shard])} WHERE doc_id = ? LIMIT 1", [doc_id])
+            names = [column[0] for column in cursor.description or ()]
+            row = cursor.fetchone()
+        if row is None:
+            msg = f"{shard.path} has changed since it was loaded: start tamis ui anew"
+            raise RunError(msg)
+        return dict(zip(names, row, strict=True))
 
     # --- thresholds ---
 
@@ -269,3 +285,9 @@ class Store:
         """
         found = first_rows(self._connection, query, SQL_ROWS, SQL_SECONDS)
         return {"heads": found.heads, "rows": found.rows, "more": found.more}
+
+
+def _shards_by_row(manifest: Manifest) -> tuple[list[int], list[ShardRecord]]:
+    """Return the shards in the order in which the view `documents` reads them, and the row that each ends before."""
+    shards = [*shards_of(manifest, "selected"), *shards_of(manifest, "rejected")]
+    return list(accumulate(shard.rows for shard in shards)), shards

@@ -18,7 +18,6 @@ from tamis.schemas.errors import ConfigError, RunError
 from tamis.schemas.manifest import ModelRecord
 
 __all__ = [
-    "CORPUS",
     "INCREMENTS",
     "CorpusRecord",
     "increment_folder",

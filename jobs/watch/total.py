@@ -10,7 +10,7 @@ from tamis.jobs.watch.corpus import INCREMENTS, CorpusRecord, increment_folder
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.manifest import Counts, Manifest, ParentRecord, PassRecord, StepRecord
 
-__all__ = ["BY_INCREMENT", "Joined", "increments_of", "total", "write_total"]
+__all__ = ["Joined", "increments_of", "total", "write_total"]
 
 BY_INCREMENT = "by_increment"
 """Among a step's metrics in the sum: what each increment says, where there are several."""

@@ -13,10 +13,9 @@ from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.corpus.select import RankedColumn, find_thresholds, shown_thresholds
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
-from tamis.pipeline.storage.column_file import intact_note, writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
-from tamis.scorers.selection.order_statistics import Groups
+from tamis.scorers.selection.groups import Groups
 from tamis.scorers.selection.selection import Decision as Thresholds
 from tamis.scorers.selection.selection import PercentileRange, Selection
 
@@ -49,34 +48,28 @@ class Bucketing:
 
 @dataclass(frozen=True)
 class _Bucket:
-    """Writes a shard's buckets; the row states stay as they are."""
+    """Writes a shard's buckets beside its row states, which stay as they are."""
 
     source: RankedColumn
     search: Search[Selection]
     schema: pa.Schema
-    place: Place
     state: Place
     given: Given
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Write the column and the row states."""
-        path = self.place.file(shard)
-        if intact_note(path, []) is not None and intact_note(self.state.file(shard), []) is not None:
-            return Done()
         decision = self.given.over(self.search.state(values).decision())
-        with writer(path, self.schema) as out:
-            for batch, state, _ in self.source.reader.read(shard):
-                names = pa.array(self._names(decision, batch, state), pa.string())
-                out.write_batch(pa.RecordBatch.from_arrays([names], schema=self.schema))
-            out.note = {"buckets": list(NAMES)}
-        rewrite_states(self.source.reader, shard, self.state, _unchanged)
+
+        def buckets(batch: pa.RecordBatch, state: RowState) -> pa.RecordBatch:
+            names = pa.array(self._names(decision, batch, state), pa.string())
+            return pa.RecordBatch.from_arrays([names], schema=self.schema)
+
+        rewrite_states(self.source.reader, shard, self.state, _unchanged, buckets)
         return Done()
 
     def _names(self, decision: Thresholds, batch: pa.RecordBatch, state: RowState) -> Sequence[str | None]:
         values = self.source.values(batch)
-        groups = self.source.groups(batch)
-        if groups is None:
-            groups = Groups(np.zeros(batch.num_rows, np.int64), [()])
+        groups = self.source.groups(batch) or Groups.one(batch.num_rows)
         known = [decision.thresholds.get(label) for label in groups.labels]
         low = np.array([np.nan if found is None else found.low for found in known])[groups.codes]
         high = np.array([np.nan if found is None else found.high for found in known])[groups.codes]
@@ -92,20 +85,19 @@ def corpus_buckets(corpus: Corpus, bucketing: Bucketing, state: Place) -> Decisi
     Args:
         corpus: what there is to work with.
         bucketing: what is put into buckets.
-        state: place for the row states, which stay as they are.
+        state: place for the buckets and the row states, which stay as they are.
     """
     by = tuple(name for name in bucketing.by if name in corpus.columns)
     reader = ColumnReader.of(corpus.state, corpus.columns, [bucketing.column, *by])
     source = RankedColumn(reader, bucketing.column, None, by)
     search = find_thresholds(corpus, source, PercentileRange(*bucketing.percentiles), what="buckets, pass")
     schema = pa.schema([bucketing.field])
-    place = corpus.stage.place("buckets")
     given = bucketing.given
     if not by and isinstance(given.numbers, Mapping):
         given = replace(given, numbers=given.numbers.get(ALL))
-    work = _Bucket(source, search, schema, place, state, given)
+    work = _Bucket(source, search, schema, state, given)
     nodes = (*search.passes(corpus), corpus.each_shard("buckets", work, inputs=search.inputs))
-    return Decision(nodes, {bucketing.field.name: place}, _Found(search, bucketing.field.name, given), search.inputs)
+    return Decision(nodes, {bucketing.field.name: state}, _Found(search, bucketing.field.name, given), search.inputs)
 
 
 def _unchanged(*_: object) -> None:

@@ -24,6 +24,7 @@ def chained(
         first: from corpus and place for the row states to the first decision.
         second: from the corpus as the first leaves it to the second decision.
     """
+    between = replace(between, carries=corpus.state.carries)
     before = first(corpus, between)
     after = (*corpus.after, before.nodes[-1].name)
     then = second(replace(corpus, state=between, columns={**corpus.columns, **before.columns}, after=after))

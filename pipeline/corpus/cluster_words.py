@@ -19,7 +19,7 @@ from tamis.scorers.embeddings.kmeans import Clustering
 from tamis.scorers.embeddings.vectors import usable_vectors
 from tamis.scorers.text.noise import keyed_hash
 
-__all__ = ["CLUSTERS_SCHEMA", "DescribeShard", "Description", "clusters_table", "join_descriptions", "word_sample"]
+__all__ = ["DescribeShard", "Description", "clusters_table", "join_descriptions", "word_sample"]
 
 NEAREST = 5
 """Documents of each cluster that are named."""

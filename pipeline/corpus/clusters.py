@@ -15,7 +15,7 @@ from tamis.pipeline.corpus.earlier import EarlierPart
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
 from tamis.pipeline.passes.stage import READ, Stage, stored_shards
-from tamis.pipeline.storage.column_file import intact_note, writer
+from tamis.pipeline.storage.column_file import intact_note, side_by_side, writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.schemas.tables import STATE_SCHEMA, described
 from tamis.scorers.dedup.keep import Keep
@@ -86,19 +86,17 @@ def batch_rows(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> npt.NDAr
 
 @dataclass(frozen=True)
 class ApplyClusters:
-    """Writes a shard's cluster columns and lets its duplicates fall, unless that was done.
+    """Writes a shard's cluster columns, beside its row states, and lets its duplicates fall, unless that was done.
 
     Attributes:
         stage: the step, whose only rule rows fall to.
         reader: of the rows and their states before.
-        columns: place of the columns.
         schema: the columns, see `cluster_schema`.
         matches: place where what the partitions found is kept too, for the index of a later run.
     """
 
     stage: Stage
     reader: ColumnReader
-    columns: Place
     schema: pa.Schema
     matches: Place | None = None
 
@@ -114,8 +112,8 @@ class ApplyClusters:
             return self._earlier(shard, batches)
         shards = len(stored_shards(values[READ]))
         note = intact_note(self.stage.state.file(shard), [])
-        beside = [self.columns, *([] if self.matches is None else [self.matches])]
-        reused = note is not None and all(intact_note(place.file(shard), []) is not None for place in beside)
+        kept = self.matches is None or intact_note(self.matches.file(shard), []) is not None
+        reused = note is not None and kept
         if note is None or not reused:
             found = batch_rows(batches, MATCHES)
             note = self._write(shard, found, shards)
@@ -146,11 +144,7 @@ class ApplyClusters:
     def _write(self, shard: Shard, found: npt.NDArray[np.uint64], shards: int) -> dict[str, Any]:
         found = found[np.argsort(found[:, 0], kind="stable")]
         first = alive = fallen = 0
-        # The states are entered first, so left last: where they are, the columns are too.
-        with (
-            writer(self.stage.state.file(shard), STATE_SCHEMA) as states,
-            writer(self.columns.file(shard), self.schema) as columns,
-        ):
+        with writer(self.stage.state.file(shard), pa.schema([*STATE_SCHEMA, *self.schema])) as states:
             for batch, state, _ in self.reader.read(shard):
                 living = state.mask
                 low, high = np.searchsorted(found[:, 0], [first, first + batch.num_rows])
@@ -167,16 +161,14 @@ class ApplyClusters:
                 fallen += int(fell.sum())
                 dead = pa.array(~living)
                 null = pa.scalar(None)
-                columns.write_batch(
-                    pa.RecordBatch.from_arrays(
-                        [
-                            pc.if_else(dead, null.cast(pa.string()), hex_ids(cluster)),
-                            pc.if_else(dead, null.cast(pa.int64()), pa.array(size)),
-                        ],
-                        schema=self.schema,
-                    )
+                columns = pa.RecordBatch.from_arrays(
+                    [
+                        pc.if_else(dead, null.cast(pa.string()), hex_ids(cluster)),
+                        pc.if_else(dead, null.cast(pa.int64()), pa.array(size)),
+                    ],
+                    schema=self.schema,
                 )
-                states.write_batch(state.to_batch())
+                states.write_batch(side_by_side([state.to_batch(), columns]))
                 first += batch.num_rows
             stays = found[(found[:, 4] == 0) & (found[:, 3] > 1)]
             earlier = int(((found[:, 4] == 1) & (found[:, 6] >> np.uint64(32) >= shards)).sum())
@@ -187,7 +179,7 @@ class ApplyClusters:
                 "largest": _largest(stays),
                 "earlier": earlier,
             }
-            columns.note = states.note = note
+            states.note = note
         return note
 
 

@@ -15,17 +15,9 @@ import pyarrow as pa
 
 from tamis.pipeline.corpus.clusters import MATCHES, ApplyClusters, batch_rows, cluster_schema, cut_rows, rank_words
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
-from tamis.pipeline.corpus.earlier import (
-    EarlierPart,
-    EveryPart,
-    Indexes,
-    IndexOptions,
-    IndexPlace,
-    every_part,
-    index_passes,
-    write_part,
-)
-from tamis.pipeline.graph.passes import Done, Exchange, Values
+from tamis.pipeline.corpus.earlier import EarlierPart, EveryPart, Indexes, IndexOptions, every_part
+from tamis.pipeline.corpus.leave_index import IndexPlace, index_passes
+from tamis.pipeline.graph.passes import Exchange, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
 from tamis.pipeline.passes.stage import READ
 from tamis.pipeline.storage.place import Place, Shard
@@ -211,7 +203,7 @@ def deduplicate_exact(corpus: Corpus, exact: ExactDedup | None = None) -> Decisi
     exact = exact or ExactDedup()
     schema = exact_schema(exact.name)
     stage = corpus.stage
-    columns = stage.place("clusters")
+    columns = stage.state
     name = f"{stage.label}: groups"
     indexes = exact.index.read
     exchange = Exchange(
@@ -220,7 +212,7 @@ def deduplicate_exact(corpus: Corpus, exact: ExactDedup | None = None) -> Decisi
         partial(hash_partitions, indexes=indexes),
         SendHashes(ColumnReader.of(corpus.state, corpus.columns, exact.names), exact),
         MatchHashes(exact.sent),
-        ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), columns, schema),
+        ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), schema),
         exact.sent,
         MATCHES,
         stage.place("exchange").folder,
@@ -234,8 +226,7 @@ def deduplicate_exact(corpus: Corpus, exact: ExactDedup | None = None) -> Decisi
         return Decision((exchange,), added, _Found(name, indexes), (READ, name))
     group = schema.names[0]
     reader = ColumnReader.of(corpus.state, {**corpus.columns, group: columns}, [exact.hash, group])
-    hashes = _WriteHashes(exact.index.folder, reader, exact.hash, group, indexes, stage.place("index"))
-    parts, listing = index_passes(stage, exact.index, hashes, (name,))
+    parts, listing = index_passes(stage, exact.index, _SeenHashes(reader, exact.hash, group), (name,))
     reads = (READ, name, listing.name)
     return Decision((exchange, parts, listing), added, _Found(name, indexes, listing.name), reads)
 
@@ -245,31 +236,22 @@ _SEEN = pa.schema([("hash", pa.binary(16)), ("doc_id", pa.binary(16)), ("documen
 
 
 @dataclass(frozen=True)
-class _WriteHashes:
-    """Writes the part of a shard, or copies one of an index that was read: those come first.
+class _SeenHashes:
+    """Makes the part of a shard, or copies one of an index.
 
     Attributes:
-        folder: of the index.
         reader: of hashes and groups, and of the row states before.
         hash: column of the hashes.
         group: column of the document kept.
-        indexes: those that were read.
-        notes: place of notes.
     """
 
-    folder: str
     reader: ColumnReader
     hash: str
     group: str
-    indexes: Indexes
-    notes: Place
 
-    def __call__(self, shard: Shard, values: Values) -> Done:
-        """Return a line of `WrittenPart`."""
-        position = IndexPlace.of(shard, values, self.indexes).position
-        return write_part(self.folder, position, self.notes, shard, partial(self._table, shard))
-
-    def _table(self, shard: Shard) -> tuple[pa.Table, int]:
+    def __call__(self, shard: Shard, place: IndexPlace) -> tuple[pa.Table, int]:
+        """Return the part, and how many documents its rows stand for."""
+        del place
         if isinstance(shard, EarlierPart):
             table = shard.read(_SEEN.names)
         else:

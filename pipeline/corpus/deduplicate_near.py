@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from tamis.pipeline.corpus.clusters import LARGEST, MATCHES, ApplyClusters, cluster_schema
 from tamis.pipeline.corpus.context import Corpus, Decision, Outcome
-from tamis.pipeline.corpus.earlier import EveryPart, IndexOptions, index_passes
+from tamis.pipeline.corpus.earlier import EveryPart, IndexOptions
+from tamis.pipeline.corpus.leave_index import index_passes
 from tamis.pipeline.corpus.near_clusters import (
     MEMBERS,
     MEMBERS_PER_PARTITION,
@@ -40,7 +41,7 @@ from tamis.pipeline.corpus.near_edges import (
     SendEvidence,
     count_notes,
 )
-from tamis.pipeline.corpus.near_index import WriteSignatures
+from tamis.pipeline.corpus.near_index import SeenSignatures
 from tamis.pipeline.corpus.unfinished import Unfinished
 from tamis.pipeline.graph.passes import Exchange, Node, Pass, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
@@ -101,13 +102,13 @@ def working_memory(documents: int, options: NearDuplicates, *, shingles_bytes: i
 def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
     """Find the clusters of the rows alive, keep one document of each, and write cluster columns and row states."""
     stage, options = corpus.stage, near.options
-    columns, pairs, labels = stage.place("clusters"), stage.place("pairs"), stage.place("components")
+    pairs, labels = stage.place("pairs"), stage.place("components")
     verified = options.verify != "none"
     edges = stage.place("edges") if verified else pairs
     indexes, folder = near.index.read, near.index.folder
     matches = None if folder is None else stage.place("matches")
     everywhere = tuple(dict.fromkeys([pairs, edges, labels, *([] if matches is None else [matches])]))
-    work = Unfinished((columns, stage.state), everywhere)
+    work = Unfinished((stage.state,), everywhere)
     unfinished = corpus.each_shard("finished work", work, tasks=EveryPart(indexes))
     before = (unfinished.name,)
 
@@ -169,7 +170,7 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
         partitions=ClusterPartitions(components.name, unfinished.name),
         send=SendMembers(options.keep, near.column, {name: corpus.columns[name] for name in wanted}, edges, labels),
         match=MatchMembers(options.link),
-        receive=ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), columns, schema, matches),
+        receive=ApplyClusters(stage, ColumnReader.of(corpus.state, corpus.columns, []), schema, matches),
         sent=MEMBERS,
         returned=MATCHES,
     )
@@ -177,21 +178,14 @@ def deduplicate_near(corpus: Corpus, near: NearDedup) -> Decision:
     listing = None
     if folder is not None and matches is not None:
         evidence = {"shingles": ["text"], "signatures": [f"{near.prefix}_minima"], "none": []}[options.verify]
-        seen = WriteSignatures(
-            folder,
-            ColumnReader.of(corpus.state, corpus.columns, [*signatures, *evidence]),
-            options,
-            near.prefix,
-            matches,
-            indexes,
-            stage.place("index"),
-        )
+        reader = ColumnReader.of(corpus.state, corpus.columns, [*signatures, *evidence])
+        seen = SeenSignatures(reader, options, near.prefix, matches)
         parts, listing = index_passes(stage, near.index, seen, (*corpus.after, clusters.name))
         nodes += [parts, listing]
     told = listing.name if listing is not None else None
     report = _Found(near, stage.label, candidates.name, counted, components.name, clusters.name, told)
     reads = (READ, candidates.name, counted, components.name, clusters.name, *([] if told is None else [told]))
-    return Decision(tuple(nodes), dict.fromkeys(schema.names, columns), report, reads)
+    return Decision(tuple(nodes), dict.fromkeys(schema.names, stage.state), report, reads)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,42 +18,39 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tamis.pipeline.graph.passes import Done, Pass, Process, Values
+from tamis.pipeline.graph.passes import Values
 from tamis.pipeline.passes.stage import READ, Stage, stored_shards
 from tamis.pipeline.storage import filesystem
-from tamis.pipeline.storage.place import Place, Shard
-from tamis.pipeline.storage.value_file import read_value, write_value
+from tamis.pipeline.storage.place import Shard
 from tamis.schemas.errors import ConfigError, InputError, ModelError
 
 __all__ = [
-    "INDEX_FOLDER",
+    "INDEX_FORMAT",
+    "INDEX_LISTING",
     "EarlierPart",
     "EveryPart",
     "IndexOptions",
     "IndexPart",
-    "IndexPlace",
     "Indexes",
     "SeenIndex",
-    "WriteIndex",
-    "WrittenPart",
     "every_part",
     "find_index",
     "has_index",
-    "index_passes",
     "index_problems",
     "take_over",
     "taken_over",
-    "write_part",
 ]
 
 Indexes: TypeAlias = tuple[tuple[str, str], ...]
 """Folders of indexes, with the SHA-256 of their listings."""
 INDEX_FOLDER = "index"
 """Folder of a run that its steps' indexes lie in, each in one that is called like its step."""
-_LISTING = "index.json"
+INDEX_LISTING = "index.json"
+"""The file of an index that names its parts."""
 _TAKEN_OVER = "taken-over"
 """In a run's folder of indexes: a later run has them in its own, and they were deleted."""
-_FORMAT = 1
+INDEX_FORMAT = 1
+"""Of the listing."""
 
 
 class IndexPart(NamedTuple):
@@ -100,12 +96,12 @@ class SeenIndex:
         Raises:
             ModelError: if there is none, or it isn't one of this program.
         """
-        path = filesystem.join(folder, _LISTING)
+        path = filesystem.join(folder, INDEX_LISTING)
         try:
             with filesystem.open_binary(path) as stream:
                 content = stream.read()
         except (InputError, OSError):
-            msg = f"{folder} holds no index: there is no {_LISTING} in it"
+            msg = f"{folder} holds no index: there is no {INDEX_LISTING} in it"
             raise ModelError(msg) from None
         try:
             told = json.loads(content)
@@ -113,12 +109,12 @@ class SeenIndex:
             found = cls(
                 folder, told["verb"], told["settings"], told["documents"], parts, hashlib.sha256(content).hexdigest()
             )
-            known = told["format"] == _FORMAT
+            known = told["format"] == INDEX_FORMAT
         except (ValueError, KeyError, TypeError):
             msg = f"{path} isn't the listing of an index"
             raise ModelError(msg) from None
         if not known:
-            msg = f"{path} is of format {told['format']!r}, and this program reads format {_FORMAT}"
+            msg = f"{path} is of format {told['format']!r}, and this program reads format {INDEX_FORMAT}"
             raise ModelError(msg)
         return found
 
@@ -169,10 +165,10 @@ def index_problems(output: str, label: str, sha256: str) -> Iterator[str]:
     try:
         index = SeenIndex.open(folder)
     except ModelError:
-        yield f"{inside}/{_LISTING} was changed: it isn't the listing of an index"
+        yield f"{inside}/{INDEX_LISTING} was changed: it isn't the listing of an index"
         return
     if index.sha256 != sha256:
-        yield f"{inside}/{_LISTING} was changed: its SHA-256 is {index.sha256}, recorded is {sha256}"
+        yield f"{inside}/{INDEX_LISTING} was changed: its SHA-256 is {index.sha256}, recorded is {sha256}"
         return
     for part in index.parts:
         path = index.path(part)
@@ -187,7 +183,7 @@ def index_problems(output: str, label: str, sha256: str) -> Iterator[str]:
 
 def has_index(output: str, label: str) -> bool:
     """Return whether the index that a step of a run left is there."""
-    return filesystem.exists(filesystem.join(output, INDEX_FOLDER, label, _LISTING))
+    return filesystem.exists(filesystem.join(output, INDEX_FOLDER, label, INDEX_LISTING))
 
 
 def find_index(reference: str, label: str) -> SeenIndex:
@@ -197,9 +193,9 @@ def find_index(reference: str, label: str) -> SeenIndex:
         ModelError: if there is none.
     """
     inside = filesystem.join(reference, INDEX_FOLDER, label)
-    if filesystem.exists(filesystem.join(inside, _LISTING)):
+    if filesystem.exists(filesystem.join(inside, INDEX_LISTING)):
         return SeenIndex.open(inside)
-    if filesystem.exists(filesystem.join(reference, _LISTING)):
+    if filesystem.exists(filesystem.join(reference, INDEX_LISTING)):
         return SeenIndex.open(reference)
     if taken_over(reference):
         msg = f"{reference} has its index no longer, for a later run has it in its own: `watch.indexes: all` keeps all"
@@ -352,169 +348,3 @@ class EveryPart:
     def __call__(self, values: Values) -> Iterable[Shard]:
         """Return the tasks."""
         return every_part(values, self.indexes)
-
-
-class IndexPlace(NamedTuple):
-    """Where a task's part goes in the index that a run leaves: those of the indexes that it read come first.
-
-    Attributes:
-        shards: how many shards the run has.
-        earlier: how many parts the indexes have.
-        position: of the part.
-    """
-
-    shards: int
-    earlier: int
-    position: int
-
-    @classmethod
-    def of(cls, shard: Shard, values: Values, indexes: Indexes) -> "IndexPlace":
-        """Return it, of a shard or a part of one of the indexes."""
-        shards = len(stored_shards(values[READ]))
-        earlier = len(every_part(values, indexes)) - shards
-        position = shard.index - shards if isinstance(shard, EarlierPart) else earlier + shard.index
-        return cls(shards, earlier, position)
-
-
-class WrittenPart(NamedTuple):
-    """A part that was written.
-
-    Attributes:
-        position: in the index.
-        part: what it is.
-        documents: how many documents its rows stand for.
-    """
-
-    position: int
-    part: IndexPart
-    documents: int
-
-    def to_line(self) -> bytes:
-        """Return a line of JSON."""
-        return json.dumps([self.position, list(self.part), self.documents]).encode() + b"\n"
-
-    @classmethod
-    def from_line(cls, line: bytes) -> "WrittenPart":
-        """Read what `to_line` wrote."""
-        position, part, documents = json.loads(line)
-        return cls(position, IndexPart(*part), documents)
-
-
-class _Hashing:
-    """A stream that digests what is written to it."""
-
-    closed = False
-
-    def __init__(self, stream: Any):
-        self._stream = stream
-        self.sha256 = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: Any) -> int:
-        self.sha256.update(data)
-        self.size += len(data)
-        return int(self._stream.write(data))
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """The stream is the caller's."""
-
-
-def write_part(folder: str, position: int, notes: Place, shard: Shard, make: Any) -> Done:
-    """Write a part of an index, unless it is there.
-
-    Args:
-        folder: of the index.
-        position: of the part.
-        notes: place of the notes of what was written.
-        shard: the task.
-        make: called without arguments, returns the part's table and how many documents its rows stand for.
-    """
-    name = f"part-{position:05d}.parquet"
-    path = filesystem.join(folder, name)
-    note_path = notes.file(shard)
-    known = read_value(note_path, [])
-    if known is not None:
-        fingerprint, _, line = known.partition(b"\n")
-        found = WrittenPart.from_line(line)
-        if filesystem.exists(path) and found.part.name == name:
-            info = filesystem.info(path)
-            if info.fingerprint == fingerprint.decode() or filesystem.sha256(path) == found.part.sha256:
-                return Done(line, reused=True)
-    table, documents = make()
-    with filesystem.write_atomically(path) as stream:
-        hashing = _Hashing(stream)
-        with pa.PythonFile(hashing, "w") as sink:
-            pq.write_table(table, sink, compression="zstd", compression_level=1, use_dictionary=False)
-    part = IndexPart(name, table.num_rows, hashing.size, hashing.sha256.hexdigest())
-    line = WrittenPart(position, part, documents).to_line()
-    write_value(note_path, str(filesystem.info(path).fingerprint).encode() + b"\n" + line)
-    return Done(line)
-
-
-@dataclass(frozen=True)
-class WriteIndex:
-    """Writes the listing of an index whose parts are there, and deletes what an earlier run left beside them.
-
-    Attributes:
-        folder: of the index.
-        verb: of the step.
-        settings: see `SeenIndex`.
-        parts: pass that wrote the parts; lines of `WrittenPart`.
-    """
-
-    folder: str
-    verb: str
-    settings: Mapping[str, Any]
-    parts: str
-
-    def __call__(self, task: None, values: Values) -> bytes:
-        """Return what the manifest says of it, as JSON."""
-        del task
-        found = sorted(WrittenPart.from_line(line) for line in values[self.parts].splitlines())
-        told = {
-            "format": _FORMAT,
-            "verb": self.verb,
-            "settings": dict(self.settings),
-            "documents": sum(one.documents for one in found),
-            "parts": [one.part._asdict() for one in found],
-        }
-        content = json.dumps(told, indent=1, sort_keys=True).encode() + b"\n"
-        names = {one.part.name for one in found}
-        with filesystem.write_atomically(filesystem.join(self.folder, _LISTING)) as stream:
-            stream.write(content)
-        for file in filesystem.expand(filesystem.join(self.folder, "part-*.parquet")) if names else ():
-            if PurePosixPath(file.path).name not in names:
-                filesystem.remove(file.path)
-        summary = {
-            "documents": told["documents"],
-            "parts": len(found),
-            "bytes": sum(one.part.bytes for one in found),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
-        return json.dumps(summary).encode()
-
-
-def index_passes(stage: Stage, index: IndexOptions, work: Process, after: tuple[str, ...]) -> tuple[Pass, Pass]:
-    """Return the passes that write the parts of an index, and its listing.
-
-    Args:
-        stage: the step.
-        index: what it does with indexes; leaves one.
-        work: writes the part of a shard, or copies that of an index: returns a line of `WrittenPart`.
-        after: passes that must be over before.
-    """
-    parts = Pass(f"{stage.label}: index", work, EveryPart(index.read), inputs=(READ,), after=after, step=stage.label)
-    write = WriteIndex(index.folder or "", stage.step.verb, index.settings, parts.name)
-    return parts, Pass(f"{stage.label}: index listing", write, inputs=(parts.name,), step=stage.label, small=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tamis.scorers.selection.order_statistics import GroupLabel
+from tamis.scorers.selection.groups import GroupLabel
 from tamis.scorers.selection.selection import Decision, Threshold
 
 __all__ = ["NOTHING_GIVEN", "Given", "group_name"]

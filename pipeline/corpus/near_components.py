@@ -24,7 +24,7 @@ from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.value_file import read_value, write_value
 from tamis.scorers.dedup.components import Arcs, connected_components, contract, partition_arcs
 
-__all__ = ["BYTES_PER_EDGE", "EDGES_IN_MEMORY", "LABELS", "FindComponents"]
+__all__ = ["BYTES_PER_EDGE", "EDGES_IN_MEMORY", "FindComponents"]
 
 EDGES_IN_MEMORY = 16_000_000
 BYTES_PER_EDGE = 100

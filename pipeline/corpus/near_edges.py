@@ -29,7 +29,6 @@ from tamis.scorers.dedup.shingles import ShingleSets
 __all__ = [
     "BANDS",
     "BAND_ROWS_PER_PARTITION",
-    "EDGES",
     "EVIDENCE",
     "EVIDENCE_BYTES_PER_PARTITION",
     "FOUND_EDGES",

@@ -1,22 +1,21 @@
 """The index that `near_dedup` leaves: signatures, what was kept for each document, and sizes of clusters."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
 from tamis.pipeline.corpus.clusters import MATCHES, batch_rows
-from tamis.pipeline.corpus.earlier import EarlierPart, Indexes, IndexPlace, write_part
+from tamis.pipeline.corpus.earlier import EarlierPart
+from tamis.pipeline.corpus.leave_index import IndexPlace
 from tamis.pipeline.corpus.near_edges import evidence_of
-from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
 from tamis.pipeline.storage.column_file import ColumnFile
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.scorers.dedup.near_duplicates import NearDuplicates
 from tamis.scorers.text.noise import id_words
 
-__all__ = ["SIGNATURES", "WriteSignatures"]
+__all__ = ["SeenSignatures"]
 
 SIGNATURES = pa.schema(
     [
@@ -38,35 +37,24 @@ _MADE = ("doc_id", "digest", "bands", "evidence")
 
 
 @dataclass(frozen=True)
-class WriteSignatures:
-    """Writes the part of a shard, or anew one of an index that was read: those come first.
+class SeenSignatures:
+    """Makes the part of a shard, or anew one of an index.
 
     Attributes:
-        folder: of the index.
         reader: of signatures, of what pairs are verified by, and of the row states before.
         options: of the step.
         prefix: of the columns of signatures.
         matches: place of what was found of each shard and part.
-        indexes: those that were read.
-        notes: place of notes.
     """
 
-    folder: str
     reader: ColumnReader
     options: NearDuplicates
     prefix: str
     matches: Place
-    indexes: Indexes
-    notes: Place
 
-    def __call__(self, shard: Shard, values: Values) -> Done:
-        """Return a line of `WrittenPart`."""
-        place = IndexPlace.of(shard, values, self.indexes)
-        if isinstance(shard, EarlierPart):
-            make = partial(self._earlier, shard, place)
-        else:
-            make = partial(self._new, shard, place)
-        return write_part(self.folder, place.position, self.notes, shard, make)
+    def __call__(self, shard: Shard, place: IndexPlace) -> tuple[pa.Table, int]:
+        """Return the part, and how many documents its rows stand for."""
+        return self._earlier(shard, place) if isinstance(shard, EarlierPart) else self._new(shard, place)
 
     def _new(self, shard: Shard, place: IndexPlace) -> tuple[pa.Table, int]:
         columns = [f"{self.prefix}_bands", f"{self.prefix}_digest"]

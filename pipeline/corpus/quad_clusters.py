@@ -23,14 +23,13 @@ from tamis.pipeline.storage.column_file import writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.schemas.errors import DataError
 from tamis.scorers.influence.bandit import order_keys
-from tamis.scorers.selection.order_statistics import group_rows
+from tamis.scorers.selection.groups import group_rows
 from tamis.scorers.text.noise import id_words
 
-__all__ = ["RANKED", "RANK_BITS", "Clusters", "CountClusters", "exchange_ranks", "join_counts", "ranked_costs"]
+__all__ = ["RANKED", "Clusters", "CountClusters", "exchange_ranks", "join_counts", "ranked_costs"]
 
 MOST = 1_000_000
 """Clusters that there may be: the bandit looks at all of them in each round."""
-RANK_BITS = 40
 RANKED = pa.schema([pa.field("cluster", pa.int64()), pa.field("rank", pa.int64())])
 """Row-aligned with a shard: number of the cluster, and rank in its order; null for rows that can't be drawn."""
 SENT = pa.schema([(name, pa.uint64()) for name in ("cluster", "key", "id_hi", "id_lo", "row")])

@@ -14,10 +14,11 @@ from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.corpus.select import SELECTION_PASSES, RankedColumn
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
-from tamis.pipeline.storage.column_file import intact_note, writer
+from tamis.pipeline.storage.column_file import intact_note
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
-from tamis.scorers.selection.order_statistics import ByWeight, Goal, GroupLabel, Groups, RankSearch, ordered_to_float
+from tamis.scorers.selection.groups import GroupLabel
+from tamis.scorers.selection.order_statistics import ByWeight, Goal, RankSearch, ordered_to_float
 from tamis.scorers.selection.selection import PercentileRange
 
 __all__ = ["QuantileBuckets", "QuantileSearch", "quantile_buckets"]
@@ -111,34 +112,29 @@ class _Bucket:
     wanted: QuantileBuckets
     source: RankedColumn
     search: Search[RankSearch]
-    place: Place
     state: Place
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Write the column and the row states."""
-        path = self.place.file(shard)
-        if intact_note(path, []) is not None and intact_note(self.state.file(shard), []) is not None:
+        if intact_note(self.state.file(shard), []) is not None:
             return Done(reused=True)
         cuts = self.wanted.cuts(self.search.state(values))
         schema = pa.schema([self.wanted.field])
-        with writer(path, schema) as out:
-            for batch, state, _ in self.source.reader.read(shard):
-                out.write_batch(pa.RecordBatch.from_arrays([self._numbers(cuts, batch, state)], schema=schema))
-            out.note = {"buckets": self.wanted.buckets}
-        rewrite_states(self.source.reader, shard, self.state, _unchanged)
+
+        def buckets(batch: pa.RecordBatch, state: RowState) -> pa.RecordBatch:
+            return pa.RecordBatch.from_arrays([self._numbers(cuts, batch, state)], schema=schema)
+
+        rewrite_states(self.source.reader, shard, self.state, _unchanged, buckets)
         return Done()
 
     def _numbers(
         self, cuts: Mapping[GroupLabel, npt.NDArray[np.float64]], batch: pa.RecordBatch, state: RowState
     ) -> pa.Array:
         values = self.source.values(batch)
-        groups = self.source.groups(batch) or Groups(np.zeros(batch.num_rows, np.int64), [()])
         known = state.mask & ~np.isnan(values)
         found = np.zeros(batch.num_rows, np.int64)
-        for code, label in enumerate(groups.labels):
-            rows = np.flatnonzero(known & (groups.codes == code))
-            if len(rows):
-                found[rows] = np.searchsorted(cuts[label], values[rows], side="right")
+        for label, rows in self.source.each_group(batch, known):
+            found[rows] = np.searchsorted(cuts[label], values[rows], side="right")
         return pa.array(found, mask=~known)
 
 
@@ -154,8 +150,8 @@ def quantile_buckets(corpus: Corpus, wanted: QuantileBuckets) -> Decision:
     )
     source = RankedColumn(reader, wanted.column, wanted.unit, wanted.by)
     search = Search.over(corpus, "quantiles, pass", QuantileSearch(wanted), source, SELECTION_PASSES)
-    place = corpus.stage.place("buckets")
-    work = _Bucket(wanted, source, search, place, corpus.stage.state)
+    place = corpus.stage.state
+    work = _Bucket(wanted, source, search, place)
     nodes = (*search.passes(corpus), corpus.each_shard("buckets", work, inputs=search.inputs))
     return Decision(nodes, {wanted.field.name: place}, _Found(wanted, search), search.inputs)
 
@@ -174,9 +170,7 @@ class _Found:
     def __call__(self, values: Values) -> Outcome:
         cuts = self.wanted.cuts(self.search.state(values))
         shown = {
-            group_name(label) or ALL: [
-                cut if math.isfinite(cut) else None for cut in found.tolist()
-            ]
+            group_name(label) or ALL: [cut if math.isfinite(cut) else None for cut in found.tolist()]
             for label, found in sorted(cuts.items(), key=lambda item: str(item[0]))
         }
         return Outcome(thresholds={self.wanted.field.name: shown})

@@ -7,7 +7,6 @@ Memory is bounded by a shard's different keys and by the keys of a partition.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,22 +15,14 @@ import pyarrow as pa
 
 from tamis.pipeline.corpus.clusters import batch_rows, cut_rows
 from tamis.pipeline.corpus.context import Corpus, Decision
-from tamis.pipeline.corpus.earlier import (
-    EarlierPart,
-    EveryPart,
-    Indexes,
-    IndexOptions,
-    IndexPlace,
-    every_part,
-    index_passes,
-    write_part,
-)
+from tamis.pipeline.corpus.earlier import EarlierPart, EveryPart, Indexes, IndexOptions, every_part
+from tamis.pipeline.corpus.leave_index import IndexPlace, index_passes
 from tamis.pipeline.corpus.rewrite_text import CutText, Rewritten, cut_schema, kept_batches
 from tamis.pipeline.corpus.unfinished import Unfinished
 from tamis.pipeline.graph.passes import Done, Exchange, Node, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader
 from tamis.pipeline.passes.stage import READ, stored_shards
-from tamis.pipeline.storage.place import Place, Shard
+from tamis.pipeline.storage.place import Shard
 from tamis.schemas.tables import internal
 from tamis.scorers.dedup.bands import partition_of
 from tamis.scorers.dedup.copies import KeyTally
@@ -239,31 +230,22 @@ class _TakeOut:
 
 
 @dataclass(frozen=True)
-class _WriteKeys:
-    """Writes the part of a shard, or copies one of an index that was read: those come first.
+class _SeenKeys:
+    """Makes the part of a shard, or copies one of an index.
 
     Attributes:
-        folder: of the index.
         reader: of the keys, and of the row states before.
         units: column of the keys.
         repeats: what counts as a repeat.
-        indexes: those that were read.
-        notes: place of notes.
     """
 
-    folder: str
     reader: ColumnReader
     units: str
     repeats: RepeatedParagraphs
-    indexes: Indexes
-    notes: Place
 
-    def __call__(self, shard: Shard, values: Values) -> Done:
-        """Return a line of `WrittenPart`."""
-        position = IndexPlace.of(shard, values, self.indexes).position
-        return write_part(self.folder, position, self.notes, shard, partial(self._table, shard))
-
-    def _table(self, shard: Shard) -> tuple[pa.Table, int]:
+    def __call__(self, shard: Shard, place: IndexPlace) -> tuple[pa.Table, int]:
+        """Return the part, and how many documents its rows stand for."""
+        del place
         if isinstance(shard, EarlierPart):
             shard.check()
             table = shard.read(_SEEN.names)
@@ -302,7 +284,6 @@ def remove_paragraphs(corpus: Corpus, options: RemoveParagraphs) -> Decision:
     if options.index.folder is None:
         report = Rewritten(stage.label, name, what)
         return Decision((unfinished, exchange), added, report, (name,))
-    keys = _WriteKeys(options.index.folder, small, **parts, indexes=indexes, notes=stage.place("index"))
-    written, listing = index_passes(stage, options.index, keys, (name,))
+    written, listing = index_passes(stage, options.index, _SeenKeys(small, **parts), (name,))
     nodes: tuple[Node, ...] = (unfinished, exchange, written, listing)
     return Decision(nodes, added, Rewritten(stage.label, name, what, listing.name), (name, listing.name))

@@ -19,7 +19,7 @@ from tamis.pipeline.storage.column_file import intact_note, writer
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import DataError
-from tamis.scorers.selection.order_statistics import GroupLabel, Groups, group_rows
+from tamis.scorers.selection.groups import GroupLabel, Groups, group_rows
 from tamis.scorers.selection.upsampling import copies, upsampling_curve
 
 __all__ = ["Curve", "Repetition", "repeat"]
@@ -75,7 +75,7 @@ class Repetition:
         """Return the rows' groups."""
         if self.by:
             return group_rows([batch.column(name) for name in self.by])
-        return Groups(np.zeros(batch.num_rows, np.int64), [()])
+        return Groups.one(batch.num_rows)
 
     def values(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
         """Return the column; NaN where a row has no value."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,7 @@ from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
 from tamis.pipeline.passes.stage import READ, Stage, StoredShards, stored_shards
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import intact_note, writer
-from tamis.pipeline.storage.damage import found_damage
-from tamis.pipeline.storage.folders import local_folder
+from tamis.pipeline.storage.folders import local_folder, packed_folder, unpacked_folder
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.pipeline.storage.temporary import temporary_folder
@@ -36,7 +36,8 @@ from tamis.scorers.dsir.divergence import kl_reduction
 from tamis.scorers.dsir.features import NgramCounter, NgramFeatures
 from tamis.scorers.dsir.model import DsirModel
 from tamis.scorers.dsir.sampling import DsirDecision, DsirPass, DsirSampling
-from tamis.scorers.selection.order_statistics import Groups, Partial, group_rows
+from tamis.scorers.selection.groups import Groups, group_rows
+from tamis.scorers.selection.order_statistics import Partial
 from tamis.scorers.selection.selection import Decision as Decisions
 from tamis.scorers.selection.selection import Rule, TopAmount, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import id_words
@@ -60,7 +61,6 @@ MODEL_FOLDER = "models"
 ONE_TARGET = "target"
 """What the manifest calls the only target."""
 TARGET_FIELD = described("dsir_target", pa.string(), "the target that drew the document")
-TARGET_SCHEMA = pa.schema([TARGET_FIELD])
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Resampling:
     """What is fitted and drawn.
 
     Attributes:
+        name: what the columns' names begin with.
         features: what is counted.
         targets: name to files; empty if a model is given.
         several: whether the targets are told apart by name.
@@ -85,6 +86,7 @@ class Resampling:
         write_model: leave the model that is fitted in the run's folder.
     """
 
+    name: str
     features: NgramFeatures
     targets: Mapping[str, str]
     several: bool
@@ -227,46 +229,31 @@ class _FitModel:
             hash=features.hash,
             tokens=features.tokens,
         )
-        files = _keep_model(model, folder)
         shares = model.proportions.tolist() if self.config.several else None
-        value = json.dumps({"metrics": metrics, "proportions": shares, "files": files}).encode()
-        write_value(note, value)  # last: its presence says that the model is whole
-        return value
-
-
-def _keep_model(model: DsirModel, folder: str) -> dict[str, str]:
-    """Save a model where the run keeps its files; return these with their digests."""
-    files = {}
-    with temporary_folder() as scratch:
-        model.save(scratch)
-        for file in sorted(scratch.iterdir()):
-            with filesystem.write_atomically(filesystem.join(folder, file.name)) as stream:
-                stream.write(file.read_bytes())
-            path = filesystem.join(folder, file.name)
-            files[path] = filesystem.sha256(path)
-    return files
+        told = json.dumps({"metrics": metrics, "proportions": shares}).encode()
+        with temporary_folder() as scratch:
+            model.save(scratch)
+            write_value(note, told + b"\n" + packed_folder(scratch))
+        return told
 
 
 def _fitted(note: str) -> bytes | None:
-    """Return what was noted of a fit; None if there is none, or its model isn't whole."""
+    """Return what was noted of a fit; None if there is none."""
+    known = read_value(note, [])
+    return None if known is None else known.partition(b"\n")[0]
+
+
+def _model_folder(folder: str) -> Path:
+    """Return a local folder with the files of a model that the run fitted.
+
+    Raises:
+        DamagedError: if it isn't what was written.
+    """
+    note = f"{folder}.value"
     known = read_value(note, [])
     if known is None:
-        return None
-    try:
-        _check_model(known)
-    except DamagedError as error:
-        found_damage(str(error))
-        return None
-    return known
-
-
-def _check_model(known: bytes) -> None:
-    files: dict[str, str] = json.loads(known)["files"]
-    for path, sha256 in files.items():
-        if not filesystem.exists(path):
-            raise DamagedError(path, "it is missing")
-        if filesystem.sha256(path) != sha256:
-            raise DamagedError(path, "its bytes don't agree with its digest")
+        raise DamagedError(note, "it is missing")
+    return unpacked_folder(note, known.partition(b"\n")[2])
 
 
 def fitted_model(folder: str) -> DsirModel:
@@ -275,11 +262,7 @@ def fitted_model(folder: str) -> DsirModel:
     Raises:
         DamagedError: if it isn't what was written.
     """
-    known = read_value(f"{folder}.value", [])
-    if known is None:
-        raise DamagedError(f"{folder}.value", "it is missing")
-    _check_model(known)
-    return DsirModel.load(local_folder(folder))
+    return DsirModel.load(_model_folder(folder))
 
 
 @dataclass(frozen=True)
@@ -323,8 +306,9 @@ def fit_ratio(corpus: Corpus, config: Resampling) -> Fit:
     nodes: list[Pass] = [pool, *targets.values(), fit]
     if config.write_model:
         folder = filesystem.join(corpus.output, MODEL_FOLDER, corpus.label)
-        left = _LeaveModel(fitted, folder)
-        nodes.append(Pass(f"{corpus.label}: leave model", left, inputs=(fitted,), step=corpus.label, small=True))
+        left = _LeaveModel(model, folder)
+        name = f"{corpus.label}: leave model"
+        nodes.append(Pass(name, left, inputs=(READ,), after=(fitted,), step=corpus.label, small=True))
     return Fit(tuple(nodes), {"model": model}, _Fitted(fitted), (fitted,))
 
 
@@ -332,18 +316,16 @@ def fit_ratio(corpus: Corpus, config: Resampling) -> Fit:
 class _LeaveModel:
     """Copies a fitted model into the run's folder."""
 
-    fitted: str
+    model: Place
     folder: str
 
     def __call__(self, task: None, values: Values) -> bytes:
         """Return nothing; the model is there when it is over."""
         del task
-        files: dict[str, str] = json.loads(values[self.fitted])["files"]
-        for path in files:
-            with filesystem.open_binary(path) as stream:
-                content = stream.read()
-            with filesystem.write_atomically(filesystem.join(self.folder, path.rsplit("/", 1)[-1])) as out:
-                out.write(content)
+        shards = stored_shards(values[READ])
+        for file in sorted(_model_folder(self.model.of_corpus(shards[0].corpus if shards else "")).iterdir()):
+            with filesystem.write_atomically(filesystem.join(self.folder, file.name)) as out:
+                out.write(file.read_bytes())
         return b""
 
 
@@ -370,6 +352,7 @@ class _Weights:
 
     reader: ColumnReader
     columns: tuple[str, ...]
+    tokens: str
     unit: str | None
     by: tuple[str, ...] = ()
 
@@ -380,7 +363,7 @@ class _Weights:
     def of(self, batch: pa.RecordBatch) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], Any]:
         """Return log weights (rows, targets), tokens, and what a row weighs."""
         weights = np.column_stack([batch.column(name).to_numpy(zero_copy_only=False) for name in self.columns])
-        tokens = batch.column("dsir_tokens").to_numpy(zero_copy_only=False).astype(np.int64)
+        tokens = batch.column(self.tokens).to_numpy(zero_copy_only=False).astype(np.int64)
         return weights, tokens, None if self.unit is None else batch.column(self.unit).to_numpy(zero_copy_only=False)
 
     def __call__(self, task: DsirPass, shard: Shard) -> Partial:
@@ -471,6 +454,7 @@ class _Apply:
     min_tokens: int
     rule: int
     columns: Place | None
+    target: pa.Schema
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Write the shard's row states (and columns)."""
@@ -486,10 +470,10 @@ class _Apply:
                 if self.columns is None:
                     return
                 if out is None:
-                    out = stack.enter_context(writer(self.columns.file(shard), TARGET_SCHEMA))
+                    out = stack.enter_context(writer(self.columns.file(shard), self.target))
                     out.note = {"targets": list(self.targets)}
                 names = pa.array([None if target < 0 else self.targets[target] for target in drawn], pa.string())
-                out.write_batch(pa.RecordBatch.from_arrays([names], schema=TARGET_SCHEMA))
+                out.write_batch(pa.RecordBatch.from_arrays([names], schema=self.target))
 
             fell = rewrite_states(self.source.reader, shard, self.stage.state, change)
         return Done(b"", self.stage.rejections(fell))
@@ -540,9 +524,10 @@ def resample(
     if not isinstance(config.rule, TopDocuments | TopFraction | TopWeight | TopAmount):
         msg = f"step {stage.label} draws a fraction or a number of documents, no percentiles"
         raise ConfigError(msg)
-    columns = tuple(f"dsir_log_weight_{name}" for name in names) or ("dsir_log_weight",)
-    wanted = [*columns, "dsir_tokens", *([config.unit] if config.unit is not None else []), *config.by]
-    source = _Weights(ColumnReader.of(corpus.state, corpus.columns, wanted), columns, config.unit, config.by)
+    weight, tokens = f"{config.name}_log_weight", f"{config.name}_tokens"
+    columns = tuple(f"{weight}_{name}" for name in names) or (weight,)
+    wanted = [*columns, tokens, *([config.unit] if config.unit is not None else []), *config.by]
+    source = _Weights(ColumnReader.of(corpus.state, corpus.columns, wanted), columns, tokens, config.unit, config.by)
     fitted = f"{corpus.label}: fit" if config.targets else None
     proportions = None if shares is None else tuple(shares)
     begin = _Begin(config.rule, corpus.seed, proportions, fitted, config.top_k, config.min_tokens, bool(config.by))
@@ -554,14 +539,16 @@ def resample(
     draw = _Draw(search, begin, tuple(names), given)
     needed = draw.inputs or reads
     place = stage.place("target") if len(names) > 1 else None
-    apply = _Apply(stage, source, draw, tuple(names), config.min_tokens, stage.step.rule(config.keep_rule), place)
+    target = TARGET_FIELD.with_name(f"{config.name}_target")
+    rule = stage.step.rule(config.keep_rule)
+    apply = _Apply(stage, source, draw, tuple(names), config.min_tokens, rule, place, pa.schema([target]))
     decide = corpus.each_shard("decide", apply, inputs=needed)
     counter = _pool_counter(corpus, config, stage.state, None)
     gain = corpus.each_shard(
         "gain", Kept(counter, stage.place("gain")), combine=_sum, after=(decide.name,), small=False
     )
     report = _Drawn(draw, stage, tuple(names), config, gain.name)
-    added = {} if place is None else {TARGET_FIELD.name: place}
+    added = {} if place is None else {target.name: place}
     passes = () if search is None else search.passes(corpus)
     return Decision((*passes, decide, gain), added, report, (READ, gain.name, *needed))
 
@@ -600,7 +587,7 @@ class _Drawn:
             model = _model_of(self.stage, stored_shards(values[READ])[0].corpus)
             metrics["kl_reduction"] = round(kl_reduction(model.target_counts, counts[:-1], model.raw_counts), 6)
         return Outcome(
-            thresholds={self.config.keep_rule: thresholds, "dsir_tokens_min": self.config.min_tokens},
+            thresholds={self.config.keep_rule: thresholds, f"{self.config.name}_tokens_min": self.config.min_tokens},
             metrics=metrics,
             warnings=tuple(
                 f"step {self.stage.label}: {note}"

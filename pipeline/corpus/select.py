@@ -1,7 +1,7 @@
 """Decides by a step's column over the whole corpus: percentiles of groups, the best share, the best so many."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ from tamis.pipeline.steps.base import Step
 from tamis.pipeline.storage.place import Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
-from tamis.scorers.selection.order_statistics import Groups, Partial, PassTask, group_rows
+from tamis.scorers.selection.groups import GroupLabel, Groups, group_rows
+from tamis.scorers.selection.order_statistics import Partial, PassTask
 from tamis.scorers.selection.selection import Decision as Thresholds
 from tamis.scorers.selection.selection import PercentileRange, Rule, Selection, rule_of
 
@@ -57,6 +58,16 @@ class RankedColumn:
     def groups(self, batch: pa.RecordBatch) -> Groups | None:
         """Return the rows' groups."""
         return group_rows([batch.column(name) for name in self.by]) if self.by else None
+
+    def each_group(
+        self, batch: pa.RecordBatch, known: npt.NDArray[np.bool_]
+    ) -> Iterator[tuple[GroupLabel, npt.NDArray[np.int64]]]:
+        """Yield the groups that have known rows, and those rows."""
+        groups = self.groups(batch) or Groups.one(batch.num_rows)
+        for code, label in enumerate(groups.labels):
+            rows = np.flatnonzero(known & (groups.codes == code))
+            if len(rows):
+                yield label, rows
 
     def units(self, batch: pa.RecordBatch) -> Any:
         """Return what a row weighs; None for one each."""
@@ -151,7 +162,7 @@ def _decided(search: Search[Selection] | None, given: Given, values: Values) -> 
 def _bounds(decision: Thresholds, values: npt.NDArray[np.float64], groups: Groups | None) -> npt.NDArray[np.float64]:
     """Return the bound that each row was held against: the one it broke, or the nearer one."""
     if groups is None:
-        groups = Groups(np.zeros(len(values), np.int64), [()])
+        groups = Groups.one(len(values))
     known = [decision.thresholds.get(label) for label in groups.labels]
     low = np.array([math.nan if found is None else found.low for found in known])[groups.codes]
     high = np.array([math.nan if found is None else found.high for found in known])[groups.codes]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +16,12 @@ from tamis.pipeline.corpus.search import Search
 from tamis.pipeline.corpus.select import SELECTION_PASSES, RankedColumn
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.shard_reader import ColumnReader, rewrite_states
-from tamis.pipeline.storage.column_file import intact_note, writer
+from tamis.pipeline.storage.column_file import intact_note
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import DataError
-from tamis.scorers.selection.order_statistics import GroupLabel, Groups, RankSearch
+from tamis.scorers.selection.groups import GroupLabel
+from tamis.scorers.selection.order_statistics import RankSearch
 from tamis.scorers.selection.soft_weights import soft_weights
 
 __all__ = ["Softening", "soften"]
@@ -76,39 +78,30 @@ def _segments(label: str, wanted: Softening, search: RankSearch) -> Mapping[Grou
 
 @dataclass(frozen=True)
 class _Weigh:
-    """Writes a shard's columns; the row states stay as they are."""
+    """Writes a shard's columns beside its row states, which stay as they are."""
 
     label: str
     wanted: Softening
     source: RankedColumn
     search: Search[RankSearch]
-    place: Place
     state: Place
 
     def __call__(self, shard: Shard, values: Values) -> Done:
         """Write them; return a line of JSON: documents of each segment."""
-        path = self.place.file(shard)
-        if intact_note(path, []) is not None and intact_note(self.state.file(shard), []) is not None:
+        if intact_note(self.state.file(shard), []) is not None:
             return Done(reused=True)
         known = _segments(self.label, self.wanted, self.search.state(values))
-        with writer(path, self.wanted.schema) as out:
-            for batch, state, _ in self.source.reader.read(shard):
-                out.write_batch(self._columns(known, batch, state))
-            out.note = {"segments": self.wanted.segments}
-        rewrite_states(self.source.reader, shard, self.state, _unchanged)
+        rewrite_states(self.source.reader, shard, self.state, _unchanged, partial(self._columns, known))
         return Done()
 
     def _columns(self, known: Mapping[GroupLabel, _Segments], batch: pa.RecordBatch, state: RowState) -> pa.RecordBatch:
         perplexities = self.source.values(batch)
-        groups = self.source.groups(batch) or Groups(np.zeros(batch.num_rows, np.int64), [()])
         there = state.mask & ~np.isnan(perplexities)
         numbers, weights = np.zeros(batch.num_rows, np.int64), np.zeros(batch.num_rows)
-        for code, group in enumerate(groups.labels):
-            rows = np.flatnonzero(there & (groups.codes == code))
-            if len(rows):
-                place = np.searchsorted(known[group].ends, perplexities[rows], side="right")
-                numbers[rows] = self.wanted.segments - 1 - place
-                weights[rows] = known[group].weights[place]
+        for group, rows in self.source.each_group(batch, there):
+            place = np.searchsorted(known[group].ends, perplexities[rows], side="right")
+            numbers[rows] = self.wanted.segments - 1 - place
+            weights[rows] = known[group].weights[place]
         with np.errstate(divide="ignore"):
             commonness = 1 / perplexities
         columns = [pa.array(column, mask=~there) for column in (commonness, numbers, weights)]
@@ -129,8 +122,8 @@ def soften(corpus: Corpus, wanted: Softening) -> Decision:
     reader = ColumnReader.of(corpus.state, corpus.columns, [wanted.column, *wanted.by])
     source = RankedColumn(reader, wanted.column, None, wanted.by)
     search = Search.over(corpus, "segments, pass", QuantileSearch(wanted.quantiles), source, SELECTION_PASSES)
-    place = corpus.stage.place("weights")
-    work = _Weigh(corpus.label, wanted, source, search, place, corpus.stage.state)
+    place = corpus.stage.state
+    work = _Weigh(corpus.label, wanted, source, search, place)
     nodes = (*search.passes(corpus), corpus.each_shard("weights", work, inputs=search.inputs))
     report = _Found(corpus.label, wanted, search)
     return Decision(nodes, dict.fromkeys(wanted.schema.names, place), report, search.inputs)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from tamis.pipeline.formats.compression import Codec, Fault, decompress
 from tamis.pipeline.formats.options import ReadOptions, Split
 from tamis.pipeline.formats.records import BatchBuilder, ReadBatch
-from tamis.pipeline.formats.warc import add_record
+from tamis.pipeline.formats.warc import batches_of
 from tamis.pipeline.formats.warc_records import WarcFault, WarcRecord
 from tamis.pipeline.storage import filesystem
 
@@ -116,12 +116,4 @@ def read_arc(split: Split, source: str, options: ReadOptions) -> Iterator[ReadBa
     """Yield the documents of an ARC file, as `read_warc` does; a record has no identity but address and text."""
     builder = BatchBuilder(split.path, source, options)
     with filesystem.open_binary(split.path) as stream:
-        for record in _records(stream, split.codec, options):
-            if builder.full:
-                yield builder.flush()
-            if isinstance(record, WarcFault):
-                builder.error(record.place, record.error, record.detail)
-            else:
-                add_record(builder, record, options)
-    if not builder.empty():
-        yield builder.flush()
+        yield from batches_of(_records(stream, split.codec, options), builder, options)

@@ -417,7 +417,9 @@ def decompress(
         except _TruncatedError:
             fault = Fault("truncated_file", start, f"the file ends inside this {codec} member")
         except _CorruptError as error:
-            fault = Fault("corrupt_member", start, f"this {codec} member is damaged: {error}")
+            asked = "Dictionary mismatch" in str(error)
+            why = "it takes a dictionary, which isn't in the file" if asked else str(error)
+            fault = Fault("corrupt_member", start, f"this {codec} member is damaged: {why}")
         if fault is not None:
             yield fault
             try:

@@ -9,7 +9,6 @@ from tamis.schemas.errors import ConfigError, InputError
 from tamis.scorers.extraction.html import ExtractOptions
 
 __all__ = [
-    "FORMAT_SUFFIXES",
     "ColumnType",
     "Format",
     "InputColumn",

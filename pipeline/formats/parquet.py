@@ -33,6 +33,11 @@ def _opened(path: str) -> Iterator[pq.ParquetFile]:
     except pa.ArrowInvalid as error:
         msg = f"{path} is no readable Parquet file: {_first_line(error)}"
         raise InputError(msg) from error
+    except OSError as error:
+        if "encrypt" not in str(error) and "decrypt" not in str(error):
+            raise
+        msg = f"{path} is an encrypted Parquet file: write it decrypted, for there is no option for keys"
+        raise InputError(msg) from error
     finally:
         if not local:
             source.close()

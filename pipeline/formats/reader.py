@@ -3,6 +3,7 @@
 import codecs
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterator
 
 from tamis.pipeline.formats.arc import begins_as_arc, read_arc
@@ -180,22 +181,46 @@ def _check_codec(split: Split) -> None:
         raise InputError(msg)
 
 
+_NO_TEXT = (
+    (b"PK\x03\x04", "a zip archive: unpack it"),
+    (b"%PDF-", "a PDF, no lines of JSON"),
+    (b"PAR1", "a Parquet file: set `format: parquet`, or name it so"),
+    (b"ARROW1", "an Arrow file: set `format: arrow`, or name it so"),
+    (b"SQLite format 3", "an SQLite data base, no lines of JSON"),
+)
+
+
+def _wide(line: bytes) -> str | None:
+    """Return which encoding of two or four bytes a character a file's first line has; None if it has neither.
+
+    Without a byte order mark it is known by its zeros: JSON begins with characters of ASCII.
+    """
+    if re.match(rb"\xff\xfe\0\0|\0\0\xfe\xff|[{\[]\0\0\0|\0\0\0[{\[]", line):
+        return "UTF-32"
+    return "UTF-16" if re.match(rb"\xff\xfe|\xfe\xff|[{\[]\0|\0[{\[]", line) else None
+
+
 def _check_jsonl(split: Split, options: ReadOptions) -> None:
     names: set[str] = set()
     objects = lines = 0
+    returns = False
     with filesystem.open_binary(split.path) as stream:
         for number, (_, line) in enumerate(read_lines(stream, split, options)):
             if number == _LOOKED_AT:
                 break
             if isinstance(line, LineFault) or line.isspace() or not line:
                 continue
-            if number == 0 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                msg = f"{split.path} is UTF-16: convert it to UTF-8"
+            if number == 0 and (wide := _wide(line)):
+                msg = f"{split.path} is {wide}: convert it to UTF-8"
+                raise InputError(msg)
+            if number == 0 and (other := next((what for begin, what in _NO_TEXT if line.startswith(begin)), None)):
+                msg = f"{split.path} is {other}"
                 raise InputError(msg)
             if number == 0 and line.lstrip(b"\xef\xbb\xbf \t\r").startswith(b"["):
                 msg = f"{split.path} is a JSON array, not JSON Lines: write one object a line"
                 raise InputError(msg)
             lines += 1
+            returns = returns or re.search(rb"\}\s*\r\s*\{", line) is not None
             try:
                 text = line.decode(options.encoding, "replace").removeprefix("\ufeff")
                 record = json.loads(text, parse_int=len)  # names alone count, and Python takes no endless number
@@ -204,6 +229,9 @@ def _check_jsonl(split: Split, options: ReadOptions) -> None:
             if isinstance(record, dict):
                 objects += 1
                 names |= (unnested(record, record["meta"]) if is_own_record(record) else record).keys()
+    if returns and not objects:
+        msg = f"{split.path}: its lines end in a carriage return alone: convert them"
+        raise InputError(msg)
     if lines > 1 and not objects:
         hint = "write one object a line, or set `format:`"
         msg = f"{split.path}: none of its first {lines} lines is a JSON object: {hint}"
@@ -214,7 +242,8 @@ def _check_jsonl(split: Split, options: ReadOptions) -> None:
     for option, name in pairs:
         if objects and name is not None and name.partition(".")[0] not in names and name not in names:
             close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(names)[:20])}"
+            known = f"there are {', '.join(sorted(names)[:20])}" if names else "it has none"
+            hint = f"did you mean {close[0]!r}?" if close else known
             looked_at = f"none of its first {objects} records has" if objects > 1 else "its first record hasn't"
             msg = f"{split.path}: {looked_at} the field {name!r}; {hint} (set `{option}:`)"
             raise InputError(msg)

@@ -16,7 +16,7 @@ from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
 from tamis.scorers.extraction.html import Refusal
 from tamis.scorers.text.identity import doc_ids
 
-__all__ = ["READ_STEP", "REJECT_STEP", "BatchBuilder", "DocId", "ReadBatch"]
+__all__ = ["REJECT_STEP", "BatchBuilder", "DocId", "ReadBatch"]
 
 READ_STEP = "read"
 """The `step` of errors met while reading."""

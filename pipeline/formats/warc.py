@@ -1,7 +1,7 @@
 """WARC files to documents."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tamis.pipeline.formats.fields import as_json
@@ -17,7 +17,7 @@ from tamis.scorers.extraction.html import Refusal, html_to_text, looks_binary, o
 from tamis.scorers.extraction.sandbox import CallFailedError
 from tamis.scorers.text.encoding import decode
 
-__all__ = ["add_record", "read_warc"]
+__all__ = ["batches_of", "read_warc"]
 
 _SKIPPED = frozenset({"warcinfo", "request", "metadata", "revisit", "continuation"})
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?!\d)")
@@ -49,18 +49,25 @@ def read_warc(split: Split, source: str, options: ReadOptions) -> Iterator[ReadB
         records = warc_records(
             stream, split.codec, max_record_bytes=options.max_record_bytes, max_expansion=options.max_expansion
         )
-        for record in records:
-            if builder.full:
-                yield builder.flush()
-            if isinstance(record, WarcFault):
-                builder.error(record.place, record.error, record.detail)
-            else:
-                add_record(builder, record, options)
+        yield from batches_of(records, builder, options)
+
+
+def batches_of(
+    records: Iterable[WarcRecord | WarcFault], builder: BatchBuilder, options: ReadOptions
+) -> Iterator[ReadBatch]:
+    """Yield the documents of records, of WARC files or of what reads as one."""
+    for record in records:
+        if builder.full:
+            yield builder.flush()
+        if isinstance(record, WarcFault):
+            builder.error(record.place, record.error, record.detail)
+        else:
+            _add_record(builder, record, options)
     if not builder.empty():
         yield builder.flush()
 
 
-def add_record(builder: BatchBuilder, record: WarcRecord, options: ReadOptions) -> None:
+def _add_record(builder: BatchBuilder, record: WarcRecord, options: ReadOptions) -> None:
     """Add a record: a document, rejected, an error, or counted as skipped if it holds no page."""
     kind = record.headers.get("warc-type", "").lower()
     if kind in _SKIPPED:
@@ -72,8 +79,9 @@ def add_record(builder: BatchBuilder, record: WarcRecord, options: ReadOptions) 
     elif (no_page := _no_page(record.headers)) is not None:
         builder.skip(no_page)
     elif record.block is None:
-        length = record.headers["content-length"]
-        detail = f"a record of {length} bytes; the limit is {options.max_record_bytes}"
+        length = record.headers.get("content-length", "")
+        size = f"a record of {length} bytes" if length.isdigit() else "a record whose length isn't said"
+        detail = f"{size}; the limit is {options.max_record_bytes}"
         builder.error(record.place, "record_too_large", detail)
     elif kind == "conversion":
         add_conversion(builder, record, record.block)

@@ -223,8 +223,7 @@ def _segment_records(segment: _Segment, limit: int, *, compressed: bool) -> Iter
         length = headers.get("content-length", "")
         segment.at = end[1]
         if not (length.isascii() and length.isdigit()) or len(length) > 18:
-            segment.find_record()
-            yield WarcFault(place, "malformed_header", f"the record's Content-Length is {length!r}")
+            yield from _unframed(segment, place, headers, limit)
         elif int(length) > limit:
             segment.find_record(int(length))
             segment.skip_blanks()
@@ -307,6 +306,22 @@ def _framed(
             yield WarcFault(place, "truncated_file", detail)
         else:  # the member is intact, so its length is right and the record's isn't
             yield WarcRecord(place, headers, block, ("content-length",))
+
+
+def _unframed(segment: _Segment, place: str, headers: dict[str, str], limit: int) -> Iterator[WarcRecord | WarcFault]:
+    """Yield the record whose block begins at `at` and whose length isn't known: it ends where the next one begins."""
+    start = segment.at
+    found = _next_record(segment, start, limit)
+    if found is None:
+        segment.find_record()
+        yield WarcRecord(place, headers, None, ())
+        return
+    segment.at = found
+    if found == len(segment.buffer) and segment.fault is not None:
+        damaged, segment.fault = segment.fault, None
+        yield WarcFault(place, damaged.kind, damaged.detail)
+    else:
+        yield WarcRecord(place, headers, _CLOSING.sub(b"", bytes(segment.buffer[start:found])), ("content-length",))
 
 
 def _is_cut(block: bytes) -> bool:

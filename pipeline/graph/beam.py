@@ -7,12 +7,13 @@ give the same bytes.
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import apache_beam as beam
 import cloudpickle
 import pyarrow as pa
 from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from tamis.pipeline.graph import coder as _coder  # noqa: F401  (registers the record batch coder in workers too)
 from tamis.pipeline.graph.failures import Failures
@@ -32,7 +33,9 @@ from tamis.pipeline.graph.passes import (
 from tamis.pipeline.graph.work import cpu_seconds, do_task
 from tamis.pipeline.storage import filesystem
 
-__all__ = ["LocalPasses", "SpreadPasses", "WriteValue"]
+__all__ = ["LocalOptions", "LocalPasses", "SpreadPasses", "WriteValue"]
+
+_View = TypeVar("_View", bound=PipelineOptions)
 
 NAMESPACE = "tamis"
 """Of the counters: `step: event`, such as `heuristics: rejected by gopher_quality.min_word_count`."""
@@ -102,6 +105,20 @@ class LocalPasses(beam.PTransform):
         for number, (step, nodes) in enumerate(groups):
             chain |= _label(number, step) >> beam.ParDo(_LocalPasses(list(nodes), self._key)).with_output_types(bytes)
         return chain
+
+
+class LocalOptions(PipelineOptions):
+    """Beam's options, each view of which is made once: a pipeline asks for 175 views, which is a parser each time.
+
+    Views are of the same values anyway.
+    """
+
+    def view_as(self, cls: type[_View]) -> _View:
+        """Return these options as those of a class."""
+        views: dict[type[_View], _View] = self.__dict__.setdefault("_views", {})
+        if cls not in views:
+            views[cls] = super().view_as(cls)
+        return views[cls]
 
 
 class _Tasks(_Shown, beam.DoFn):

@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-__all__ = ["RecordBatchCoder", "register"]
+__all__ = ["RecordBatchCoder"]
 
 
 class RecordBatchCoder(beam.coders.Coder):

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tamis.pipeline.graph.beam_services import import_beam
 from tamis.pipeline.graph.dataflow import DATAFLOW, active, cancel, check_graph, ended_by_itself, submitted_job, waits
 from tamis.pipeline.graph.exchange import through_files
 from tamis.pipeline.graph.failures import Failures, cause
@@ -153,6 +154,7 @@ class Engine:
         return [json.loads(line) for line in value.splitlines()]
 
     def _locally(self, graph: Graph, wanted: Sequence[str], job: str) -> dict[str, tuple[bytes, Spent]]:
+        import_beam()
         from tamis.pipeline.graph.beam import LocalPasses
 
         passes = [p for node in graph.nodes for p in (through_files(node) if isinstance(node, Exchange) else (node,))]
@@ -230,6 +232,8 @@ class Engine:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
 
+        from tamis.pipeline.graph.beam import LocalOptions
+
         silence_workers()
         arguments = [f"--runner={self.runner}", f"--job_name={job}", *self.options]
         if self.local:
@@ -237,7 +241,8 @@ class Engine:
         if self.runner == DATAFLOW:
             arguments += [f"--labels={key}={value}" for key, value in (labels or {}).items()]
         try:
-            pipeline = beam.Pipeline(options=PipelineOptions(arguments))
+            options = (LocalOptions if self.local else PipelineOptions)(arguments)
+            pipeline = beam.Pipeline(options=options)
         except ValueError as error:
             _, *reasons = (line.strip().rstrip(".") for line in str(error).strip().splitlines())
             msg = f"the runner {self.runner} refuses its options: {'; '.join(reasons) or error}"

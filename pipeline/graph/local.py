@@ -10,6 +10,7 @@ from tamis.pipeline.graph.passes import Node, Pass, Values, fold_value, folded, 
 from tamis.pipeline.graph.pool import LocalPool
 from tamis.pipeline.graph.progress import Progress
 from tamis.pipeline.graph.stall import watched
+from tamis.pipeline.graph.start_up import started
 from tamis.pipeline.graph.work import do_task, failed, shown_task
 from tamis.pipeline.storage.damage import take_damage
 from tamis.schemas.errors import RunError, TamisError
@@ -55,6 +56,7 @@ class LocalRun:
             TamisError: what a task raised, as the sentence that it raised; `error` keeps it.
             KeyboardInterrupt: if a person stops the run; `interrupted` keeps it.
         """
+        started()
         try:
             value, spent = unpack_value(self._run(pass_, values_of(pass_, self.values), count))
             seconds = sum(unpack_value(self.values[part])[1].cpu_seconds for part in pass_.parts)

@@ -27,7 +27,6 @@ __all__ = [
     "concatenated",
     "fold_value",
     "folded",
-    "join_values",
     "pack_value",
     "unpack_value",
 ]

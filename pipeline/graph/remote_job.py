@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from tamis.pipeline.storage import filesystem
 
-__all__ = ["JOB_FILE", "LetGo", "RemoteJob", "find_job", "forget_job", "note_job"]
+__all__ = ["LetGo", "RemoteJob", "find_job", "forget_job", "note_job"]
 
 JOB_FILE = "job.json"
 """In an engine's scratch folder."""

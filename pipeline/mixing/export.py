@@ -24,7 +24,7 @@ from tamis.scorers.mixture.document_tokenizer import DocumentTokenizer
 from tamis.scorers.mixture.megatron_files import write_megatron
 from tamis.scorers.mixture.olmo_files import OlmoDocument, write_olmo
 
-__all__ = ["COPY", "ExportShard", "ExportTask", "Exported", "Format", "shard_documents"]
+__all__ = ["ExportShard", "ExportTask", "Exported", "Format", "shard_documents"]
 
 Format = Literal["megatron", "olmo", "jsonl", "parquet", "hf"]
 BATCH_ROWS = 512

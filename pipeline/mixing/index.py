@@ -16,7 +16,7 @@ from tamis.schemas.errors import DataError
 from tamis.scorers.mixture.document_tokenizer import DocumentTokenizer
 from tamis.scorers.text.noise import id_words
 
-__all__ = ["BATCH_ROWS", "INDEX_SCHEMA", "IndexShard", "IndexTask", "column_values"]
+__all__ = ["BATCH_ROWS", "IndexShard", "IndexTask", "column_values"]
 
 INDEX_SCHEMA = pa.schema(
     [

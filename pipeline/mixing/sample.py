@@ -10,7 +10,7 @@ from tamis.pipeline.mixing.index import BATCH_ROWS
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import ColumnFile, intact_note, write_table
 
-__all__ = ["ROWS_SCHEMA", "SAMPLE_SCHEMA", "TakeTask", "take_texts"]
+__all__ = ["ROWS_SCHEMA", "TakeTask", "take_texts"]
 
 SAMPLE_SCHEMA = pa.schema([pa.field("doc_id", pa.string(), nullable=False), pa.field("text", pa.large_string())])
 ROWS_SCHEMA = pa.schema([pa.field("row", pa.int64(), nullable=False)])

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.guard import Failure, guarded
-from tamis.pipeline.passes.read import FILE_COLUMN
+from tamis.pipeline.passes.read import FILE_COLUMN, STORED_SCHEMA
 from tamis.pipeline.passes.shard_reader import read_columns
 from tamis.pipeline.passes.stage import Stage
 from tamis.pipeline.steps.loaded import annotator_of
@@ -137,22 +137,23 @@ class AnnotateShard:
     def _known(stage: Stage, shard: Shard, damaged: list[str]) -> dict[str, Any] | None:
         """Return the note of a finished stage; None if it has to be done."""
         note = intact_note(stage.state.file(shard), damaged)
-        if stage.columns is not None and intact_note(stage.columns.file(shard), damaged) is None:
-            return None
-        return note
+        if note is None or stage.columns is None:
+            return note
+        return note if intact_note(stage.columns.file(shard), damaged) is not None else None
 
     def _stored(self, shard: Shard, lanes: "Sequence[_Lane]") -> Iterator[tuple[pa.RecordBatch, RowState]]:
         """Yield what is needed of the shard's batches, with the state before the first stage."""
-        with ColumnFile(self.state.file(shard)) as states:
-            for batch, state in zip(read_columns(shard, self._needed(lanes), self.columns), states, strict=True):
+        with ColumnFile(self.state.file(shard), STATE_SCHEMA.names) as states:
+            read = read_columns(shard, self._needed(lanes), self.columns, opened=(self.state,))
+            for batch, state in zip(read, states, strict=True):
                 yield batch, RowState.from_batch(state)
 
     def _needed(self, lanes: "Iterable[_Lane]") -> list[str]:
-        """Return the columns to read: what the stages' annotators and rules need and no stage of the pass computes."""
+        """Return the columns to read: what the stages need and carry on, and no stage of the pass computes."""
         names = {"doc_id", FILE_COLUMN}
         made: set[str] = set()
         for lane in lanes:
-            names |= (lane.reads - lane.computes - made) | (lane.requires - made)
+            names |= ((lane.reads | set(lane.carries)) - lane.computes - made) | (lane.requires - made)
             made |= lane.computes
         return sorted(names)
 
@@ -170,7 +171,7 @@ class _Lane:
         self.note = StageNote(made=1)
         self.falls: Counter[str] = Counter()
         # Entered first, so left last: a state that is there means that everything else is there too.
-        self._state = stack.enter_context(writer(stage.state.file(shard), STATE_SCHEMA))
+        self._state = stack.enter_context(writer(stage.state.file(shard), self._state_schema()))
         self._columns: ColumnWriter | None = None
         self._kept: Iterator[pa.RecordBatch] | None = None
         if self._annotator is not None and stage.columns is not None:
@@ -182,6 +183,18 @@ class _Lane:
                 self._failed = {error["record"] for error in self._errors}
             else:
                 self._columns = stack.enter_context(writer(path, self._annotator.schema))
+
+    def _state_schema(self) -> pa.Schema:
+        """Return the schema of the row states with the columns that they carry."""
+        known = {field.name: field for field in STORED_SCHEMA}
+        if self._annotator is not None:
+            known |= {field.name: field for field in self._annotator.schema}
+        return pa.schema([*STATE_SCHEMA, *(known[name] for name in self.carries)])
+
+    @property
+    def carries(self) -> tuple[str, ...]:
+        """The columns that go into the file of the row states beside them."""
+        return self._stage.state.carries
 
     @property
     def found(self) -> bool:
@@ -227,7 +240,8 @@ class _Lane:
             batch = side_by_side([batch, columns])
         self._stage.step.apply(index, batch, state)
         self._count(before & ~state.mask, state)
-        self._state.write_batch(state.to_batch())
+        written = state.to_batch()
+        self._state.write_batch(side_by_side([written, batch.select(list(self.carries))]) if self.carries else written)
         self.note.seconds += time.thread_time() - began
         return batch
 

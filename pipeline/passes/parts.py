@@ -262,9 +262,9 @@ class ErrorPart:
 
     Attributes:
         path: relative to the run.
-        keys: of the source shards whose readers' errors it takes.
-        shards: the stored shards whose errors of steps it takes.
-        sources: of these.
+        keys: of the source shards whose readers' errors it takes; those that have some.
+        shards: the stored shards whose errors of steps it takes; those that have some.
+        sources: of all shards that it covers.
     """
 
     path: str
@@ -294,8 +294,8 @@ class ErrorParts:
             if rows and rows + count > ERROR_ROWS_PER_PART:
                 parts.append(self._part(parts, keys, mine, sources))
                 keys, mine, sources, rows = [], [], set(), 0
-            keys.append(note.key)
-            mine += own
+            keys += [note.key] if note.errors else []
+            mine += [shard for shard in own if failed[shard.index]]
             sources.add(note.source)
             rows += count
         return [*parts, self._part(parts, keys, mine, sources)]

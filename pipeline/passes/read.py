@@ -21,7 +21,7 @@ from tamis.pipeline.graph.passes import Done, Values
 from tamis.pipeline.passes.inputs import SourceShard
 from tamis.pipeline.passes.stage import Cut, FileNote, ReadNote
 from tamis.pipeline.storage import filesystem
-from tamis.pipeline.storage.column_file import ColumnWriter, intact_note, writer
+from tamis.pipeline.storage.column_file import ColumnWriter, intact_note, side_by_side, writer
 from tamis.pipeline.storage.row_state import RowState
 from tamis.pipeline.storage.value_file import read_value, write_value
 from tamis.schemas.errors import InputError, RunError
@@ -30,9 +30,8 @@ from tamis.schemas.secrets import redacted
 from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, STATE_SCHEMA, described
 from tamis.scorers.extraction.html import extraction_seconds
 
-__all__ = ["CUT_BYTES", "FILE_COLUMN", "STORED_SCHEMA", "TEXT_SCHEMA", "ReadFolders", "ReadShard"]
+__all__ = ["CUT_BYTES", "FILE_COLUMN", "STORED_SCHEMA", "TEXT_SCHEMA", "WITH_TEXT", "ReadFolders", "ReadShard"]
 
-TEXT_SCHEMA = pa.schema([DOCUMENT_SCHEMA.field("text")])
 FILE_COLUMN = "file"
 STORED_SCHEMA = pa.schema(
     [
@@ -43,6 +42,9 @@ STORED_SCHEMA = pa.schema(
     ]
 )
 """What is kept beside the texts of a shard's documents: the size of a text is wanted where the text isn't."""
+WITH_TEXT = ("doc_id", "source", FILE_COLUMN)
+"""Columns that stand beside the texts too, see `Place.carries`: what reads texts needs them to name a row."""
+TEXT_SCHEMA = pa.schema([*(STORED_SCHEMA.field(name) for name in WITH_TEXT), DOCUMENT_SCHEMA.field("text")])
 CUT_BYTES, CUT_ROWS = 32 << 20, 200_000
 """Text and rows of a stored shard, at most (but for its last batch)."""
 BATCH_ROWS, BATCH_BYTES = 200, 1 << 20
@@ -60,7 +62,7 @@ class ReadFolders:
     folder: str
 
     def of(self, part: str) -> str:
-        """Return the folder of one part: documents, text, state or errors."""
+        """Return the folder of one part: documents, with their first row states, text or errors."""
         return filesystem.join(self.folder, part)
 
     def file(self, part: str, key: str) -> str:
@@ -72,7 +74,7 @@ class _Cutter:
     """Writes rows as stored shards, one after the other."""
 
     def __init__(self, folders: ReadFolders, shard: SourceShard, schema: pa.Schema):
-        self._schema = schema
+        self._schema = pa.schema([*schema, *STATE_SCHEMA])
         self._folders = folders
         self._shard = shard
         self._stack = ExitStack()
@@ -85,13 +87,12 @@ class _Cutter:
         """Append a batch."""
         if not self._open:
             key = f"{self._shard.key}-{len(self.cuts):03d}"
-            # States are entered first, so left last: where they are, the rest is too.
             self._open = [
                 self._stack.enter_context(writer(self._folders.file(part, key), schema))
-                for part, schema in (("state", STATE_SCHEMA), ("documents", self._schema), ("text", TEXT_SCHEMA))
+                for part, schema in (("documents", self._schema), ("text", TEXT_SCHEMA))
             ]
             self._first = documents.column(FILE_COLUMN)[0].as_py()
-        for out, batch in zip(self._open, (state.to_batch(), documents, text), strict=True):
+        for out, batch in zip(self._open, (side_by_side([documents, state.to_batch()]), text), strict=True):
             out.write_batch(batch)
         self._rows += documents.num_rows
         self._bytes += pc.sum(documents.column("text_bytes")).as_py()
@@ -101,10 +102,10 @@ class _Cutter:
     def close(self) -> None:
         """End the stored shard at hand."""
         if self._open:
-            states, documents, text = self._open
+            documents, text = self._open
             cut = Cut(self._rows, self._bytes, documents.batches, redacted(self._shard.splits[self._first].path))
             documents.note = {"paths": [redacted(split.path) for split in self._shard.splits]}
-            states.note = text.note = {"rows": self._rows}
+            text.note = {"rows": self._rows}
             self._stack.close()
             self.cuts.append(cut)
         self._open, self._rows, self._bytes = [], 0, 0
@@ -167,8 +168,9 @@ class ReadShard:
             return None
         kept = ReadNote.from_line(value)
         keys = [f"{shard.key}-{number:03d}" for number in range(len(kept.cuts))]
-        files = [self.folders.file(part, key) for key in keys for part in ("documents", "text", "state")]
-        files.append(self.folders.file("errors", shard.key))
+        files = [self.folders.file(part, key) for key in keys for part in ("documents", "text")]
+        if kept.errors:
+            files.append(self.folders.file("errors", shard.key))
         # All are looked at, so that all that is damaged is told.
         whole = [intact_note(file, damaged) is not None for file in files]
         if not all(whole):
@@ -186,14 +188,15 @@ class ReadShard:
         documents = errors = 0
         cutter = _Cutter(self.folders, shard, pa.schema([*STORED_SCHEMA, *self.columns]))
         try:
-            with writer(self.folders.file("errors", shard.key), ERROR_SCHEMA) as failed:
+            with ExitStack() as stack:
+                failed = _Failed(stack, self.folders.file("errors", shard.key))
                 for batch, state in _joined(self._batches(shard, failed, counted)):
                     documents += batch.num_rows
-                    text = batch.select(["text"])
+                    text = batch.select(TEXT_SCHEMA.names)
                     cutter.write(batch.drop_columns(["text"]), text, state)
                 cutter.close()
                 errors = sum(file.errors for file in counted)
-                failed.note = {"errors": errors}
+                failed.close(errors)
         except BaseException as error:
             cutter.abandon(error)
             raise
@@ -219,7 +222,7 @@ class ReadShard:
                 raise InputError(msg)
 
     def _batches(
-        self, shard: SourceShard, failed: ColumnWriter, counted: "list[_Counted]"
+        self, shard: SourceShard, failed: "_Failed", counted: "list[_Counted]"
     ) -> Iterator[tuple[pa.RecordBatch, RowState]]:
         """Yield the rows of all files; write errors, and count what each file gave."""
         for place, (file, split) in enumerate(zip(shard.files, shard.splits, strict=True)):
@@ -228,10 +231,30 @@ class ReadShard:
             for read in read_split(split, shard.source, shard.options):
                 count.add(read)
                 if read.errors.num_rows:
-                    failed.write_batch(read.errors)
+                    failed.write(read.errors)
                 batch, state = _rows(read, place, self.columns)
                 if batch.num_rows:
                     yield batch, state
+
+
+class _Failed:
+    """The file of a source shard's errors; most have none, and so no file."""
+
+    def __init__(self, stack: ExitStack, path: str):
+        self._stack = stack
+        self._path = path
+        self._out: ColumnWriter | None = None
+
+    def write(self, errors: pa.RecordBatch) -> None:
+        """Append errors."""
+        if self._out is None:
+            self._out = self._stack.enter_context(writer(self._path, ERROR_SCHEMA))
+        self._out.write_batch(errors)
+
+    def close(self, errors: int) -> None:
+        """Leave their number."""
+        if self._out is not None:
+            self._out.note = {"errors": errors}
 
 
 class _Counted:
@@ -289,7 +312,7 @@ def _rows(read: ReadBatch, file: int, more: pa.Schema) -> tuple[pa.RecordBatch, 
         known = column.name in read.columns.schema.names
         values = read.columns.column(column.name) if known else pa.nulls(good.num_rows, column.type)
         named[column.name] = pa.concat_arrays([values, pa.nulls(refused.num_rows, column.type)])
-    schema = pa.schema([*STORED_SCHEMA, *more, *TEXT_SCHEMA])
+    schema = pa.schema([*STORED_SCHEMA, *more, DOCUMENT_SCHEMA.field("text")])
     return pa.RecordBatch.from_arrays([named[name] for name in schema.names], schema=schema), state
 
 

@@ -3,14 +3,21 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from tamis.pipeline.passes.stage import by_place
-from tamis.pipeline.storage.column_file import ColumnFile, aligned, intact_note, writer
+from tamis.pipeline.storage.column_file import (
+    ColumnFile,
+    ColumnWriter,
+    aligned,
+    intact_note,
+    side_by_side,
+    writer,
+)
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.tables import STATE_SCHEMA
@@ -28,7 +35,11 @@ def row_positions(shard: Shard, first: int, rows: int) -> npt.NDArray[np.uint64]
 
 
 def read_columns(
-    shard: Shard, names: Sequence[str], columns: Mapping[str, Place], batches: Sequence[int] | None = None
+    shard: Shard,
+    names: Sequence[str],
+    columns: Mapping[str, Place],
+    batches: Sequence[int] | None = None,
+    opened: Sequence[Place] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Yield columns of a shard side by side, from wherever they lie.
 
@@ -37,11 +48,12 @@ def read_columns(
         names: at least one column.
         columns: column to place.
         batches: which batches; all if absent.
+        opened: places that are read anyway.
     """
     with ExitStack() as stack:
         files = [
             stack.enter_context(ColumnFile(place.file(shard), found))
-            for place, found in by_place(names, columns).items()
+            for place, found in by_place(names, columns, opened).items()
         ]
         yield from aligned(files, batches)
 
@@ -69,8 +81,9 @@ class ColumnReader:
     def read(self, shard: Shard) -> Iterator[tuple[pa.RecordBatch, RowState, npt.NDArray[np.uint64]]]:
         """Yield columns, row states, and the rows' positions in the corpus."""
         first = 0
-        with ColumnFile(self.state.file(shard)) as states:
-            for batch, state in zip(read_columns(shard, self.names, self.columns), states, strict=True):
+        with ColumnFile(self.state.file(shard), STATE_SCHEMA.names) as states:
+            read = read_columns(shard, self.names, self.columns, opened=(self.state,))
+            for batch, state in zip(read, states, strict=True):
                 yield batch, RowState.from_batch(state), row_positions(shard, first, batch.num_rows)
                 first += batch.num_rows
 
@@ -80,8 +93,18 @@ def rewrite_states(
     shard: Shard,
     place: Place,
     change: Callable[[pa.RecordBatch, RowState, npt.NDArray[np.uint64]], None],
+    beside: Callable[[pa.RecordBatch, RowState], pa.RecordBatch] | None = None,
 ) -> dict[int, int]:
     """Write a shard's row states after `change` has let rows fall, unless they are there.
+
+    What `place` carries comes from the states before, which must carry it too.
+
+    Args:
+        reader: of the columns and the row states before.
+        shard: which shard.
+        place: for the row states.
+        change: lets rows fall.
+        beside: from columns and changed states to further columns, which go into the same file.
 
     Returns:
         How many rows fell to which rule of the step, by the rule's index.
@@ -91,12 +114,20 @@ def rewrite_states(
     if note is not None:
         return {int(rule): int(number) for rule, number in note["fell"].items()}
     fell: Counter[int] = Counter()
-    with writer(path, STATE_SCHEMA) as out:
+    carried = dict.fromkeys(place.carries, reader.state)
+    names = tuple(dict.fromkeys([*reader.names, *carried]))
+    reader = replace(reader, columns={**carried, **reader.columns}, names=names)
+    with ExitStack() as stack:
+        out: ColumnWriter | None = None
         for batch, state, positions in reader.read(shard):
             before = state.mask
             change(batch, state, positions)
             rules, numbers = np.unique(state.rule[before & ~state.mask], return_counts=True)
             fell.update(dict(zip(rules.tolist(), numbers.tolist(), strict=True)))
-            out.write_batch(state.to_batch())
+            parts = [state.to_batch(), batch.select(list(carried))] + ([beside(batch, state)] if beside else [])
+            whole = side_by_side(parts)
+            out = out or stack.enter_context(writer(path, whole.schema))
+            out.write_batch(whole)
+        out = out or stack.enter_context(writer(path, STATE_SCHEMA))
         out.note = {"fell": fell}
     return dict(fell)

@@ -212,9 +212,25 @@ def _path(model: ModelPath, corpus: str) -> str:
     return model.here() if isinstance(model, Fetched) else model
 
 
-def by_place(names: Sequence[str], columns: Mapping[str, Place]) -> dict[Place, list[str]]:
-    """Return which columns to read from where."""
+def by_place(
+    names: Sequence[str], columns: Mapping[str, Place], opened: Sequence[Place] = ()
+) -> dict[Place, list[str]]:
+    """Return which columns to read from where, from as few places as each column's own and those that carry it allow.
+
+    Args:
+        names: of the columns.
+        columns: column to its own place.
+        opened: places that are read anyway.
+    """
     places: dict[Place, list[str]] = {}
     for name in names:
         places.setdefault(columns[name], []).append(name)
+    for place, found in list(places.items()):
+        others = [other for other in (*opened, *places) if other != place]
+        carriers = [next((other for other in others if name in other.carries), None) for name in found]
+        if all(carrier is not None for carrier in carriers):
+            del places[place]
+            for name, carrier in zip(found, carriers, strict=True):
+                if carrier is not None:
+                    places.setdefault(carrier, []).append(name)
     return places

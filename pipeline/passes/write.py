@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import RawIOBase
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,12 @@ from tamis.pipeline.passes.read import FILE_COLUMN, ReadFolders
 from tamis.pipeline.passes.shard_reader import read_columns
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.column_file import ColumnFile, aligned
+from tamis.pipeline.storage.digesting import DigestingStream
 from tamis.pipeline.storage.place import Place, Shard
 from tamis.pipeline.storage.row_state import FAILED, RowState
 from tamis.pipeline.storage.value_file import read_value, write_value
 from tamis.schemas.base import digest
-from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA
+from tamis.schemas.tables import DOCUMENT_SCHEMA, ERROR_SCHEMA, REJECTED_SCHEMA, STATE_SCHEMA
 from tamis.scorers.kernels.gather import scatter_texts
 from tamis.scorers.text.texts import as_buffer
 
@@ -36,25 +36,6 @@ ROW_GROUP_ROWS = 122_880
 FALL = ("step", "rule", "value", "threshold")
 """Columns that say why a row fell."""
 NO_DICTIONARY = frozenset({"doc_id", "text", "url", "meta", "text_hash", "dup_cluster"})
-
-
-class _Hashing(RawIOBase):
-    """Passes bytes on to a stream and digests them on their way."""
-
-    def __init__(self, stream: Any):
-        super().__init__()
-        self._stream = stream
-        self.sha256 = hashlib.sha256()
-        self.size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self.sha256.update(data)
-        self._stream.write(data)
-        self.size += len(data)
-        return len(data)
 
 
 def _row_group(rows: int, text_bytes: int) -> int:
@@ -78,7 +59,7 @@ def _write_parquet(
     plain = [name for name in schema.names if name not in NO_DICTIONARY and _dictionary_helps(schema.field(name).type)]
     rows = 0
     with filesystem.write_atomically(path) as stream:
-        hashing = _Hashing(stream)
+        hashing = DigestingStream(stream, hashlib.sha256())
         with pq.ParquetWriter(
             pa.PythonFile(hashing, "w"),
             schema,
@@ -92,7 +73,7 @@ def _write_parquet(
                 for start in range(0, table.num_rows, group):
                     writer.write_table(table.slice(start, group).replace_schema_metadata(schema.metadata))
                 del table  # a window of texts, before the next one is made
-    return {"rows": rows, "bytes": hashing.size, "sha256": hashing.sha256.hexdigest()}
+    return {"rows": rows, "bytes": hashing.size, "sha256": hashing.digest.hexdigest()}
 
 
 def _dictionary_helps(type_: pa.DataType) -> bool:
@@ -250,9 +231,9 @@ class WritePart:
     ) -> Iterator[tuple[pa.RecordBatch, RowState, Any]]:
         """Yield the part's batches with some columns, their states, and the rows that it takes."""
         for shard, start, end in part.pieces:
-            with ColumnFile(self.state.file(shard)) as states:
+            with ColumnFile(self.state.file(shard), STATE_SCHEMA.names) as states:
                 batches = range(start, end)
-                read = read_columns(shard, names, columns, batches)
+                read = read_columns(shard, names, columns, batches, (self.state,))
                 for index in batches:
                     batch = next(read)
                     state = RowState.from_batch(states[index])

@@ -24,7 +24,7 @@ from tamis.scorers.selection.rules import decide
 if TYPE_CHECKING:
     from tamis.pipeline.corpus.context import Corpus, Decision, Fit
 
-__all__ = ["DOCUMENT_BYTES", "KEEP_KINDS", "Earlier", "FoundFile", "Memory", "Step"]
+__all__ = ["DOCUMENT_BYTES", "Earlier", "FoundFile", "Memory", "Step"]
 
 DOCUMENT_BYTES = 2000
 """Text of a document, about, for estimates alone."""
@@ -88,6 +88,7 @@ class Step(StepConfig):
 
     best: ClassVar[Literal["high", "low"]] = "high"
     rewrites: ClassVar[bool] = False
+    names_columns: ClassVar[bool] = True
     papers: ClassVar[tuple[Paper, ...]] = ()
     guide: ClassVar[Guide | None] = None
 

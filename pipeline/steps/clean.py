@@ -12,12 +12,11 @@ from tamis.pipeline.steps.papers import C4
 from tamis.schemas.guide import WEB, Guide
 from tamis.schemas.paper import Paper
 from tamis.schemas.rule import Rule
+from tamis.schemas.step import NAME
 from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
 
 __all__ = ["CleanStep"]
-
-COLUMN = "clean_characters"
 
 _GUIDE = Guide(
     formula="""\
@@ -44,9 +43,15 @@ class CleanStep(Step):
     guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (C4,)
     rewrites: ClassVar[bool] = True
+    name: str = Field(default="clean", pattern=NAME, description="begins the column's name: `<name>_characters`")
     variant: Literal["paper", "datatrove", "datatrove_fineweb"] = Field(
         default="paper", description="C4 as its paper has it, or as datatrove does, or as FineWeb was made with"
     )
+
+    @property
+    def label(self) -> str:
+        """Verb, and name if it is another: there may be several."""
+        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
 
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return what cleans."""
@@ -56,7 +61,7 @@ class CleanStep(Step):
     @property
     def rules(self) -> tuple[Rule, ...]:
         """A document of which nothing is left falls."""
-        return (Rule(column=COLUMN, op="min", threshold=1, reason="nothing_left"),)
+        return (Rule(column=f"{self.name}_characters", op="min", threshold=1, reason="nothing_left"),)
 
 
 class _Cleaner:
@@ -67,7 +72,8 @@ class _Cleaner:
     def __init__(self, step: CleanStep):
         self._variant = step.variant
         text = described("text", pa.large_string(), "the text that is left")
-        self.schema = pa.schema([text, described(COLUMN, pa.int64(), "code points that cleaning left")])
+        left = described(f"{step.name}_characters", pa.int64(), "code points that cleaning left")
+        self.schema = pa.schema([text, left])
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         from tamis.scorers.statistics.text_statistics import c4_clean

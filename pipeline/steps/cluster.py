@@ -57,11 +57,6 @@ class ClusterStep(Step):
         default="farthest", description="a cluster without documents takes the farthest one, or keeps its centroid"
     )
 
-    @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
-
     def columns(self, models: Mapping[str, str]) -> pa.Schema:
         """Return cluster and distance, known before the fit."""
         del models

@@ -120,11 +120,6 @@ class CombineStep(Step):
         return None
 
     @property
-    def label(self) -> str:
-        """Verb and name: there may be several."""
-        return f"{self.verb}.{self.name}"
-
-    @property
     def kept_column(self) -> str:
         """The new column."""
         return self.name

@@ -189,11 +189,6 @@ class DecontaminateStep(Step):
         return self
 
     @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == "contamination" else f"{self.verb}.{self.name}"
-
-    @property
     def references(self) -> dict[str, str]:
         """Every set of items by its name."""
         return {f"items.{name}": path for name, path in self.items.items()}

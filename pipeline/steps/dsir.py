@@ -16,8 +16,8 @@ from tamis.schemas.errors import ModelError
 from tamis.schemas.guide import FORUM, PROSE, Guide
 from tamis.schemas.keep import SHARES, Keep
 from tamis.schemas.paper import Paper
-from tamis.schemas.step import Decides, FilePath
-from tamis.scorers.annotators import OverText
+from tamis.schemas.step import NAME, Decides, FilePath
+from tamis.scorers.annotators import OverText, Renamed
 from tamis.scorers.base import Annotator
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class DsirStep(Step):
     verb: ClassVar[str] = "dsir"
     guide: ClassVar[Guide] = _GUIDE
     papers: ClassVar[tuple[Paper, ...]] = (DSIR,)
+    name: str = Field(default="dsir", pattern=NAME, description="begins the columns' names: `<name>_log_weight`")
     target: Annotated[str | dict[str, str] | None, FilePath] = Field(
         default=None, description="files of the target corpus; name: files for several targets"
     )
@@ -132,6 +133,11 @@ class DsirStep(Step):
         return self
 
     @property
+    def label(self) -> str:
+        """Verb, and name if it is another: there may be several."""
+        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
+
+    @property
     def targets(self) -> dict[str, str]:
         """Target name to files; a single target is called "target"."""
         if self.target is None:
@@ -151,15 +157,19 @@ class DsirStep(Step):
         pieces = {"tokenizer": self.tokenizer} if self.tokenizer is not None else {}
         return pieces | {f"target.{name}": path for name, path in self.targets.items()}
 
+    def _named(self, column: str) -> str:
+        """Return how a column or rule is called here."""
+        return f"{self.name}{column.removeprefix(self.verb)}"
+
     @property
     def kept_column(self) -> str:
         """The log weight."""
-        return "dsir_log_weight"
+        return self._named("dsir_log_weight")
 
     @property
     def rule_names(self) -> tuple[str, ...]:
         """Too short to be drawn, and not drawn."""
-        return ("dsir_tokens_min", *(self.keep_rule(kind) for kind in SHARES if kind != "percentile"))
+        return (self._named("dsir_tokens_min"), *(self.keep_rule(kind) for kind in SHARES if kind != "percentile"))
 
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the weights under a model: given, or fitted by the run.
@@ -178,20 +188,23 @@ class DsirStep(Step):
             model = fitted_model(models["model"])
         else:
             model = DsirModel.load(local_folder(models["model"]))
-        return OverText(DsirScorer(model, normalise=self.normalise, chunk_tokens=self.chunk_tokens))
+        scorer = DsirScorer(model, normalise=self.normalise, chunk_tokens=self.chunk_tokens)
+        return Renamed(OverText(scorer), self._named)
 
     def columns(self, models: Mapping[str, str]) -> pa.Schema:
         """Return weights and lengths, known before the fit."""
         from tamis.scorers.dsir.model import dsir_schema
 
-        return super().columns(models) if self.model is not None else dsir_schema(self._names)
+        if self.model is not None:
+            return super().columns(models)
+        return pa.schema([field.with_name(self._named(field.name)) for field in dsir_schema(self._names)])
 
     @property
     def corpus_columns(self) -> pa.Schema:
         """With several targets, which one drew the document."""
         from tamis.pipeline.corpus.resample import TARGET_FIELD
 
-        return pa.schema([TARGET_FIELD] if len(self._names) > 1 else [])
+        return pa.schema([TARGET_FIELD.with_name(self._named(TARGET_FIELD.name))] if len(self._names) > 1 else [])
 
     @property
     def fits(self) -> bool:
@@ -254,6 +267,7 @@ class DsirStep(Step):
 
             features = DsirModel.load(local_folder(models["model"])).features
         return Resampling(
+            name=self.name,
             features=features,
             targets=self.targets,
             several=isinstance(self.target, dict),

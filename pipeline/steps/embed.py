@@ -93,11 +93,6 @@ class EmbedStep(Step):
             raise ValueError(msg)
         return self
 
-    @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == "embedding" else f"{self.verb}.{self.name}"
-
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the encoder.
 

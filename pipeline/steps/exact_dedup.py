@@ -72,11 +72,6 @@ class ExactDedupStep(IndexedStep):
         return self
 
     @property
-    def label(self) -> str:
-        """Verb, and name if there is one: there may be several."""
-        return self.verb if self.name is None else f"{self.verb}.{self.name}"
-
-    @property
     def _hash_column(self) -> str:
         return f"{self.key if self.name is None else self.name}_hash"
 

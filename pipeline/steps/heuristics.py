@@ -167,11 +167,6 @@ class HeuristicsStep(Step):
         return step
 
     @property
-    def label(self) -> str:
-        """Verb, and name if there is one: there may be several."""
-        return self.verb if self.name == _OWN else f"{self.verb}.{self.name}"
-
-    @property
     def cites(self) -> tuple[Paper, ...]:
         """The papers of the presets that it takes."""
         named = {"gopher": GOPHER, "c4": C4, "fineweb": FINEWEB}

@@ -4,12 +4,10 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from tamis.pipeline.steps.base import Step
+from tamis.pipeline.steps.labelled import LabelledStep
 from tamis.pipeline.steps.papers import FASTTEXT
 from tamis.pipeline.storage.row_state import RowState
 from tamis.schemas.errors import ConfigError
@@ -40,7 +38,7 @@ fastText's `predict`, the same label and probability to the last float32 digit, 
 )
 
 
-class LabelStep(Step):
+class LabelStep(LabelledStep):
     """A fastText classifier's best label and its probability: topics, formats, quality classes, of any number."""
 
     verb: ClassVar[str] = "label"
@@ -67,24 +65,9 @@ class LabelStep(Step):
             raise ValueError(msg)
         return self
 
-    @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
-
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return the classifier."""
         return _BestLabel(self, models["model"])
-
-    @property
-    def rule_names(self) -> tuple[str, ...]:
-        """Another label, and one that isn't sure."""
-        return (self.name, f"{self.name}_score_min")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Its own columns."""
-        return (self.name, f"{self.name}_score")
 
     @property
     def can_reject(self) -> bool:
@@ -93,12 +76,7 @@ class LabelStep(Step):
 
     def apply(self, index: int, batch: pa.RecordBatch, state: RowState) -> None:
         """Let other labels and unsure ones fall; without a label, `keep` and `min_score` keep nothing."""
-        score = batch.column(f"{self.name}_score").to_numpy(zero_copy_only=False).astype(np.float64)
-        if self.keep is not None or self.drop:
-            named = pc.is_in(batch.column(self.name), value_set=pa.array(self.keep or self.drop, pa.string()))
-            found = named.to_numpy(zero_copy_only=False)
-            state.fall(index, found if self.drop else ~found, 0, score)
-        state.fall(index, score < self.min_score, 1, score, self.min_score)
+        self.let_fall(index, batch, state, self.min_score, keep=self.keep, drop=self.drop)
 
     def check(self, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> None:
         """Refuse a label that the model doesn't have.

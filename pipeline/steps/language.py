@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from tamis.pipeline.steps.base import FoundFile, Step
+from tamis.pipeline.steps.base import FoundFile
 from tamis.pipeline.steps.files import digest_path
+from tamis.pipeline.steps.labelled import LabelledStep
 from tamis.pipeline.steps.loaded import annotator_of
 from tamis.pipeline.steps.papers import LID
 from tamis.pipeline.storage.row_state import RowState
@@ -46,7 +46,7 @@ thresholds.""",
 )
 
 
-class LanguageStep(Step):
+class LanguageStep(LabelledStep):
     """Language identification with a fastText model, lid.176 unless `model` names another, or with the package eldc."""
 
     verb: ClassVar[str] = "language"
@@ -124,11 +124,6 @@ class LanguageStep(Step):
         )
 
     @property
-    def label(self) -> str:
-        """Verb, and name if it is another: there may be several."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
-
-    @property
     def languages_kept(self) -> tuple[str, ...] | None:
         """Those that `keep` names."""
         return self.keep
@@ -173,28 +168,13 @@ class LanguageStep(Step):
         return {f"{self.name}_score_min": scores}
 
     @property
-    def rule_names(self) -> tuple[str, ...]:
-        """Another language, and a language that isn't sure."""
-        return (self.name, f"{self.name}_score_min")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Its own columns."""
-        return (self.name, f"{self.name}_score")
-
-    @property
     def can_reject(self) -> bool:
         """Whether labels or a least score are given."""
         return self.keep is not None or self.min_score != 0
 
     def apply(self, index: int, batch: pa.RecordBatch, state: RowState) -> None:
         """Let other languages and unsure ones fall."""
-        score = batch.column(f"{self.name}_score").to_numpy(zero_copy_only=False).astype(np.float64)
-        if self.keep is not None:
-            wanted = pc.is_in(batch.column(self.name), value_set=pa.array(self.keep, pa.string()))
-            state.fall(index, ~wanted.to_numpy(zero_copy_only=False), 0, score)
-        least = self._least(batch)
-        state.fall(index, score < least, 1, score, least)
+        self.let_fall(index, batch, state, self._least(batch), keep=self.keep)
 
     def check(self, models: Mapping[str, str], available: Mapping[str, pa.Field]) -> None:
         """Refuse a language that the model doesn't have, since every document would fall.

@@ -92,11 +92,6 @@ class MadladStep(Step):
         return self
 
     @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
-
-    @property
     def wanted(self) -> tuple[SentenceRule, ...]:
         """The rules, in the paper's order."""
         return tuple(rule for rule in SENTENCE_RULES if rule in self.rules_)

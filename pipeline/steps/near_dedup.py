@@ -123,11 +123,6 @@ class NearDedupStep(IndexedStep):
         return "dup" if self.name is None else self.name
 
     @property
-    def label(self) -> str:
-        """Verb, and name if there is one: there may be several."""
-        return self.verb if self.name is None else f"{self.verb}.{self.name}"
-
-    @property
     def _policy_column(self) -> str | None:
         """The column that the policy looks at."""
         if self.keep == "longest":

@@ -84,11 +84,6 @@ class PiiStep(Step):
         return self
 
     @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
-
-    @property
     def rules(self) -> tuple[Rule, ...]:
         """Too many findings."""
         if self.max_findings is None:

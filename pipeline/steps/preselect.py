@@ -51,11 +51,6 @@ class PreselectStep(Step):
     keep: Annotated[Keep, Decides] = Field(default=Keep(), description="by the probability; the highest are the best")
 
     @property
-    def label(self) -> str:
-        """The verb, or verb and name if it scores something else."""
-        return self.verb if self.name == "preselect" else f"{self.verb}.{self.name}"
-
-    @property
     def kept_column(self) -> str:
         """The probability."""
         return f"{self.name}_score"

@@ -141,11 +141,6 @@ class QuadStep(Step):
         return self
 
     @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
-
-    @property
     def _cost(self) -> str | None:
         """The column of what documents cost."""
         return None if self.unit == "documents" else f"{self.name}_{self.unit}"

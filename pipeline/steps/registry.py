@@ -14,11 +14,13 @@ from tamis.schemas.config import Config
 from tamis.schemas.errors import ConfigError
 from tamis.schemas.extract import ExtractConfig
 
-__all__ = ["GROUP", "built_in", "parse_config", "parse_step", "plugged_in", "step_class", "verbs"]
+__all__ = ["built_in", "parse_config", "parse_step", "plugged_in", "step_class", "verbs"]
 
 GROUP = "tamis.steps"
 """Entry points of other distributions: `emoji = "my_package.emoji:EmojiStep"`; the name is the verb."""
-NO_STEPS = frozenset({"base", "evaluation_items", "files", "loaded", "papers", "registry", "repeats", "seen"})
+NO_STEPS = frozenset(
+    {"base", "evaluation_items", "files", "labelled", "loaded", "papers", "registry", "repeats", "seen"}
+)
 """Modules of this folder that are no steps; every other is called like its verb."""
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from tamis.pipeline.steps.base import Step
 from tamis.schemas.guide import WEB, Guide
 from tamis.schemas.rule import Rule
+from tamis.schemas.step import NAME
 from tamis.schemas.tables import described
 from tamis.scorers.base import Annotator
 
@@ -39,6 +40,7 @@ class RepairStep(Step):
     verb: ClassVar[str] = "repair"
     guide: ClassVar[Guide] = _GUIDE
     rewrites: ClassVar[bool] = True
+    name: str = Field(default="repair", pattern=NAME, description="begins the columns' names: `<name>_characters`")
     encoding: bool = Field(
         default=True, description="ftfy's repair of mojibake and of what control characters are left; extra `ftfy`"
     )
@@ -63,6 +65,11 @@ class RepairStep(Step):
             raise ValueError(msg)
         return self
 
+    @property
+    def label(self) -> str:
+        """Verb, and name if it is another: there may be several."""
+        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
+
     def annotator(self, models: Mapping[str, str]) -> Annotator:
         """Return what repairs.
 
@@ -75,7 +82,7 @@ class RepairStep(Step):
     @property
     def rules(self) -> tuple[Rule, ...]:
         """A document of which nothing is left falls."""
-        return (Rule(column="repair_characters", op="min", threshold=1, reason="nothing_left"),)
+        return (Rule(column=f"{self.name}_characters", op="min", threshold=1, reason="nothing_left"),)
 
 
 class _Repaired:
@@ -91,11 +98,9 @@ class _Repaired:
         self._replacement = step.replacement
         fields = [
             described("text", pa.large_string(), "the repaired text"),
-            described("repair_encoding", pa.bool_(), "whether ftfy changed the text"),
-            described(
-                "repair_lines", pa.int64(), "line feeds fewer than before, where lines of symbols were taken out"
-            ),
-            described("repair_characters", pa.int64(), "code points that are left, without white space at the ends"),
+            described(f"{step.name}_encoding", pa.bool_(), "whether ftfy changed the text"),
+            described(f"{step.name}_lines", pa.int64(), "line feeds fewer, where lines of symbols were taken out"),
+            described(f"{step.name}_characters", pa.int64(), "code points left, without white space at the ends"),
         ]
         self.schema = pa.schema(fields)
 

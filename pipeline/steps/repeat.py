@@ -102,11 +102,6 @@ class RepeatStep(Step):
         return self.papers if self.table == "fineweb2" else ()
 
     @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == "copies" else f"{self.verb}.{self.name}"
-
-    @property
     def rule_names(self) -> tuple[str, ...]:
         """No copy."""
         return (f"{self.name}_min",)

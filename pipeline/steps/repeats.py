@@ -22,11 +22,6 @@ class RepeatsStep(Step):
     spans: Annotated[bool, Decides] = Field(default=False, description="keep what was taken out of where in a column")
 
     @property
-    def label(self) -> str:
-        """Verb, and name if there is one: there may be several."""
-        return self.verb if self.name is None else f"{self.verb}.{self.name}"
-
-    @property
     def _prefix(self) -> str:
         return "text" if self.name is None else self.name
 

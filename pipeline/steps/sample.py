@@ -102,11 +102,6 @@ class SampleStep(Step):
         return self
 
     @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
-
-    @property
     def kept(self) -> Keep:
         """The smallest draws: a larger sample of a seed holds a smaller one."""
         if self.max_draw is not None:

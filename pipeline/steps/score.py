@@ -41,6 +41,7 @@ class ScoreStep(Step):
     """Columns of a scorer of one's own: a class with `schema` and `score(texts)`, see the guide to scorers."""
 
     verb: ClassVar[str] = "score"
+    names_columns: ClassVar[bool] = False
     guide: ClassVar[Guide] = _GUIDE
     scorer: Annotated[str, FilePath] = Field(
         description="module:Class, or file.py:Class; a module is looked for beside the config, too"
@@ -62,11 +63,6 @@ class ScoreStep(Step):
             msg = "`keep` needs `column`: the scorer's column that it is about"
             raise ValueError(msg)
         return self
-
-    @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == self.verb else f"{self.verb}.{self.name}"
 
     @property
     def kept_column(self) -> str | None:

@@ -58,11 +58,6 @@ class SoftDedupStep(Step):
     name: str = Field(default="soft", pattern=NAME, description="begins the columns' names")
 
     @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == "soft" else f"{self.verb}.{self.name}"
-
-    @property
     def over_corpus(self) -> bool:
         """Segments are those of the corpus."""
         return True

@@ -131,11 +131,6 @@ class UrlFilterStep(Step):
         return self
 
     @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == "url" else f"{self.verb}.{self.name}"
-
-    @property
     def _lists(self) -> dict[str, str]:
         """Name to file of all lists, in the order in which they count: of the names."""
         return dict(sorted({**self.lists, **self.adblock, **self.opt_out}.items()))

@@ -82,11 +82,6 @@ class WordListsStep(Step):
         return self
 
     @property
-    def label(self) -> str:
-        """The verb, or verb and name."""
-        return self.verb if self.name == "words" else f"{self.verb}.{self.name}"
-
-    @property
     def references(self) -> dict[str, str]:
         """Every list by its language."""
         return {f"lists.{label}": path for label, path in self.lists.items()}

@@ -13,13 +13,14 @@ import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import xxhash
 
 from tamis.pipeline.storage import filesystem
 from tamis.pipeline.storage.damage import found_damage
+from tamis.pipeline.storage.digesting import DigestingStream
 from tamis.pipeline.storage.own_name import name_digest
 from tamis.schemas.errors import DamagedError, InputError
 
@@ -45,35 +46,6 @@ _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno
 """Errors that say nothing about a file's bytes: what can't be opened now isn't damaged, and must not be deleted."""
 
 
-class _Digesting:
-    """A stream that digests what is written to it."""
-
-    closed = False
-
-    def __init__(self, stream: BinaryIO):
-        self._stream = stream
-        self.digest = xxhash.xxh3_128()
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        return self._stream.write(data)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """The stream is the caller's."""
-
-
 class ColumnWriter:
     """A column file being written: `write_batch`, and a `note` that goes into its trailer."""
 
@@ -92,7 +64,7 @@ class ColumnWriter:
 def writer(path: str, schema: pa.Schema) -> Iterator[ColumnWriter]:
     """Open a column file for writing; it appears under its name only when complete."""
     with filesystem.write_atomically(path, keep=True) as stream:
-        digesting = _Digesting(stream)
+        digesting = DigestingStream(stream, xxhash.xxh3_128())
         with pa.PythonFile(digesting, "w") as sink, pa.ipc.new_file(sink, schema, options=OPTIONS) as out:
             made = ColumnWriter(out)
             yield made

@@ -32,19 +32,24 @@ from tamis.schemas.wording import install_extra
 __all__ = [
     "DOCUMENT_SUFFIXES",
     "FileInfo",
+    "Listing",
     "absent",
     "absolute",
+    "at_home",
     "below",
     "content",
     "create",
     "exists",
     "expand",
+    "fingerprints_below",
     "forget",
     "info",
     "is_local",
     "join",
     "keep",
+    "know",
     "local_path",
+    "look",
     "looking",
     "make_dirs",
     "names_in",
@@ -79,8 +84,11 @@ _LOG = logging.getLogger("tamis")
 _REMEMBERED = Remembered()
 _PIECE, _GLANCE = 16 << 20, 1 << 20
 """Bytes of a remote file that one request fetches: of one that is read, and of one that is looked at."""
-_ROOT, _ABOVE = "work", 2
-"""The folder above all that a run keeps between passes, and how far up it is looked for at most."""
+_MOST_TOLD = 256
+"""Names that workers are told of one folder, at most: they travel with every pass."""
+_WHOLE: set[str] = set()
+"""Files by HTTP that come whole, since their servers ignore ranges, or don't tell how long they are."""
+_IGNORED_RANGE = "doesn't appear to support range requests"
 _LOOKED_AT: ContextVar[dict[str, Any] | None] = ContextVar("looked_at", default=None)
 _FOLDERS: ContextVar[tuple[str, ...]] = ContextVar("folders", default=())
 """Where relative local paths are looked up, the first one that has them; the working folder alone if there is none."""
@@ -120,9 +128,17 @@ def relative_to(folders: Iterable[str]) -> Iterator[None]:
         _FOLDERS.reset(token)
 
 
+def at_home(path: str) -> Path:
+    """Return a path with `~` and `~name` resolved; of no user's home, it is a file's own name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def local_path(path: str) -> str:
     """Return a local path without its `file://`, with `~` resolved, and looked up as `relative_to` says."""
-    plain = str(Path(SCHEME.sub("", path)).expanduser())
+    plain = str(at_home(SCHEME.sub("", path)))
     folders = _FOLDERS.get()
     if not folders or Path(plain).is_absolute():
         return plain
@@ -181,8 +197,8 @@ def exists(path: str) -> bool:
             raise InputError(msg) from _cause(path, error)
 
 
-def _listing(path: str, *, deep: bool) -> dict[str, int]:
-    """Return the names below a remote folder with the files' sizes; folders among them have size -1.
+def _entries(path: str, *, deep: bool) -> dict[str, dict[str, Any]]:
+    """Return what a store says of each name below a remote folder, folders among them.
 
     Asked for anew, and not kept: a listing that file systems hold back would hide what other processes write.
     """
@@ -200,8 +216,16 @@ def _listing(path: str, *, deep: bool) -> dict[str, int]:
     for entry in entries:
         name = str(entry["name"]).rstrip("/").rpartition(f"{root.strip('/')}/")[2]
         if name and not name.startswith("/"):
-            found[name] = -1 if entry.get("type") == "directory" else int(entry.get("size") or 0)
+            found[name] = entry
     return found
+
+
+def _listing(path: str, *, deep: bool) -> dict[str, int]:
+    """Return the names below a remote folder with the files' sizes; folders among them have size -1."""
+    return {
+        name: -1 if entry.get("type") == "directory" else int(entry.get("size") or 0)
+        for name, entry in _entries(path, deep=deep).items()
+    }
 
 
 def names_in(folder: str) -> set[str]:
@@ -221,29 +245,63 @@ def below(folder: str) -> dict[str, int]:
     return {name: size for name, size in _listing(folder, deep=True).items() if size >= 0}
 
 
+def fingerprints_below(folder: str) -> dict[str, str]:
+    """Return the files below a folder, relative to it, with their fingerprints; one request for a thousand."""
+    if is_local(folder):
+        root = Path(local_path(folder))
+        return {name: _local_info(str(root / name), name).fingerprint for name in below(folder)}
+    entries = _entries(folder, deep=True)
+    return {n: _remote_info(n, entry).fingerprint for n, entry in entries.items() if entry.get("type") != "directory"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What folders on stores held when a run began, for workers that would have to ask.
+
+    Attributes:
+        mark: unique to the run.
+        folders: each with its names.
+    """
+
+    mark: str
+    folders: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def look(folders: Iterable[str]) -> Listing:
+    """List remote folders that a run is about to fill, one request each, and remember it; return what others may know.
+
+    From then on `absent` knows of all that they hadn't.
+    """
+    told = []
+    for folder in dict.fromkeys(folders):
+        if not is_local(folder):
+            names = names_in(folder)
+            _REMEMBERED.list(folder, names)
+            if len(names) <= _MOST_TOLD:
+                told.append((folder, tuple(sorted(names))))
+    _REMEMBERED.mark = uuid.uuid4().hex
+    return Listing(_REMEMBERED.mark, tuple(told))
+
+
+def know(listing: Listing) -> None:
+    """Take what another process found when its run began; what is remembered of an earlier run is forgotten."""
+    if _REMEMBERED.mark == listing.mark:
+        return
+    _REMEMBERED.clear()
+    for folder, names in listing.folders:
+        _REMEMBERED.list(folder, set(names))
+    _REMEMBERED.mark = listing.mark
+
+
 def absent(path: str) -> bool:
-    """Return whether a file is known not to be there, by a listing of its folder which is made once a process.
+    """Return whether a file is known not to be there, by what folders held when the run began: nobody is asked.
 
     Only for files that would be made again for nothing at worst: one that another process has written since then counts
     as absent. Local files are asked for themselves.
     """
     if is_local(path):
         return not Path(local_path(path)).exists()
-    _list_once(path.rpartition("/")[0])
     return _REMEMBERED.absent(path)
-
-
-def _list_once(folder: str, above: int = _ABOVE) -> None:
-    """List a folder, unless one above it was listed and hasn't it: so a new run lists one for all that it will make."""
-    if _REMEMBERED.listed(folder):
-        return
-    parent, _, name = folder.rpartition("/")
-    if above and name != _ROOT and not parent.endswith(("/", ":")):
-        _list_once(parent, above - 1)
-        if _REMEMBERED.absent(folder):
-            _REMEMBERED.list(folder, set())
-            return
-    _REMEMBERED.list(folder, names_in(folder))
 
 
 def forget() -> None:
@@ -384,6 +442,11 @@ def tells_changes(fingerprint: str) -> bool:
 
 def _remote_info(path: str, entry: dict[str, Any]) -> FileInfo:
     size = entry.get("size")
+    if _is_http(path):
+        # Each alone can stay what it is while the content changes: weak ETags do, and times have whole seconds.
+        names = ("ETag", "Content-MD5", "Digest", "Last-Modified")
+        told = [f"{name.lower()}:{str(entry[name]).replace(chr(34), '')}" for name in names if entry.get(name)]
+        return FileInfo(path, size, " ".join([f"size:{size}", *told]))
     for key in ("ETag", "etag", "md5Hash", "crc32c", "oid", "blob_id", "checksum", "Content-MD5", "Digest"):
         if entry.get(key):
             return FileInfo(path, size, f"{key.lower()}:{str(entry[key]).strip(chr(34))}")
@@ -615,7 +678,7 @@ def _in_folder(folder: str, shown: str, suffixes: tuple[str, ...] | None, notice
 
 
 def _expand_local(pattern: str, suffixes: tuple[str, ...] | None, notice: Callable[[str], None]) -> list[FileInfo]:
-    plain = str(Path(SCHEME.sub("", pattern)).expanduser())
+    plain = str(at_home(SCHEME.sub("", pattern)))
     folders = _FOLDERS.get()
     roots: tuple[str, ...] = folders if folders and not Path(plain).is_absolute() else ("",)
     for root in roots:
@@ -778,6 +841,9 @@ class _Resuming(io.RawIOBase):
             except (FileNotFoundError, PermissionError):
                 raise
             except Exception as error:  # noqa: BLE001  (each file system has its own kinds of network failure)
+                if _IGNORED_RANGE in str(error) and self._path not in _WHOLE:
+                    self._fetch_whole()
+                    continue
                 if attempt == _TRIES or not self._file.seekable():
                     msg = f"{redacted(self._path)} can't be read at byte {self._position}: {redacted(str(error))}"
                     raise OSError(msg) from _cause(self._path, error)
@@ -785,6 +851,14 @@ class _Resuming(io.RawIOBase):
             attempt += 1
             self._file = self._open()
             self._file.seek(self._position)
+
+    def _fetch_whole(self) -> None:
+        """Go on where it was with a copy: the server ignores which part of a file is asked for."""
+        _WHOLE.add(self._path)
+        (_LOOKED_AT.get() or {}).pop(self._path, None)
+        self._file.close()
+        self._file = self._open()
+        self._file.seek(self._position)
 
     def close(self) -> None:
         if not self.closed:
@@ -867,6 +941,14 @@ class _Pieces:
             self._rest.close()
 
 
+def _fetched(fs: Any, inner: str) -> Any:
+    """Return a remote file as a local copy without a name, which goes when it is closed."""
+    with temporary_folder() as folder:
+        copy = folder / "fetched"
+        fs.get_file(inner, str(copy))
+        return copy.open("rb")
+
+
 def _opened(path: str, fs: Any, inner: str) -> Any:
     """Open a remote file; from an object store it comes in pieces so large that requests don't cost more than bytes."""
     files = _LOOKED_AT.get()
@@ -880,8 +962,14 @@ def _opened(path: str, fs: Any, inner: str) -> Any:
             raise
         except Exception:  # noqa: BLE001  (an empty file has no first byte, and each store says so in its own way)
             file = fs.open(inner, "rb")
+    elif path in _WHOLE:
+        file = _fetched(fs, inner)
     else:
         file = fs.open(inner, "rb")
+        if _is_http(path) and type(file).__name__ == "HTTPStreamFile":  # of a length that nobody told, or without parts
+            file.close()
+            _WHOLE.add(path)
+            file = _fetched(fs, inner)
     if files is None or not file.seekable():
         return file
     files[path] = file

@@ -1,6 +1,6 @@
 """The shards that a run stores, and where the files of each lie."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.base import digest
@@ -50,10 +50,13 @@ class Place:
     Attributes:
         folder: named by the digest of all that determines the files but the shard.
         corpus: whether the files depend on the whole corpus too, as all do that follow a decision over it.
+        carries: columns that its files have beside their own, as they are elsewhere: who opens them anyway need not
+            open another file for these. That is a request less where each file is one.
     """
 
     folder: str
     corpus: bool = False
+    carries: tuple[str, ...] = field(default=(), compare=False)
 
     def file(self, shard: Shard) -> str:
         """Return the path of a shard's file."""

@@ -1,6 +1,7 @@
 """What is wrong with a store as such, in a sentence: credentials, buckets, permission, the way there."""
 
 import functools
+import math
 import os
 import re
 import socket
@@ -9,22 +10,26 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from tamis.schemas.errors import InputError
+from tamis.schemas.errors import ConfigError, InputError
 
-__all__ = ["SCHEME", "check_reach", "client_options", "patient", "scheme_of", "store_fault"]
+__all__ = ["SCHEME", "TIMEOUT", "check_reach", "client_options", "patient", "scheme_of", "store_fault"]
 
 SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 _GOOGLE = "https://storage.googleapis.com"
 _CONNECT, _SILENCE = 15.0, 60.0
 """Seconds until a connection must stand, and in which a server must say something."""
+TIMEOUT = "TAMIS_STORE_TIMEOUT"
+"""Variable of the environment: seconds in place of `_SILENCE`, for all stores."""
 _WAITS = (0.4, 1.6, 6.4)
 """Seconds between tries."""
+_PATIENCE = 30.0
+"""Seconds after which nothing is tried again: Azure's client has done so by itself by then, with pauses of its own."""
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _CUT = re.compile(
     "Payload|Disconnected|ConnectionReset|ClientOSError|Timeout|IncompleteRead|ServiceRequest|ServiceResponse"
 )
 _CALLS = frozenset(
-    "cat_file exists find glob info isdir ls makedirs open pipe_file put_file rm rm_file".split()  # noqa: SIM905
+    "cat_file exists find get_file glob info isdir ls makedirs open pipe_file put_file rm rm_file".split()  # noqa: SIM905
 )
 _REACHED: set[str] = set()
 _TRIES, _SECONDS = 2, 5.0
@@ -41,14 +46,34 @@ def scheme_of(path: str) -> str | None:
 def client_options(path: str) -> dict[str, Any]:
     """Return how the client of a path's store is made: no silence of a server may last for ever.
 
-    S3's and Azure's clients have limits of their own. Who needs others sets them in fsspec's configuration.
+    S3's client has limits of its own, shorter ones, unless `TAMIS_STORE_TIMEOUT` says other seconds for all stores.
+
+    Raises:
+        ConfigError: if that is no number of seconds.
     """
-    if scheme_of(path) not in ("gs", "gcs", "http", "https"):
+    scheme = scheme_of(path)
+    given = os.environ.get(TIMEOUT)
+    if scheme in ("s3", "s3a"):
+        return {} if given is None else {"config_kwargs": {"read_timeout": _silence(given)}}
+    if scheme in ("abfs", "abfss", "az"):
+        return {"connection_timeout": int(_CONNECT), "read_timeout": math.ceil(_silence(given))}
+    if scheme not in ("gs", "gcs", "http", "https"):
         return {}
     from aiohttp import ClientTimeout
 
-    limits = ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_SILENCE)
-    return {"requests_timeout": limits} if scheme_of(path) in ("gs", "gcs") else {"client_kwargs": {"timeout": limits}}
+    limits = ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_silence(given))
+    return {"requests_timeout": limits} if scheme in ("gs", "gcs") else {"client_kwargs": {"timeout": limits}}
+
+
+def _silence(given: str | None) -> float:
+    try:
+        seconds = _SILENCE if given is None else float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        msg = f"{TIMEOUT}={given}: give the seconds after which a store that says nothing counts as silent, above 0"
+        raise ConfigError(msg)
+    return seconds
 
 
 class _Patient:
@@ -71,11 +96,12 @@ def patient(path: str, store: Any) -> Any:
 
 
 def _again(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    began = time.monotonic()
     for wait in _WAITS:
         try:
             return call(*arguments, **named)
         except Exception as error:
-            if not _passes(error):
+            if not _passes(error) or time.monotonic() - began > _PATIENCE:
                 raise
             time.sleep(wait)
     return call(*arguments, **named)

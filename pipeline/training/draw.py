@@ -22,7 +22,6 @@ from tamis.scorers.text.texts import as_buffer
 from tamis.scorers.urls.lists import host_of
 
 __all__ = [
-    "INDEX_SCHEMA",
     "ROWS_SCHEMA",
     "SAMPLE_SCHEMA",
     "DrawTask",

@@ -12,7 +12,7 @@ from tamis.schemas.tables import described
 from tamis.scorers.causal.bits_per_character import measure_losses
 from tamis.scorers.causal.models import CausalModel, load_causal_model, resolve_device
 
-__all__ = ["LOSS_SCHEMA", "LossTask", "MeasureLosses", "forget_models", "loss_file"]
+__all__ = ["LossTask", "MeasureLosses", "forget_models", "loss_file"]
 
 LOSS_SCHEMA = pa.schema(
     [

@@ -22,7 +22,7 @@ from tamis.scorers.text.texts import Texts, as_list
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Losses", "bits_per_character", "measure_losses", "text_losses"]
+__all__ = ["Losses", "bits_per_character", "measure_losses"]
 
 
 class Losses(NamedTuple):
@@ -82,26 +82,6 @@ def bits_per_character(
         model, texts, tokenizer=tokenizer, context=context, stride=stride, batch_tokens=batch_tokens
     )
     return losses.bits_per_character
-
-
-def text_losses(
-    model: Any,
-    texts: Texts,
-    *,
-    tokenizer: Any = None,
-    context: int | None = None,
-    stride: int | None = None,
-    batch_tokens: int = 4096,
-) -> npt.NDArray[np.float64]:
-    """Return the total loss of each text in nats; the arguments are those of `measure_losses`.
-
-    Raises:
-        ConfigError: if `context`, `stride` or `batch_tokens` is out of range.
-        ModelError: if the model can't be loaded, the tokenizer has no start token, or a loss isn't finite.
-    """
-    return measure_losses(
-        model, texts, tokenizer=tokenizer, context=context, stride=stride, batch_tokens=batch_tokens
-    ).nats
 
 
 def measure_losses(

@@ -36,7 +36,7 @@ from tamis.scorers.dedup.cuts import Cuts
 from tamis.scorers.dedup.words import folding_table
 from tamis.scorers.text.texts import TextBuffer, Texts, as_buffer
 
-__all__ = ["MOST_ITEMS", "Aligned", "Hits", "NGrams", "gram_hits", "hit_spans", "one_of_each_item", "side_by_side"]
+__all__ = ["Aligned", "Hits", "NGrams", "gram_hits", "hit_spans", "one_of_each_item", "side_by_side"]
 
 _GAP = 1.0
 """Weight that a skipped word costs; a word that half of the items have weighs 0.7, a rare one 7."""

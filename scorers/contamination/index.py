@@ -29,7 +29,7 @@ from tamis.scorers.dedup.words_kernels import fill_words_with_places
 from tamis.scorers.models.folder import read_model_folder, write_model_folder
 from tamis.scorers.text.texts import TextBuffer, Texts, as_buffer
 
-__all__ = ["SEED", "ContaminationIndex", "GramLookup"]
+__all__ = ["ContaminationIndex", "GramLookup"]
 
 SEED = 4
 """Words of the n-grams that looks start at."""

@@ -64,6 +64,12 @@ def fill_filter(grams: npt.NDArray[np.uint64], bits: npt.NDArray[np.uint64]) -> 
         bits[place >> np.uint64(6)] |= np.uint64(1) << (place & np.uint64(63))
 
 
+@helper
+def _is_set(bits: npt.NDArray[np.uint64], place: np.uint64) -> bool:
+    one = bits[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1)
+    return bool(one)
+
+
 @kernel
 def find_gram(
     gram: np.uint64, grams: npt.NDArray[np.uint64], directory: npt.NDArray[np.int64], shift: np.uint64
@@ -83,6 +89,23 @@ def find_gram(
     if low < integer(directory[bucket + 1]) and grams[low] == gram:
         return low
     return -1
+
+
+@helper
+def _known_gram(
+    words: npt.NDArray[np.uint64],
+    at: int,
+    size: int,
+    grams: npt.NDArray[np.uint64],
+    directory: npt.NDArray[np.int64],
+    shift: np.uint64,
+    bits: npt.NDArray[np.uint64],
+) -> int:
+    """Return the place of the n-gram of `size` words at `at`, or -1; the filter spares most the search."""
+    h = _gram(words, at, size)
+    if not _is_set(bits, h & np.uint64(64 * len(bits) - 1)):
+        return -1
+    return find_gram(h, grams, directory, shift)
 
 
 @kernel
@@ -110,17 +133,13 @@ def count_grams(
     longest = _longest(offsets)
     words = np.empty(longest + 1, np.uint64)
     last = np.full(len(grams), -1, np.int64)
-    mask = np.uint64(64 * len(bits) - 1)
     for text in range(len(offsets) - 1):
         _, count = fill_words(data, integer(offsets[text]), integer(offsets[text + 1]), table, words, 0)
         for p in range(count - size + 1):
-            h = _gram(words, p, size)
-            place = h & mask
-            if bits[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1):
-                gram = find_gram(h, grams, directory, shift)
-                if gram >= 0 and last[gram] != text:
-                    last[gram] = text
-                    counts[gram] += 1
+            gram = _known_gram(words, p, size, grams, directory, shift, bits)
+            if gram >= 0 and last[gram] != text:
+                last[gram] = text
+                counts[gram] += 1
 
 
 @kernel
@@ -143,25 +162,21 @@ def find_grams(
     words = np.empty(longest + 1, np.uint64)
     starts = np.empty(longest + 1, np.int64)
     ends = np.empty(longest + 1, np.int64)
-    mask = np.uint64(64 * len(bits) - 1)
     found = 0
     for text in range(len(offsets) - 1):
         begin, end = integer(offsets[text]), integer(offsets[text + 1])
         _, count = fill_words(data, begin, end, table, words, 0)
         placed = False
         for p in range(count - size + 1):
-            h = _gram(words, p, size)
-            place = h & mask
-            if bits[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1):
-                gram = find_gram(h, grams, directory, shift)
-                if gram >= 0:
-                    if not placed:  # few texts have any
-                        fill_words_with_places(data, begin, end, table, words, starts, ends, 0)
-                        placed = True
-                    if found < len(out):
-                        out[found, 0], out[found, 1], out[found, 2] = text, gram, p
-                        out[found, 3], out[found, 4] = starts[p] - begin, ends[p + size - 1] - begin
-                    found += 1
+            gram = _known_gram(words, p, size, grams, directory, shift, bits)
+            if gram >= 0:
+                if not placed:  # few texts have any
+                    fill_words_with_places(data, begin, end, table, words, starts, ends, 0)
+                    placed = True
+                if found < len(out):
+                    out[found, 0], out[found, 1], out[found, 2] = text, gram, p
+                    out[found, 3], out[found, 4] = starts[p] - begin, ends[p + size - 1] - begin
+                found += 1
     return found
 
 
@@ -182,12 +197,6 @@ def _beginning(words: npt.NDArray[np.uint64], at: int, length: int, shift: np.ui
     for j in range(length):
         h = h * _FACTOR + words[at + j]
     return h >> shift
-
-
-@helper
-def _is_set(bits: npt.NDArray[np.uint64], place: np.uint64) -> bool:
-    one = bits[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1)
-    return bool(one)
 
 
 @kernel
@@ -370,18 +379,13 @@ def scan_documents(
     scores = np.empty(room + 1, np.float32)
     matched = np.empty(room + 1, np.float32)
     firsts = np.empty((2, room + 1), np.int64)
-    mask = np.uint64(64 * len(bits) - 1)
     found = 0
     for text in range(len(offsets) - 1):
         begin, end = integer(offsets[text]), integer(offsets[text + 1])
         _, count = fill_words(data, begin, end, table, words, 0)
         placed = False
         for p in range(count - size + 1):
-            h = _gram(words, p, size)
-            place = h & mask
-            if not bits[place >> np.uint64(6)] >> (place & np.uint64(63)) & np.uint64(1):
-                continue
-            gram = find_gram(h, grams, directory, shift)
+            gram = _known_gram(words, p, size, grams, directory, shift, bits)
             if gram < 0:
                 continue
             postings = posting_bounds[gram + 1] - posting_bounds[gram]

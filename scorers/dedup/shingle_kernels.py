@@ -3,13 +3,15 @@
 A text is read in blocks, so that the scratch space doesn't grow with it (SHA-1 aside, which needs the folded bytes).
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from tamis.scorers.dedup.sha1_kernels import sha1_word
 from tamis.scorers.dedup.words_kernels import fill_characters, fill_words, write_folded
-from tamis.scorers.kernels.characters import integer
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel
+from tamis.scorers.kernels.longest import longest_text
 from tamis.scorers.kernels.splitmix import mix64
 
 __all__ = ["AFFINE32", "AFFINE64", "LEGACY", "hash_shingles", "sign_texts"]
@@ -25,16 +27,7 @@ _MERSENNE = np.uint64((1 << 61) - 1)
 _LOW32 = np.uint64(0xFFFFFFFF)
 
 
-@kernel
-def _longest(offsets: npt.NDArray[np.int64]) -> int:
-    """Return the bytes of the longest text."""
-    longest = 0
-    for text in range(len(offsets) - 1):
-        longest = max(longest, integer(offsets[text + 1] - offsets[text]))
-    return longest
-
-
-@kernel
+@helper
 def _roll(values: npt.NDArray[np.uint64], have: int, size: int, out: npt.NDArray[np.uint64]) -> int:
     """Hash each `size` consecutive values: mix64 of the polynomial in `_FACTOR`; return how many there are."""
     count = have - size + 1
@@ -60,7 +53,7 @@ def _roll(values: npt.NDArray[np.uint64], have: int, size: int, out: npt.NDArray
     return count
 
 
-@kernel
+@helper
 def _sha1_units(
     data: npt.NDArray[np.uint8],
     at: int,
@@ -76,7 +69,38 @@ def _sha1_units(
     return max(units - size + 1, 0)
 
 
-@kernel
+@helper
+def _sha1_shingle(
+    folded: npt.NDArray[np.uint8],
+    starts: npt.NDArray[np.int64],
+    unit: int,
+    words: bool,
+    size: int,
+    work: npt.NDArray[np.uint32],
+) -> np.uint64:
+    """Hash the shingle that begins with a unit of the folded text; the blank after its last word is no part of it."""
+    stop = starts[unit + size] - (1 if words else 0)
+    return sha1_word(folded, starts[unit], stop, work)
+
+
+@helper
+def _carry(values: npt.NDArray[np.uint64], have: int, size: int) -> int:
+    """Put what the next block's first shingle begins with to the front; return how many values that are."""
+    for i in range(size - 1):
+        values[i] = values[have - size + 1 + i]
+    return size - 1
+
+
+@helper
+def _padded(mixed: npt.NDArray[Any], count: int) -> int:
+    """Repeat the first value up to a multiple of `_STEP`; return how many there are then."""
+    padded = (count + _STEP - 1) // _STEP * _STEP
+    for i in range(count, padded):
+        mixed[i] = mixed[0]
+    return padded
+
+
+@helper
 def _minima32(
     hashes: npt.NDArray[np.uint64],
     count: int,
@@ -93,9 +117,7 @@ def _minima32(
         h = np.uint32(h ^ (h >> np.uint32(13)))
         h = np.uint32(h * np.uint32(0xC2B2AE35))
         mixed[i] = np.uint32(h ^ (h >> np.uint32(16)))
-    padded = (count + _STEP - 1) // _STEP * _STEP
-    for i in range(count, padded):
-        mixed[i] = mixed[0]
+    padded = _padded(mixed, count)
     for k in range(len(a)):
         factor, summand = np.uint32(a[k]), np.uint32(b[k])
         least = np.uint32(out[k])
@@ -105,7 +127,7 @@ def _minima32(
         out[k] = least
 
 
-@kernel
+@helper
 def _minima64(
     hashes: npt.NDArray[np.uint64],
     count: int,
@@ -120,9 +142,7 @@ def _minima64(
         h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
         h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
         mixed[i] = h ^ (h >> np.uint64(33))
-    padded = (count + _STEP - 1) // _STEP * _STEP
-    for i in range(count, padded):
-        mixed[i] = mixed[0]
+    padded = _padded(mixed, count)
     for k in range(len(a)):
         factor, summand, least = a[k], b[k], out[k]
         for i in range(padded):
@@ -131,7 +151,7 @@ def _minima64(
         out[k] = least
 
 
-@kernel
+@helper
 def _minima_legacy(
     hashes: npt.NDArray[np.uint64],
     count: int,
@@ -179,7 +199,7 @@ def sign_texts(
     hashes = np.empty(_BLOCK + _STEP, np.uint64)
     mixed32 = np.empty(_BLOCK + _STEP, np.uint32)
     mixed64 = np.empty(_BLOCK + _STEP, np.uint64)
-    longest = _longest(offsets) if sha1 else 0
+    longest = longest_text(offsets) if sha1 else 0
     folded = np.empty(4 * longest + 4 if sha1 else 0, np.uint8)
     starts = np.empty(2 * longest + 3 if sha1 else 0, np.int64)
     work = np.empty(85, np.uint32)
@@ -195,9 +215,7 @@ def sign_texts(
             if sha1:
                 count = min(waiting - done, _BLOCK)
                 for i in range(count):
-                    unit = done + i
-                    stop = starts[unit + size] - (1 if words else 0)
-                    hashes[i] = sha1_word(folded, starts[unit], stop, work)
+                    hashes[i] = _sha1_shingle(folded, starts, done + i, words, size, work)
                 done += count
             elif words:
                 at, have = fill_words(data, at, end, table, values, have)
@@ -221,9 +239,7 @@ def sign_texts(
             else:
                 if at >= end:
                     break
-                for i in range(size - 1):  # what the next block's first shingle begins with
-                    values[i] = values[have - size + 1 + i]
-                have = size - 1
+                have = _carry(values, have, size)
         counts[text] = total
         digests[text] = mix64(digest ^ np.uint64(total))
 
@@ -244,7 +260,7 @@ def hash_shingles(
     `out` needs an entry a byte of the texts, and one more for each text.
     """
     values = np.empty(_BLOCK, np.uint64)
-    longest = _longest(offsets) if sha1 else 0
+    longest = longest_text(offsets) if sha1 else 0
     folded = np.empty(4 * longest + 4 if sha1 else 0, np.uint8)
     starts = np.empty(2 * longest + 3 if sha1 else 0, np.int64)
     work = np.empty(85, np.uint32)
@@ -255,8 +271,7 @@ def hash_shingles(
         if sha1:
             count = _sha1_units(data, at, end, table, words, size, folded, starts)
             for unit in range(count):
-                stop = starts[unit + size] - (1 if words else 0)
-                out[size_so_far + unit] = sha1_word(folded, starts[unit], stop, work)
+                out[size_so_far + unit] = _sha1_shingle(folded, starts, unit, words, size, work)
             size_so_far += count
         else:
             have = 0
@@ -269,7 +284,5 @@ def hash_shingles(
                 size_so_far += _roll(values, have, size, out[size_so_far:])
                 if at >= end:
                     break
-                for i in range(size - 1):
-                    values[i] = values[have - size + 1 + i]
-                have = size - 1
+                have = _carry(values, have, size)
         bounds[text + 1] = size_so_far

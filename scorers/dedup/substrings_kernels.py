@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from tamis.scorers.kernels.characters import integer
 from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.longest import longest_text
 from tamis.scorers.kernels.splitmix import mix64
 
 __all__ = ["find_anchors", "mark_spans", "window_keys"]
@@ -164,9 +165,7 @@ def mark_spans(
     two stretches that go, at most `gap` bytes that no first copy has go too. Stretches are narrowed to whole
     characters.
     """
-    longest = 0
-    for text in range(len(offsets) - 1):
-        longest = max(longest, integer(offsets[text + 1] - offsets[text]))
+    longest = longest_text(offsets)
     states = np.zeros(longest + 1 if len(texts) else 0, np.uint8)
     found = 0
     i = 0

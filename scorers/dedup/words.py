@@ -23,7 +23,7 @@ from tamis.schemas.errors import ConfigError
 from tamis.scorers.kernels import characters as bits
 from tamis.scorers.text.characters import character_classes
 
-__all__ = ["DROPPED", "SINGLE", "Folding", "folding_table"]
+__all__ = ["Folding", "folding_table"]
 
 Folding: TypeAlias = Literal["simplified", "folded", "none"]
 """How words are made comparable; see the module."""

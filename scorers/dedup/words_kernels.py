@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.scorers.kernels.characters import decode, integer
-from tamis.scorers.kernels.jit import kernel
+from tamis.scorers.kernels.jit import helper, kernel
 from tamis.scorers.kernels.splitmix import mix64
 
 __all__ = ["BLANK", "fill_characters", "fill_words", "fill_words_with_places", "write_folded"]
@@ -21,16 +21,18 @@ _POINT = (1 << 30) - 1
 BLANK = 32
 
 
-@kernel
-def fill_words(
+@helper
+def _fill(
     data: npt.NDArray[np.uint8],
     at: int,
     end: int,
     table: npt.NDArray[np.uint32],
     values: npt.NDArray[np.uint64],
+    starts: npt.NDArray[np.int64] | None,
+    ends: npt.NDArray[np.int64] | None,
     have: int,
 ) -> tuple[int, int]:
-    """Append the values of words to `values[have:]` until it is full or the text ends; return (where, how many)."""
+    """As `fill_words_with_places`; where `starts` and `ends` are None, nothing of them is left in the machine code."""
     capacity = len(values)
     hashed = _BASIS
     inside = False
@@ -47,8 +49,12 @@ def fill_words(
                 hashed = _BASIS
                 inside = False
         elif folded < _SINGLE:
+            if starts is not None and not inside:
+                starts[have] = at
             hashed = (hashed ^ np.uint64(folded)) * _PRIME
             inside = True
+            if ends is not None:
+                ends[have] = at + width
         elif folded != _DROPPED:
             if inside:
                 values[have] = mix64(hashed)
@@ -57,12 +63,31 @@ def fill_words(
                 inside = False
                 continue  # the character begins the next word: look at it again, if there is room
             values[have] = mix64((_BASIS ^ np.uint64(folded & _POINT)) * _PRIME)
+            if starts is not None:
+                starts[have] = at
+            if ends is not None:
+                ends[have] = at + width
             have += 1
+        elif ends is not None and inside:
+            ends[have] = at + width  # a mark belongs to the letter before it
         at += width
     if inside:  # only the text's end interrupts a word
         values[have] = mix64(hashed)
         have += 1
     return at, have
+
+
+@kernel
+def fill_words(
+    data: npt.NDArray[np.uint8],
+    at: int,
+    end: int,
+    table: npt.NDArray[np.uint32],
+    values: npt.NDArray[np.uint64],
+    have: int,
+) -> tuple[int, int]:
+    """Append the values of words to `values[have:]` until it is full or the text ends; return (where, how many)."""
+    return _fill(data, at, end, table, values, None, None, have)
 
 
 @kernel
@@ -77,45 +102,7 @@ def fill_words_with_places(
     have: int,
 ) -> tuple[int, int]:
     """As `fill_words`, with the bytes of `data` that each word comes from."""
-    capacity = len(values)
-    hashed = _BASIS
-    inside = False
-    while at < end and have < capacity:
-        point = integer(data[at])
-        width = 1
-        if point >= 0x80:
-            point, width = decode(data, at, end)
-        folded = integer(table[point])
-        if folded == 0:
-            if inside:
-                values[have] = mix64(hashed)
-                have += 1
-                hashed = _BASIS
-                inside = False
-        elif folded < _SINGLE:
-            if not inside:
-                starts[have] = at
-            hashed = (hashed ^ np.uint64(folded)) * _PRIME
-            inside = True
-            ends[have] = at + width
-        elif folded != _DROPPED:
-            if inside:
-                values[have] = mix64(hashed)
-                have += 1
-                hashed = _BASIS
-                inside = False
-                continue
-            values[have] = mix64((_BASIS ^ np.uint64(folded & _POINT)) * _PRIME)
-            starts[have] = at
-            ends[have] = at + width
-            have += 1
-        elif inside:
-            ends[have] = at + width  # a mark belongs to the letter before it
-        at += width
-    if inside:
-        values[have] = mix64(hashed)
-        have += 1
-    return at, have
+    return _fill(data, at, end, table, values, starts, ends, have)
 
 
 @kernel

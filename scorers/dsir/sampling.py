@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, RunError
-from tamis.scorers.selection.order_statistics import ByRank, Goal, GroupLabel, Groups, Partial, PassTask
+from tamis.scorers.selection.groups import GroupLabel, Groups
+from tamis.scorers.selection.order_statistics import ByRank, Goal, Partial, PassTask
 from tamis.scorers.selection.selection import (
     Decision,
     Selection,

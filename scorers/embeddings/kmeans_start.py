@@ -5,7 +5,6 @@ to those drawn before. Here the draw is the largest `ln(distance^2) + Gumbel noi
 id and step: it follows the same law, and does not depend on the order of the rows.
 """
 
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,23 +15,7 @@ from tamis.scorers.embeddings.vectors import Vectors, as_matrix, unit_rows
 from tamis.scorers.kernels.portable_log import natural_logs
 from tamis.scorers.text.noise import DocumentIds, gumbel_noise, id_words
 
-__all__ = ["start_at_rows", "start_spread"]
-
-
-def start_at_rows(vectors: Vectors, rows: Sequence[int], *, normalise: bool = True) -> Clustering:
-    """Return a clustering whose centroids are the given rows of `vectors`.
-
-    Raises:
-        DataError: if there is no row, a row doesn't exist or holds a number that isn't finite.
-    """
-    matrix = as_matrix(vectors)
-    bad = [row for row in rows if not 0 <= row < len(matrix)]
-    if bad or not rows:
-        shown = f"row {bad[0]}" if bad else "no row"
-        msg = f"k-means can't begin at {shown}: there are {len(matrix)} rows, name some of them"
-        raise DataError(msg)
-    chosen = matrix[list(rows)].astype(np.float64)
-    return Clustering(unit_rows(chosen) if normalise else chosen, normalise=normalise)
+__all__ = ["start_spread"]
 
 
 def start_spread(

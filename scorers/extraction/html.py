@@ -35,8 +35,8 @@ class ExtractOptions:
 
     Attributes:
         engine: resiliparse is fast; trafilatura finds more of the right text at a twentieth of the speed, and
-            needs the extra of its name; auto takes resiliparse's text, and trafilatura's where resiliparse's is but
-            a small share of the page's.
+            needs the extra of its name; auto takes resiliparse's text without the elements that are none by their
+            names, and trafilatura's where resiliparse's is but a small share of the page's.
         main_content: leave out navigation, headers, footers, comments and other boilerplate.
         max_page_bytes: a larger page (decoded, as UTF-8) is refused.
         timeout: CPU-seconds that a page may take, in a process that the operating system ends when they are over or
@@ -80,7 +80,8 @@ _MEMORY, _MEMORY_PER_BYTE = 1 << 30, 64
 # When trafilatura is asked, and believed; chosen on `benchmarks/extraction.py` for the best text at 10 MB of HTML a
 # second.
 _SMALL_SHARE = 0.3  # of a page's text in its main content
-_PROSE = 600  # bytes of a page in lines of prose
+_PROSE = 600  # bytes of a page in lines of prose, at least, ...
+_PROSE_SHARE = 0.1  # ... and for each character of its text
 _TOO_LITTLE = 0.3  # of resiliparse's text
 _MAX_UNPRINTABLE = 0.05
 _LONGEST_RUN = 10_000  # characters of ASCII without a blank
@@ -235,9 +236,10 @@ def _trafilatura(html: str, options: ExtractOptions) -> str:
 def _auto(html: str, options: ExtractOptions) -> str:
     """Return resiliparse's main content, or trafilatura's where resiliparse seems to have missed it.
 
-    Missed: what it found is a small share of all text of the page, and there is prose on it (most pages of the first
-    kind are forms and lists, on which neither finds anything). Where trafilatura finds far less, fails or takes too
-    long, resiliparse's text is taken after all; where resiliparse fails, trafilatura's.
+    What is no text by its name is left out of the former. Missed: what it found is a small share of all text of the
+    page, and there is prose on it (most pages of the first kind are forms and lists, on which neither finds anything).
+    Where trafilatura finds far less, fails or takes too long, resiliparse's text is taken after all; where resiliparse
+    fails, trafilatura's.
     """
     if not options.main_content:
         return _resiliparse(html, options)
@@ -248,7 +250,7 @@ def _auto(html: str, options: ExtractOptions) -> str:
     except CallFailedError:
         return _trafilatura(html, options)
     main, everything, prose = json.loads(counts)
-    if main >= _SMALL_SHARE * everything or prose < _PROSE:
+    if main >= _SMALL_SHARE * everything or prose < max(_PROSE, _PROSE_SHARE * everything):
         return text
     try:
         other = _trafilatura(html, options)

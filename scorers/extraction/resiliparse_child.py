@@ -5,11 +5,14 @@ import json
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLParserException, HTMLTree
 
-__all__ = ["PROSE_LINE", "all_text", "main_and_all_text", "main_content"]
+from tamis.scorers.extraction.boilerplate import SKIPPED
+
+__all__ = ["all_text", "main_and_all_text", "main_content"]
 
 
 PROSE_LINE = 200
 """Bytes of a line that is prose rather than a menu's entry or a form's label."""
+_HALF = 0.5  # of the main content, which is less than what may be left out of it by its name
 
 
 def _tree(html: str) -> HTMLTree:
@@ -19,10 +22,20 @@ def _tree(html: str) -> HTMLTree:
         raise MemoryError(str(error)) from error
 
 
-def _text(tree: HTMLTree, *, main_content: bool) -> str:
+def _text(tree: HTMLTree, *, main_content: bool, skipped: list[str] | None = None) -> str:
     return extract_plain_text(
-        tree, main_content=main_content, alt_texts=False, comments=not main_content, post_meta=not main_content
+        tree,
+        main_content=main_content,
+        alt_texts=False,
+        comments=not main_content,
+        post_meta=not main_content,
+        skip_elements=skipped,
     )
+
+
+def _size(text: str) -> int:
+    """Return characters but white space."""
+    return len("".join(text.split()))
 
 
 def main_content(html: str) -> str:
@@ -36,16 +49,23 @@ def all_text(html: str) -> str:
 
 
 def main_and_all_text(html: str) -> str:
-    """Return the text of the main content, and what is known of all text of the page.
+    """Return the text of the main content without what is no text by its name, and what is known of the page's text.
+
+    The names count for nothing (`boilerplate.SKIPPED`) where half of the main content would go by them. resiliparse
+    takes an embedded post (`twitter-tweet`) for a button to share the page; it is a quotation in it.
 
     Returns:
-        A JSON list of three numbers, a line feed, and the text: characters but white space of the text, the same of
-        all text of the page, and bytes (UTF-8) in lines of all text that are as long as those of prose.
+        A JSON list of three numbers, a line feed, and the text: characters but white space of the main content, the
+        same of all text of the page, and bytes (UTF-8) in lines of all text that are as long as those of prose.
     """
-    tree = _tree(html)
-    text = _text(tree, main_content=True)
+    tree = _tree(html.replace("twitter-tweet", "blockquote"))
+    text = _text(tree, main_content=True, skipped=SKIPPED)
     everything = extract_plain_text(tree, main_content=False, alt_texts=False, comments=False, post_meta=False)
+    found, all_characters = _size(text), _size(everything)
+    if found < _HALF * all_characters:  # else it is half of the main content in any case
+        main = _text(tree, main_content=True)
+        kept, found = found, _size(main)
+        text = main if kept < _HALF * found else text
     lines = [len(line.strip().encode("utf-8", "replace")) for line in everything.split("\n")]
-    counts = [len("".join(part.split())) for part in (text, everything)]
-    counts.append(sum(size for size in lines if size >= PROSE_LINE))
+    counts = [found, all_characters, sum(size for size in lines if size >= PROSE_LINE)]
     return f"{json.dumps(counts)}\n{text}"

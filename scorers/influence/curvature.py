@@ -16,13 +16,13 @@ a chunk weighs as much as its tokens.
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, DataError, ModelError
-from tamis.scorers.influence.gradients import each_flow, sample_gradients
+from tamis.scorers.influence.gradients import BlockSums, each_flow, sample_gradients
 from tamis.scorers.influence.layers import Block
 from tamis.scorers.influence.samples import Batch, SampleLosses, chunk_losses
 
@@ -43,6 +43,9 @@ CurvatureKind: TypeAlias = Literal["none", "kfac", "ekfac"]
 """What the gradient is divided by: nothing (a plain dot product of gradients), K-FAC, or EK-FAC."""
 
 Matrix: TypeAlias = npt.NDArray[np.float64]
+
+
+_NO_SAMPLE = "there is nothing to estimate the curvature from: give a sample of the pool"
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,7 @@ class CurvatureSums:
                 total.positions[name] += part.positions[name]
             total.weight += part.weight
         if total is None:
-            msg = "there is nothing to estimate the curvature from: give a sample of the pool"
-            raise DataError(msg)
+            raise DataError(_NO_SAMPLE)
         return total
 
     def to_bytes(self) -> bytes:
@@ -136,25 +138,10 @@ class CurvatureSums:
 
 
 @dataclass
-class EigenvalueSums:
-    """Weighted sums of (Qs^T G_z Qa)^2 by block, float64 (outputs, inputs), and of the samples' weights."""
+class EigenvalueSums(BlockSums):
+    """Weighted sums of (Qs^T G_z Qa)^2 by block."""
 
-    blocks: dict[str, Matrix]
-    weight: float
-
-    @staticmethod
-    def merge(parts: "Iterable[EigenvalueSums]") -> "EigenvalueSums":
-        """Add sums up, in the order given.
-
-        Raises:
-            DataError: if there are none.
-        """
-        parts = list(parts)
-        if not parts:
-            msg = "there is nothing to estimate the curvature from: give a sample of the pool"
-            raise DataError(msg)
-        blocks = {name: np.sum([part.blocks[name] for part in parts], axis=0) for name in parts[0].blocks}
-        return EigenvalueSums(blocks, sum(part.weight for part in parts))
+    NOTHING: ClassVar[str] = _NO_SAMPLE
 
     def to_bytes(self) -> bytes:
         """Return the sums as bytes, equal for equal sums."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from tamis.schemas.errors import DataError, ModelError
 from tamis.scorers.influence.layers import Block
 from tamis.scorers.influence.samples import Batch, SampleLosses, chunk_losses
 
-__all__ = ["Flow", "GradientSum", "each_flow", "flows", "reference_gradient", "sample_gradients"]
+__all__ = ["BlockSums", "Flow", "GradientSum", "each_flow", "flows", "reference_gradient", "sample_gradients"]
 
 
 class Flow(NamedTuple):
@@ -198,17 +198,20 @@ def sample_gradients(flow: Flow) -> Any:
 
 
 @dataclass
-class GradientSum:
-    """A sum of samples' gradients by block, float64 (outputs, inputs), and of their weights.
+class BlockSums:
+    """Weighted sums by block, float64 (outputs, inputs), and of the samples' weights.
 
     Sums of shards are merged in a fixed order: addition of floating-point numbers isn't associative.
     """
 
+    NOTHING: ClassVar[str]
+    """What is said where there is nothing to add up."""
+
     blocks: dict[str, npt.NDArray[np.float64]]
     weight: float
 
-    @staticmethod
-    def merge(parts: "Iterable[GradientSum]") -> "GradientSum":
+    @classmethod
+    def merge(cls, parts: Iterable[Self]) -> Self:
         """Add sums up, in the order given.
 
         Raises:
@@ -216,10 +219,16 @@ class GradientSum:
         """
         parts = list(parts)
         if not parts:
-            msg = "there is nothing to sum: the reference set has no text"
-            raise DataError(msg)
+            raise DataError(cls.NOTHING)
         blocks = {name: np.sum([part.blocks[name] for part in parts], axis=0) for name in parts[0].blocks}
-        return GradientSum(blocks, sum(part.weight for part in parts))
+        return cls(blocks, sum(part.weight for part in parts))
+
+
+@dataclass
+class GradientSum(BlockSums):
+    """A sum of samples' gradients by block."""
+
+    NOTHING: ClassVar[str] = "there is nothing to sum: the reference set has no text"
 
     @property
     def mean(self) -> dict[str, npt.NDArray[np.float64]]:

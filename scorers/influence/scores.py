@@ -41,7 +41,7 @@ from tamis.scorers.influence.samples import (
 )
 from tamis.scorers.text.texts import Texts
 
-__all__ = ["InfluenceScorer", "Method", "SampleScores", "Steps", "parameter_direction", "sample_scores", "step_size"]
+__all__ = ["InfluenceScorer", "Method", "SampleScores", "Steps", "parameter_direction", "sample_scores"]
 
 Floats = TypeVar("Floats", bound=np.floating[Any])
 Method: TypeAlias = Literal["difference", "forward", "backward"]

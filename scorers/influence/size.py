@@ -25,7 +25,6 @@ class ProxySize:
         activations: bytes of a token's activations and logits in a batch, about.
         batch: tokens of a batch, at most.
         groups: of layers whose curvature is held at a time.
-        flops: floating-point operations to score a chunk of `context` tokens: two forward passes.
     """
 
     parameters: int
@@ -35,7 +34,6 @@ class ProxySize:
     activations: int
     batch: int
     groups: int
-    flops: float
 
 
 _sizes: dict[tuple[str, InfluenceOptions], ProxySize] = {}
@@ -60,10 +58,6 @@ def proxy_size(path: str | Path, options: InfluenceOptions) -> ProxySize:
         groups = len(block_groups(blocks, FACTOR_BYTES))
         context = influence_context(model, options.context)
         parameters = sum(parameter.numel() for parameter in model.parameters())
-        config = model.config.get_text_config()
-        width, layers = int(config.hidden_size), int(config.num_hidden_layers)
-        # Attention adds two products of context x context a layer to the two operations a parameter and token.
-        forward = 2.0 * parameters * context + 4.0 * layers * width * context**2
         batch = max(context, batch_limit(model.config, options.batch_tokens))
         _sizes[key] = ProxySize(
             parameters,
@@ -73,7 +67,6 @@ def proxy_size(path: str | Path, options: InfluenceOptions) -> ProxySize:
             token_bytes(model.config),
             batch,
             groups,
-            2 * forward,
         )
     return _sizes[key]
 

@@ -19,7 +19,7 @@ from tamis.schemas.wording import install_extra
 from tamis.scorers.mixture.token_files import vocabulary_size
 from tamis.scorers.text.texts import Texts, as_buffer, as_list
 
-__all__ = ["BYTES", "DocumentTokenizer"]
+__all__ = ["DocumentTokenizer"]
 
 BYTES = "bytes"
 """Name of the tokenizer whose tokens are UTF-8 bytes; the end of a document is token 256."""

@@ -31,7 +31,6 @@ __all__ = [
     "candidate_subsets",
     "check_table",
     "leave_one_out",
-    "merge_files",
     "read_weights",
     "unit_sizes",
     "unit_weights",
@@ -364,13 +363,13 @@ def read_weights(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     return result
 
 
-def write_weights(path: Path, weights: Weights, metadata: Mapping[str, str] | None = None) -> str:
+def write_weights(path: Path, weights: Weights) -> str:
     """Write tensors as a safetensors file, which appears once it is complete; return its SHA-256.
 
     Equal tensors give equal bytes: names are sorted, and tensors stand in that order.
     """
     kinds = {dtype: kind for kind, dtype in _DTYPES.items()}
-    header: dict[str, object] = {"__metadata__": dict(sorted((metadata or {}).items()))} if metadata else {}
+    header: dict[str, object] = {}
     at = 0
     for name in sorted(weights):
         array = weights[name]
@@ -399,28 +398,3 @@ def _blocks(head: bytes, arrays: Iterable[npt.NDArray[np.generic]]) -> Iterator[
     yield head
     for array in arrays:
         yield np.ascontiguousarray(array).tobytes()
-
-
-def merge_files(
-    models: Mapping[str, Path], seeds: Mapping[str, str], output: Path, weights: Mapping[str, float] | None = None
-) -> str:
-    """Average safetensors files into one; return its SHA-256. Tensors are read one at a time.
-
-    Args:
-        models: file of each unit.
-        seeds: digest of the seed model that each was trained from.
-        output: the file to write.
-        weights: by unit, adding to 1; None: equal.
-
-    Raises:
-        ModelError: if units come from different seed models, or tensors don't fit.
-        ConfigError: if weights don't fit.
-    """
-    origins = sorted({seeds.get(name, "") for name in models})
-    if len(origins) != 1 or not origins[0]:
-        msg = (
-            "the units weren't trained from one seed model: their average means nothing; train them from the same seed"
-        )
-        raise ModelError(msg)
-    tables = {name: read_weights(path) for name, path in models.items()}
-    return write_weights(output, average_weights(tables, weights), {"format": "pt", "seed": origins[0]})

@@ -5,7 +5,6 @@ sharding changes. A quota takes whole passes and then the first documents of one
 own, and ends within half a document of the quota.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from tamis.schemas.errors import ConfigError, DataError
 from tamis.scorers.mixture.simplex import Vector
 from tamis.scorers.text.noise import DocumentIds, id_words, keyed_hash
 
-__all__ = ["Fill", "document_order", "fill_quota", "fill_schedule", "interleave"]
+__all__ = ["Fill", "document_order", "fill_quota", "interleave"]
 
 Positions = npt.NDArray[np.int64]
 
@@ -69,75 +68,48 @@ def fill_quota(
     *,
     seed: int,
     quality: npt.ArrayLike | None = None,
-    start: int = 0,
 ) -> Fill:
-    """Return the documents that fill a quota, or the part of a quota that begins after `start`.
+    """Return the documents that fill a quota.
 
-    The quota ends at the document whose end is nearest to it (the earlier of two equally near ones), so that parts of
-    one quota, filled one after the other, are the whole.
+    It ends at the document whose end is nearest to it (the earlier of two equally near ones).
 
     Args:
         ids: the group's documents.
         sizes: theirs in the quota's unit, not below 0, shape (documents,).
-        quota: what is to be taken, counted from the beginning.
+        quota: what is to be taken.
         seed: of the mixture.
         quality: see `document_order`.
-        start: what was taken before; a part.
 
     Raises:
         DataError: if the group has nothing to give for a quota above 0, or sizes don't fit.
-        ConfigError: if the quota is below `start` or that below 0.
+        ConfigError: if the quota is below 0.
     """
     words = id_words(ids)
     lengths = np.asarray(sizes, np.int64)
     if lengths.shape != (len(words),) or (lengths < 0).any():
         msg = f"sizes must be one number not below 0 for each of {len(words)} documents"
         raise DataError(msg)
-    if not 0 <= start <= quota:
-        msg = f"a quota of {quota} after {start} can't be filled"
+    if quota < 0:
+        msg = f"a quota of {quota} can't be filled"
         raise ConfigError(msg)
     whole = int(lengths.sum())
-    if quota > start and not whole:
-        msg = f"a group without content can't give {quota - start}: filter less, or leave the group out"
+    if quota and not whole:
+        msg = f"a group without content can't give {quota}: filter less, or leave the group out"
         raise DataError(msg)
     parts: list[Positions] = []
     passes: list[Positions] = []
-    if quota > start:
-        for epoch in range(start // whole, (quota - 1) // whole + 1):
+    if quota:
+        for epoch in range((quota - 1) // whole + 1):
             order = document_order(words, seed=seed, epoch=epoch, quality=quality)
             ends = epoch * whole + np.cumsum(lengths[order])
             begins = ends - lengths[order]
-            # A document belongs to the part in which its middle lies; one of size 0 to where it stands.
-            middles = begins + ends
-            chosen = order[(middles > 2 * start) & (middles <= 2 * quota) | (middles == 0) & (start == 0)]
+            chosen = order[begins + ends <= 2 * quota]  # those whose middle lies within it
             parts.append(chosen)
             passes.append(np.full(len(chosen), epoch, np.int64))
     documents = np.concatenate([np.empty(0, np.int64), *parts])
     epochs = np.concatenate([np.empty(0, np.int64), *passes])
     seen = np.bincount(documents, minlength=len(words)).astype(np.int64)
     return Fill(documents, epochs, int(lengths[documents].sum()), seen)
-
-
-def fill_schedule(
-    ids: DocumentIds, sizes: npt.ArrayLike, quotas: Sequence[int], *, seed: int, quality: npt.ArrayLike | None = None
-) -> list[Fill]:
-    """Return the documents of each stage of a schedule: a group goes on where the stage before ended.
-
-    Args:
-        ids: the group's documents.
-        sizes: theirs.
-        quotas: by stage.
-        seed: of the mixture.
-        quality: see `document_order`.
-
-    Raises:
-        DataError: as `fill_quota`.
-    """
-    ends = [0, *np.cumsum(np.asarray(quotas, np.int64)).tolist()]
-    return [
-        fill_quota(ids, sizes, after, seed=seed, quality=quality, start=before)
-        for before, after in itertools.pairwise(ends)
-    ]
 
 
 def interleave(sizes: Sequence[npt.ArrayLike]) -> tuple[Positions, Positions]:

@@ -15,7 +15,6 @@ import numpy as np
 from tamis.schemas.errors import DataError
 
 __all__ = [
-    "ROUGH_PROXY_PARAMETERS",
     "ArmComparison",
     "PairedDifference",
     "compare_arms",

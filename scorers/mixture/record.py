@@ -3,11 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from tamis.scorers.mixture.blend import Blend
-from tamis.scorers.mixture.controller import Controller
-from tamis.scorers.mixture.order import Fill
 
 __all__ = ["explain_difference", "mixture_record"]
 
@@ -16,57 +12,43 @@ _SHARE = 0.0005
 
 
 def mixture_record(
-    blend: Blend, *, seed: int, controller: Controller | None = None, fills: Mapping[str, Sequence[Fill]] | None = None
+    blend: Blend,
+    *,
+    seed: int,
+    method: str,
+    parameters: Mapping[str, Any],
+    proportions: Mapping[str, float] | None,
+    rounds: Sequence[Mapping[str, Any]] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return the manifest's `mixture` section, JSON values only.
+    """Return what the manifest's `mixture` section says of a plan, JSON values only.
 
     Args:
         blend: the planned quotas.
         seed: of the order.
-        controller: what found the proportions; None: they were given.
-        fills: the parts that each group gave, for realised shares and times seen.
+        method: what found the proportions, or `given`.
+        parameters: the method's.
+        proportions: that it found or was given, by group.
+        rounds: laws and shares by round, of a method that has rounds.
+        notes: what is to be told before the blend's own notes.
 
     Returns:
-        `method`, `parameters`, `proportions`, `rounds` (laws and shares by round), `unit`, `budget`, `total`,
-        `exhausted`, `max_epochs`, `seed`, `notes`, and `groups` with size, asked share, quota, epochs and, where it was
-        filled, amount, realised share, documents taken and a count of documents by times seen.
+        `method`, `parameters`, `proportions`, `rounds`, `unit`, `budget`, `total`, `exhausted`, `max_epochs`, `seed`,
+        `notes`, and `groups` with size, asked share, quota and epochs.
     """
-    amounts = {name: sum(fill.amount for fill in parts) for name, parts in (fills or {}).items()}
-    total = sum(amounts.values())
-    groups = []
-    for group in blend.groups:
-        entry: dict[str, Any] = {key: value for key, value in group._asdict().items() if key != "name"}
-        entry = {"name": group.name, **entry}
-        if fills is not None and group.name in fills:
-            entry |= _filled(fills[group.name], amounts[group.name], total)
-        groups.append(entry)
     return {
-        "method": "given" if controller is None else controller.method,
-        "parameters": {} if controller is None else controller.parameters.model_dump(mode="json"),
-        "proportions": None
-        if controller is None
-        else dict(zip(controller.groups, controller.proportions(), strict=True)),
-        "rounds": [] if controller is None else controller.history(),
+        "method": method,
+        "parameters": dict(parameters),
+        "proportions": None if proportions is None else dict(proportions),
+        "rounds": list(rounds),
         "unit": blend.unit,
         "budget": blend.budget,
         "total": blend.total,
         "exhausted": blend.exhausted,
         "max_epochs": blend.max_epochs,
         "seed": seed,
-        "groups": groups,
-        "notes": list(blend.notes),
-    }
-
-
-def _filled(parts: Sequence[Fill], amount: int, total: int) -> dict[str, Any]:
-    seen: dict[int, int] = {}
-    for count in np.sum([part.times_seen for part in parts], axis=0).tolist() if parts else []:
-        seen[count] = seen.get(count, 0) + 1
-    return {
-        "amount": amount,
-        "realised": amount / total if total else 0.0,
-        "taken": sum(len(part.documents) for part in parts),
-        "times_seen": {str(count): seen[count] for count in sorted(seen)},
+        "groups": [{"name": group.name} | group._asdict() for group in blend.groups],
+        "notes": [*notes, *blend.notes],
     }
 
 

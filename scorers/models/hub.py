@@ -8,6 +8,7 @@
 | `gs://...`, `s3://...` and other fsspec URLs | copied once for each version of the object |
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -50,7 +51,9 @@ def resolve(reference: str | os.PathLike[str]) -> Path:
     name = os.fspath(reference)
     scheme, separator, rest = name.partition("://")
     if not separator:
-        return _existing(Path(name).expanduser(), name)
+        with contextlib.suppress(RuntimeError):  # of no user's home, `~name` is a file's own name
+            return _existing(Path(name).expanduser(), name)
+        return _existing(Path(name), name)
     if scheme == "file":
         return _existing(Path(rest), name)
     if scheme == "hf":

@@ -19,7 +19,7 @@ from tamis.scorers.ngram.kneser_ney_kernels import context_sums, interpolate
 from tamis.scorers.ngram.word_table_kernels import enter_keys
 from tamis.scorers.text.spans import Spans, slices_by_size
 
-__all__ = ["FALLBACK_DISCOUNTS", "MAX_ORDER", "Estimate", "estimate"]
+__all__ = ["FALLBACK_DISCOUNTS", "Estimate", "estimate"]
 
 MAX_ORDER = 6
 """The largest order; KenLM reads no larger one unless it is built for it."""

@@ -61,7 +61,7 @@ def plot_perplexities(
         axes.set(xscale="linear" if ratio else "log", xlabel="log ratio, nats a token" if ratio else "perplexity")
         axes.set(ylabel="share of documents", title=title)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend()
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # "best" takes seconds on a slow machine, and warns
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tamis.scorers.pii.number_kernels import word_hash_of
 from tamis.scorers.pii.scan_kernels import AT_CLASS, COLON_CLASS, DIGIT_CLASS, HEAD_CLASS
 
-__all__ = ["FILE_ENDINGS", "SECRETS", "ScanTables", "scan_tables", "secret_pattern"]
+__all__ = ["FILE_ENDINGS", "ScanTables", "scan_tables", "secret_pattern"]
 
 _IBAN_LENGTHS = """
 AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24 FI18

@@ -24,9 +24,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from tamis.schemas.errors import DataError, RunError
+from tamis.scorers.selection.groups import GroupLabel, Groups
 from tamis.scorers.selection.order_kernels import match_intervals, order_words, tally
 from tamis.scorers.text.noise import DocumentIds, id_words
 
@@ -35,19 +35,14 @@ __all__ = [
     "ByRank",
     "ByWeight",
     "Goal",
-    "GroupLabel",
-    "Groups",
     "Partial",
     "PassTask",
     "RankSearch",
     "float_to_ordered",
-    "group_rows",
     "item_words",
     "ordered_to_float",
 ]
 
-GroupLabel: TypeAlias = tuple[str | None, ...]
-"""The values of the grouping columns, `()` where there is no grouping."""
 
 _ALL = np.uint64(2**64 - 1)
 _WORDS = 4  # value, id (two words), position
@@ -111,34 +106,6 @@ def item_words(
     if positions is not None:
         words[:, 3] = np.asarray(positions, np.uint64)
     return words
-
-
-class Groups(NamedTuple):
-    """The group of each row: row i belongs to `labels[codes[i]]`."""
-
-    codes: npt.NDArray[np.int64]
-    labels: Sequence[GroupLabel]
-
-
-def group_rows(columns: Sequence[pa.Array | pa.ChunkedArray]) -> Groups:
-    """Return the groups of rows by the values of some text columns; a null is a value of its own.
-
-    Raises:
-        DataError: if there is no column.
-    """
-    if not columns:
-        msg = "grouping needs at least one column"
-        raise DataError(msg)
-    codes = np.zeros(len(columns[0]), np.int64)
-    labels: list[GroupLabel] = [()]
-    for column in columns:
-        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        encoded = array.cast(pa.large_string()).dictionary_encode(null_encoding="encode")
-        names = encoded.dictionary.to_pylist()
-        joint = codes * max(len(names), 1) + encoded.indices.to_numpy(zero_copy_only=False)
-        found, codes = np.unique(joint, return_inverse=True)
-        labels = [(*labels[int(j) // len(names)], names[int(j) % len(names)]) for j in found]
-    return Groups(codes.astype(np.int64), labels)
 
 
 class ByRank(NamedTuple):

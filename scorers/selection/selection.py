@@ -22,14 +22,13 @@ import numpy.typing as npt
 
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.schemas.keep import SHARES, Keep
+from tamis.scorers.selection.groups import GroupLabel, Groups
 from tamis.scorers.selection.order_kernels import at_most
 from tamis.scorers.selection.order_statistics import (
     Answer,
     ByRank,
     ByWeight,
     Goal,
-    GroupLabel,
-    Groups,
     Partial,
     PassTask,
     RankSearch,
@@ -194,11 +193,6 @@ class Threshold:
         """The value at the edge: `low` where large values are best, else `high`."""
         return self.low if self.descending else self.high
 
-    @property
-    def tie_doc_id(self) -> str | None:
-        """The largest document id kept among rows of the edge value, None where all of them or none are."""
-        return None if self.edge is None else f"{self.edge[1]:016x}{self.edge[2]:016x}"
-
     def keep(
         self, values: npt.ArrayLike, ids: DocumentIds | None = None, positions: npt.ArrayLike | None = None
     ) -> npt.NDArray[np.bool_]:
@@ -247,7 +241,7 @@ class Decision:
         """
         column = np.asarray(values, np.float64)
         if groups is None:
-            groups = Groups(np.zeros(len(column), np.int64), [()])
+            groups = Groups.one(len(column))
         mask = np.zeros(len(column), np.bool_)
         order = np.argsort(groups.codes, kind="stable")
         bounds = np.searchsorted(groups.codes[order], np.arange(len(groups.labels) + 1))

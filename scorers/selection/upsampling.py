@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.scorers.text.noise import DocumentIds, uniform_noise
 
-__all__ = ["REHYDRATION", "UpsamplingCurve", "copies", "repeats_by_size", "upsampling_curve"]
+__all__ = ["REHYDRATION", "UpsamplingCurve", "copies", "upsampling_curve"]
 
 _POWERS = np.linspace(0.01, 2.0, 20)
 _LARGEST = 2.0
@@ -153,21 +153,3 @@ def copies(seed: int, factors: npt.ArrayLike, ids: DocumentIds) -> npt.NDArray[n
         raise DataError(msg)
     whole = np.floor(wanted)
     return (whole + (uniform_noise(seed, "upsampling", ids) < wanted - whole)).astype(np.int64)
-
-
-def repeats_by_size(sizes: npt.ArrayLike, table: Sequence[tuple[int, int]] = REHYDRATION) -> npt.NDArray[np.int64]:
-    """Return how often the survivor of a cluster of each size is taken.
-
-    Args:
-        sizes: sizes of clusters, at least 1 (n,).
-        table: pairs of a size and of the copies from that size on, ascending.
-
-    Raises:
-        ConfigError: if the table isn't ascending, or doesn't begin at 1.
-    """
-    lows = [low for low, _ in table]
-    if not lows or lows[0] != 1 or lows != sorted(set(lows)) or min(count for _, count in table) < 0:
-        msg = "a table of copies by cluster size has ascending sizes from 1 on, and copies from 0 on"
-        raise ConfigError(msg)
-    places = np.searchsorted(lows, np.asarray(sizes, np.int64), side="right") - 1
-    return np.array([count for _, count in table], np.int64)[places]

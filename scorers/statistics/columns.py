@@ -53,8 +53,6 @@ class TextColumn(NamedTuple):
 
 
 _INT, _FLOAT = pa.int64(), pa.float64()
-_TOP_ORDERS = (2, 3, 4)
-_DUPLICATE_ORDERS = (5, 6, 7, 8, 9, 10)
 
 
 _KEPT = "lines kept by C4's rules (five words, a terminal mark at the end, no javascript, no policy notice)"

@@ -31,7 +31,7 @@ from tamis.scorers.statistics.english_words_kernels import (
 )
 from tamis.scorers.text.characters import character_classes
 
-__all__ = ["common_exceptions", "common_rules", "english_rules", "exceptions"]
+__all__ = ["common_rules", "english_rules", "exceptions"]
 
 
 def _listed(words: str) -> list[str]:

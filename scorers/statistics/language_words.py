@@ -22,7 +22,7 @@ from tamis.scorers.statistics.spacy_words import SpacyWords, given_words
 from tamis.scorers.text.characters import character_classes
 from tamis.scorers.text.texts import Texts, as_arrow, as_buffer
 
-__all__ = ["EXTRA", "LanguageWords", "WordSplitter", "language_words", "segmenter"]
+__all__ = ["LanguageWords", "WordSplitter", "language_words", "segmenter"]
 
 EXTRA = "words"
 """The extra of the package that has the libraries for languages without blanks."""

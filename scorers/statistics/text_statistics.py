@@ -17,7 +17,7 @@ from tamis.scorers.statistics.language_words import LanguageWords
 from tamis.scorers.text.characters import character_classes
 from tamis.scorers.text.texts import TextBuffer, Texts, as_arrow, as_buffer
 
-__all__ = ["Ellipses", "Splitter", "TextStatistics", "bad_words_pattern", "c4_clean", "fnv1a"]
+__all__ = ["Ellipses", "Splitter", "TextStatistics", "c4_clean", "fnv1a"]
 
 Splitter: TypeAlias = Literal["fast", "spacy"]
 """How the datatrove statistics split words: by our kernels, or by spaCy itself (the `spacy` extra)."""

@@ -1,6 +1,6 @@
 """The labels by which pages name encodings, as the WHATWG's Encoding Standard lists them (section 4.2)."""
 
-__all__ = ["ENCODINGS", "LABELS", "encoding_of"]
+__all__ = ["LABELS", "encoding_of"]
 
 _NAMES = {
     "utf-8": "unicode-1-1-utf-8 unicode11utf8 unicode20utf8 utf8 x-unicode20utf8",
@@ -58,9 +58,6 @@ _NAMES = {
     "windows-1257": "cp1257 x-cp1257",
     "windows-1258": "cp1258 x-cp1258",
 }
-
-ENCODINGS = tuple(_NAMES)
-"""All encodings of the standard, by its names in lower case."""
 
 LABELS = {label: name for name, labels in _NAMES.items() for label in (name, *labels.split())}
 """Label, in lower case, to encoding."""

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,10 @@ def test_the_image_of_the_command_line_runs_as_nobody_special_and_says_what_it_i
 
 TEMPLATE = json.loads((DEPLOY / "dataflow" / "metadata.json").read_text())
 VALUES = {
-    "config": (["gs://bucket/a/corpus.yaml", "gs://my.bucket-1/c.yml"], ["/tmp/c.yaml", "gs://B/c.yaml", "gs://b/c.txt"]),
+    "config": (
+        ["gs://bucket/a/corpus.yaml", "gs://my.bucket-1/c.yml"],
+        ["/tmp/c.yaml", "gs://B/c.yaml", "gs://b/c.txt"],
+    ),
     "output": (["gs://bucket/runs/one"], ["runs/one", "gs://bucket", "s3://bucket/x"]),
     "overrides": (["seed=2", "steps.language.min_score=0.8;seed=2"], ["seed", ";seed=1", "a=1;b"]),
     "sdk_container_image": (
@@ -152,6 +156,52 @@ def test_the_launcher_refuses_what_cannot_work(changes, told):
     done = launch("--dry-run", **changes)
     assert (done.returncode, done.stdout) == (2, "")
     assert told in done.stderr
+
+
+KINDS = {
+    "DEFAULT", "TEXT", "GCS_READ_BUCKET", "GCS_WRITE_BUCKET", "GCS_READ_FILE", "GCS_WRITE_FILE",
+    "GCS_READ_FOLDER", "GCS_WRITE_FOLDER", "PUBSUB_TOPIC", "PUBSUB_SUBSCRIPTION", "BIGQUERY_TABLE",
+    "JAVASCRIPT_UDF_FILE", "SERVICE_ACCOUNT", "MACHINE_TYPE", "KMS_KEY_NAME", "WORKER_REGION", "WORKER_ZONE",
+    "BOOLEAN", "ENUM", "NUMBER", "KAFKA_TOPIC", "KAFKA_READ_TOPIC", "KAFKA_WRITE_TOPIC",
+}  # fmt: skip
+"""`ParameterMetadata.paramType` of Dataflow's API v1b3."""
+FLAGS = {
+    "build": {"project", "image", "sdk-language", "metadata-file"},
+    "run": {
+        "project", "region", "template-file-gcs-location", "parameters", "worker-machine-type", "max-workers",
+        "staging-location", "temp-location",
+    },
+}  # fmt: skip
+"""Those of `gcloud dataflow flex-template` that the launcher may use, as Google Cloud SDK 528 documents them."""
+
+
+def test_the_template_is_one_by_the_services_schema():
+    assert set(TEMPLATE) <= {"name", "description", "parameters", "streaming"}
+    for parameter in TEMPLATE["parameters"]:
+        assert parameter.get("paramType", "TEXT") in KINDS
+        assert all(parameter[name] for name in ("name", "label", "helpText"))
+        assert isinstance(parameter.get("isOptional", False), bool)
+        # What Python's patterns have and those of the service, in Java, have otherwise or not at all.
+        assert not re.search(r"\\[AZz<>]|\(\?|&&|\[\^?\[", parameter["regexes"][0])
+
+
+def test_the_launcher_uses_flags_that_gcloud_documents():
+    for line in launch("--dry-run").stdout.splitlines()[2:]:
+        words = shlex.split(line)
+        assert words[:3] == ["gcloud", "dataflow", "flex-template"]
+        flags = {word.removeprefix("--").partition("=")[0] for word in words if word.startswith("--")}
+        assert flags == FLAGS[words[3]]
+
+
+@pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud, of the Google Cloud SDK, is absent")
+def test_gcloud_takes_the_launchers_commands_up_to_the_account(tmp_path):
+    for line in launch("--dry-run").stdout.splitlines()[2:]:
+        done = subprocess.run(
+            shlex.split(line), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+            stdin=subprocess.DEVNULL, env=os.environ | {"CLOUDSDK_CONFIG": str(tmp_path)},
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "You do not currently have an active account selected" in done.stderr
 
 
 def test_each_tag_is_new_unless_named():
@@ -299,9 +349,7 @@ def test_compose_files_put_workers_where_executors_look_for_them(name):
     workers = services.pop("beam-workers")
     assert workers["command"] == ["--worker_pool"]
     assert workers["network_mode"].removeprefix("service:") in services
-    assert all(
-        port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", [])
-    )
+    assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", []))
     text = (DEPLOY / name / "README.md").read_text()
     assert "not run here" in text
     assert "Beam 2.77" in text

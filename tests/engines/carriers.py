@@ -49,6 +49,7 @@ class Ended:
         err: what a user's terminal showed besides.
         jobs: names of the pipelines that it submitted.
         counters: those that the engine told.
+        tasks: how many were done, where that was asked for.
         seconds: how long it took, or from a fault to its end.
     """
 
@@ -57,6 +58,7 @@ class Ended:
     err: str
     jobs: list[str] = field(default_factory=list)
     counters: dict[str, int] = field(default_factory=dict)
+    tasks: int = 0
     seconds: float = 0.0
 
 

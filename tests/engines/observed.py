@@ -1,6 +1,8 @@
 """`tamis` as its command line runs it, with a note of what was submitted to the engine, in the file OBSERVED.
 
-The note is JSON: `jobs`, the names of the pipelines submitted, and `counters`, those that the engine told.
+The note is JSON: `jobs`, the names of the pipelines submitted, `counters`, those that the engine told, and `tasks`, how
+many there were, where FORGETFUL asks that each be done as by a process that has done nothing before: as on a service at
+worst.
 """
 
 import functools
@@ -12,7 +14,7 @@ from pathlib import Path
 from tamis.jobs.cli.app import main
 from tamis.pipeline.graph.engine import Engine
 
-NOTE = {"jobs": [], "counters": {}}
+NOTE = {"jobs": [], "counters": {}, "tasks": 0}
 
 
 def observe() -> None:
@@ -27,6 +29,38 @@ def observe() -> None:
             write()
 
     Engine.execute = noted
+
+
+def forget() -> None:
+    """Forget what this process knows of files, values and fitted models."""
+    from tamis.pipeline.steps.loaded import forget_annotators
+    from tamis.pipeline.storage import filesystem, folders
+
+    filesystem.forget()
+    forget_annotators()
+    folders._fetched.clear()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("tamis.pipeline."):
+            for value in list(vars(module).values()):
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+
+
+def be_forgetful() -> None:
+    from tamis.pipeline.graph import local
+
+    do_task, run = local.do_task, local.LocalRun._run
+
+    def begun(*given):
+        forget()
+        NOTE["tasks"] += 1
+        return do_task(*given)
+
+    def listed(self, *given):
+        forget()
+        return run(self, *given)
+
+    local.do_task, local.LocalRun._run = begun, listed
 
 
 @functools.cache
@@ -58,5 +92,7 @@ def write() -> None:
 
 if __name__ == "__main__":  # workers that a pool spawns import this file again
     observe()
+    if os.environ.get("FORGETFUL"):
+        be_forgetful()
     sys.argv[0] = "tamis"
     main()

@@ -44,14 +44,17 @@ def service(store, tmp_path_factory):
     with process(command, folder / "log", **EMULATED):
         wait_for(lambda: port.exists() and port.read_text(), 30, "service")
         yield (
-            "--project=tamis-test",
-            "--region=europe-west1",
-            f"--temp_location=gs://{BUCKET}/tmp",
-            "--sdk_container_image=europe-docker.pkg.dev/tamis-test/tamis/worker:1",
-            "--sdk_location=container",
-            f"--dataflow_endpoint=http://localhost:{port.read_text()}",
-            "--no_auth",
-        ), folder
+            (
+                "--project=tamis-test",
+                "--region=europe-west1",
+                f"--temp_location=gs://{BUCKET}/tmp",
+                "--sdk_container_image=europe-docker.pkg.dev/tamis-test/tamis/worker:1",
+                "--sdk_location=container",
+                f"--dataflow_endpoint=http://localhost:{port.read_text()}",
+                "--no_auth",
+            ),
+            folder,
+        )
 
 
 def jobs(folder: Path) -> int:

@@ -20,7 +20,7 @@ from tests.engines.test_same_bytes import counts, digests
 
 SLOW = pytest.mark.slow
 SECONDS = 10.0
-"""Within which a user is told, on a machine that has nothing else to do; a shared one gets three times as long."""
+"""Within which a user is told; on a machine with other work to do too."""
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def waiting(config, limit=120):
 def told(ended, sentence):
     """Check that a run failed with one line after those of its progress."""
     assert ended.status == 1, ended.err
-    assert ended.seconds < 3 * SECONDS
+    print(f"told after {ended.seconds:.1f} s")
+    assert ended.seconds < SECONDS
     lines = ended.err.splitlines()
     assert [line for line in lines if not line.strip() or line[0].isspace()] == []
     assert not any(word in ended.err for word in ("Traceback", "Exception in", "INFO:", "WARNING:", "ERROR:", "root:"))

@@ -13,12 +13,17 @@ import yaml
 from tamis.jobs.manifest.file import shard_path
 from tamis.pipeline.storage import filesystem, stores
 from tamis.schemas.manifest import Manifest
-from tests.engines.carriers import tamis
+from tests.engines.carriers import ROOT, tamis
 from tests.engines.stores import BUCKET, SECRET, STORES, Store, proxied
 
 SOURCES = ("books", "code", "news", "web")
 AGAIN = 50
 """Requests of a rerun that has nothing to do, at most, beside one for each shard."""
+DRIVER = 25
+"""Of these, requests of the driver before and after all tasks: at most so many (Cloud Storage's client asks twice)."""
+FAULTS = (429, "cut", 500, "slow", 503, "stall")
+HASTY = {"TAMIS_STORE_TIMEOUT": "3", "AWS_MAX_ATTEMPTS": "3"}
+"""Silence counts as failure after so many seconds: sooner than the proxy's `stall` ends, later than its `slow`."""
 FOR_EACH = 4
 """Requests for each shard and pass of a first run, at most."""
 
@@ -40,12 +45,21 @@ def store(request, tmp_path_factory):
         yield made
 
 
-def config_of(folder, url) -> str:
+PERPLEXITY = {
+    "perplexity": {
+        "model": str(ROOT / "examples" / "models" / "quality"), "bucket": "corpus",
+        "keep": {"percentile": [0, 90], "by": ["source"]},
+    }
+}  # fmt: skip
+"""A step with two decisions over the corpus, as configs have them."""
+
+
+def config_of(folder, url, *more) -> str:
     """Write a config with a shard for each of its sources."""
     plain = {
         "name": "small",
         "inputs": [{"path": url(f"corpus/{source}.jsonl"), "source": source} for source in SOURCES],
-        "steps": [{"exact_dedup": {}}, {"heuristics": {"presets": ["gopher_quality"]}}],
+        "steps": [{"exact_dedup": {}}, {"heuristics": {"presets": ["gopher_quality"]}}, *more],
     }
     folder.mkdir(exist_ok=True)
     (folder / "c.yaml").write_text(yaml.safe_dump(plain))
@@ -101,16 +115,49 @@ def test_a_run_gives_the_bytes_of_a_local_one_for_few_requests(store, local, tmp
 
 
 @pytest.mark.slow
+def test_each_task_by_a_process_that_remembers_nothing_asks_little_too(store, tmp_path):
+    """As on a service at worst, where each task may be the first of its process."""
+    config = config_of(tmp_path / "config", store.url, PERPLEXITY)
+    near = tamis(tmp_path / "near", "run", config, "-o", str(tmp_path / "run"), **store.given)
+    assert near.status == 0, near.err
+    store.told()
+    ended = tamis(tmp_path / "far", "run", config, "-o", store.url("runs/fresh"), **store.given, FORGETFUL="1")
+    assert ended.status == 0, ended.err
+    asked = store.told()["requests"]
+    passes = len(Manifest.model_validate_json(store.read("runs/fresh/manifest.json")).passes)
+    told = {"requests": asked, "tasks": ended.tasks, "shards and passes": len(SOURCES) * passes}
+    print(json.dumps(told))
+    assert ended.tasks > len(SOURCES) * 10
+    assert sum(asked.values()) <= FOR_EACH * len(SOURCES) * passes, told
+    assert sum(asked.values()) - DRIVER <= FOR_EACH * ended.tasks, told
+    assert shards(in_run(store, "runs/fresh")) == shards(lambda name: (tmp_path / "run" / name).read_bytes())
+
+
+@pytest.mark.slow
 def test_what_goes_wrong_on_the_way_and_passes_changes_no_byte(store, local, tmp_path):
     config = config_of(tmp_path / "config", store.url)
     store.told()
-    every = 21 if store.scheme == "abfs" else 7  # Azure's client waits for a quarter of a minute after each
-    with store.failing(429, "cut", 500, "slow", 503, every=every):
-        ended = tamis(tmp_path / "far", "run", config, "-o", store.url("runs/two"), **store.given)
+    every = 17 if store.scheme == "abfs" else 7  # Azure's client waits for a quarter of a minute after each
+    with store.failing(*FAULTS, every=every):
+        ended = tamis(tmp_path / "far", "run", config, "-o", store.url("runs/two"), **store.given, **HASTY)
         assert ended.status == 0, ended.err
-        assert store.told()["faults"] >= 5
+        assert store.told()["faults"] >= len(FAULTS)
     assert shards(in_run(store, "runs/two")) == local
     without_secrets(store, "runs/two", ended)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["stall", 503])
+def test_a_store_that_never_answers_ends_a_run_in_one_sentence(store, tmp_path, kind):
+    config = config_of(tmp_path / "config", store.url)
+    with store.failing(kind, every=1):
+        ended = tamis(tmp_path / "far", "run", config, "-o", store.url("runs/four"), **store.given, **HASTY)
+    print(f"{store.scheme}, {kind}: told after {ended.seconds:.0f} s")
+    assert ended.status in (1, 2), ended.err
+    (told,) = [line for line in ended.err.splitlines() if line.startswith("tamis: ")]
+    assert "Traceback" not in ended.err
+    assert f"{store.scheme}://{BUCKET}/" in told
+    assert SECRET not in ended.err
 
 
 @pytest.mark.slow

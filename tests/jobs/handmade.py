@@ -30,11 +30,11 @@ DOCUMENTS = [
 STEPS = ("extract", "language", "exact_dedup")
 
 
-def write_shard(path: Path, table: pa.Table, config_sha256: str) -> dict[str, Any]:
+def write_shard(path: Path, table: pa.Table, config_sha256: str, group: int | None = None) -> dict[str, Any]:
     """Write one shard as a run does, and return what its record says of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {b"tamis.config_sha256": config_sha256.encode()}
-    pq.write_table(table.cast(table.schema.with_metadata(metadata)), path, compression="zstd")
+    pq.write_table(table.cast(table.schema.with_metadata(metadata)), path, row_group_size=group, compression="zstd")
     data = path.read_bytes()
     return {"rows": table.num_rows, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 

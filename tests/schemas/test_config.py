@@ -41,6 +41,10 @@ def config(**changes):
         (config(inputs=[]), "config.inputs"),
         (config(inputs=[{"path": "a", "source": "a/b"}]), "config.inputs[0].source"),
         (config(inputs=[{"path": [], "source": "a"}]), "names no file"),
+        (config(inputs=[{"path": None, "source": "a"}]), "path: expected a path, or a list of paths, got None"),
+        (config(inputs=[{"path": 5, "source": "a"}]), "path: expected a path, or a list of paths, got 5"),
+        (config(max_errors="101%"), "config.max_errors: expected less than or equal to 1"),
+        (config(max_errors="few"), "config.max_errors: expected a valid number"),
         (config(seed=-1), "config.seed"),
         ([], "must be a mapping"),
     ],
@@ -64,6 +68,11 @@ def test_every_step_has_a_bare_form_or_says_what_is_missing(verb):
             parse_config(plain)
     else:
         assert verb in [step.verb for step in parse_config(plain).steps]
+
+
+@pytest.mark.parametrize(("given", "share"), [("1%", 0.01), ("2.5 %", 0.025), (".5%", 0.005), (0.2, 0.2)])
+def test_a_share_of_errors_may_be_in_percent(given, share):
+    assert parse_config(config(max_errors=given)).max_errors == pytest.approx(share)
 
 
 def test_digest_ignores_place_and_name_and_order_of_inputs():
@@ -153,6 +162,7 @@ def test_names_are_advised_where_steps_have_them():
     """A step that can't be named isn't told to be."""
     told = {}
     for verb, options in {
+        "extract": {},
         "clean": {},
         "exact_dedup": {},
         "language": {},
@@ -168,4 +178,11 @@ def test_names_are_advised_where_steps_have_them():
                 len(parse_config({"inputs": [{"path": "a", "source": "b"}], "steps": [{verb: options}, step]}).steps)
                 == 3
             )
-    assert told == {"clean": False, "exact_dedup": True, "language": True, "heuristics": True, "dsir": False}
+    assert told == {verb: verb != "extract" for verb in told}
+
+
+@pytest.mark.parametrize("name", ["doc_id", "text_bytes", "file", "step", "value"])
+def test_an_inputs_column_may_not_take_the_name_of_one_of_ours(name):
+    plain = {"inputs": [{"path": "a.jsonl", "source": "web", "columns": {name: "int64"}}]}
+    with pytest.raises(ConfigError, match=f"'{name}' is a column"):
+        parse_config(plain)

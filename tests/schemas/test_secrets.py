@@ -25,6 +25,7 @@ AMAZON = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F2026&X-Amz-Da
             "&X-Amz-Security-Token=***&X-Amz-Signature=***",
         ),
         ("https://h/x?X-Goog-Signature=abc&page=2", "https://h/x?X-Goog-Signature=***&page=2"),
+        ("https://h/x?jwt=a.b&sas=c&page=2", "https://h/x?jwt=***&sas=***&page=2"),
         ("https://h/x?sv=2022&sig=a%2Bb&se=2026", "https://h/x?sv=2022&sig=***&se=2026"),
         ("https://h/x?AWSAccessKeyId=A&Signature=b&Exp=1", "https://h/x?AWSAccessKeyId=***&Signature=***&Exp=1"),
         ("https://h/x?token=a&access_token=b&apikey=c", "https://h/x?token=***&access_token=***&apikey=***"),

@@ -32,7 +32,7 @@ def croissant(manifest: Manifest, facts: Facts, about: About) -> str:
         ConfigError: if mlcroissant isn't installed.
         RunError: if mlcroissant finds what was built invalid.
     """
-    with needs("mlcroissant", "the Croissant file"):
+    with needs("mlcroissant", "the Croissant file is"):
         import mlcroissant as mlc
 
     context = mlc.Context(conforms_to=VERSION)

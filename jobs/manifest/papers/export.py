@@ -13,7 +13,7 @@ from tamis.jobs.manifest.papers.openlineage import lineage
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError
 
-__all__ = ["PAPERS", "export_papers"]
+__all__ = ["export_papers"]
 
 DOMAINS = "ai-act-domains.csv"
 PAPERS: Mapping[str, tuple[str, ...]] = {

@@ -19,5 +19,5 @@ def needs(package: str, what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        msg = f"{what} needs {package}: {install_extra('papers')} ({error})"
+        msg = f"{package} is missing, by which {what} made: {install_extra('papers')} ({error})"
         raise ConfigError(msg) from None

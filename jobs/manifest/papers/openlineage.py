@@ -30,7 +30,7 @@ def lineage(run: str, manifest: Manifest, facts: Facts, about: About) -> str:
     Raises:
         ConfigError: if openlineage-python isn't installed.
     """
-    with needs("openlineage-python", "the lineage events"):
+    with needs("openlineage-python", "lineage events are"):
         from openlineage.client import facet_v2 as facets
         from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
         from openlineage.client.serde import Serde

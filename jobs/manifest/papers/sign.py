@@ -38,7 +38,7 @@ def sign(run: str, key: str, signature: str | None = None, *, password: str | No
         RunError: if the folder holds no finished run, or a shard is missing.
     """
     manifest, folder = _run(run)
-    with needs("model-signing", "a signature"):
+    with needs("model-signing", "a signature is"):
         from model_signing import hashing, signing
     target = Path(signature) if signature else folder / SIGNATURE
     try:
@@ -53,7 +53,7 @@ def sign(run: str, key: str, signature: str | None = None, *, password: str | No
     except OSError as error:
         msg = f"{target} can't be written: {error}"
         raise RunError(msg) from None
-    return str(target)
+    return signature or filesystem.join(run, SIGNATURE)
 
 
 def check_signature(run: str, key: str, signature: str | None = None) -> None:
@@ -69,7 +69,7 @@ def check_signature(run: str, key: str, signature: str | None = None) -> None:
         RunError: if there is no signature, or it isn't one of this run by this key.
     """
     manifest, folder = _run(run)
-    with needs("model-signing", "a signature"):
+    with needs("model-signing", "a signature is"):
         from model_signing import hashing, verifying
     source = Path(signature) if signature else folder / SIGNATURE
     if not source.is_file():
@@ -97,7 +97,8 @@ def _run(run: str) -> tuple[Manifest, Path]:
     if not filesystem.is_local(run):
         msg = f"{run} isn't local: copy the run, sign it there, and copy {SIGNATURE} back"
         raise ConfigError(msg)
-    folder = Path(filesystem.local_path(run))
+    # Absolute: the library holds paths to be left out against those that it finds, and takes relative ones for others.
+    folder = Path(filesystem.local_path(run)).absolute()
     missing = [record.path for record in manifest.shards if not (folder / record.path).is_file()]
     if missing:
         msg = f"{folder / missing[0]} is missing, though the manifest names it"

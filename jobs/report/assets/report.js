@@ -2,6 +2,7 @@
 // Draws the plots as they come into view; all data stands in the page itself, and nothing is fetched.
 (() => {
   const plots = JSON.parse(document.getElementById("plots").textContent);
+  const COLOURS = 9;
   const text = "var(--text)", faint = "var(--faint)", line = "var(--line)";
   const config = {
     background: null,
@@ -9,8 +10,8 @@
     view: { stroke: null },
     axis: { labelColor: text, titleColor: faint, titleFontWeight: "normal", gridColor: line, domainColor: line, tickColor: line,
       labelFontSize: 12, titleFontSize: 12 },
-    legend: { labelColor: text, titleColor: faint, orient: "bottom", labelFontSize: 12, labelLimit: 160, symbolType: "square" },
-    range: { category: Array.from({ length: 9 }, (_, i) => `var(--c${i})`) },
+    legend: { labelColor: text, titleColor: faint, labelFontSize: 12 },
+    range: { category: Array.from({ length: COLOURS }, (_, i) => `var(--c${i})`) },
     bar: { color: "var(--c0)" }, line: { color: "var(--c0)" }, circle: { color: "var(--c0)" },
   };
   const rowsOf = (variant) => variant.rows.map((row) => {
@@ -62,7 +63,11 @@
       if (encoding.color && encoding.color.field === "part") {
         if (parts.length) encoding.color.scale = { domain: parts };
         else { delete encoding.color; if (encoding.tooltip) encoding.tooltip = encoding.tooltip.filter((t) => t.field !== "part"); }
-        if (parts.length) encoding.color.legend = { columns: this.picture.clientWidth < 420 ? 2 : 4 };
+        // The legend is text of the page: names of any length are folded there, and none is cut.
+        if (parts.length) encoding.color.legend = null;
+        if (parts.length > COLOURS && spec.mark && spec.mark.type === "line") {
+          encoding.strokeDash = { field: "part", legend: null, scale: { domain: parts, range: parts.map((_, i) => (i < COLOURS ? [1, 0] : [4, 3])) } };
+        }
         if (encoding.order && !parts.length) delete encoding.order;
       }
       if (this.plot.zoom) {
@@ -105,9 +110,28 @@
       spec.height = step * names.length;
     }
 
+    legend() {
+      const coloured = encodingOf(this.plot.spec).color;
+      const list = document.createElement("ul");
+      list.className = "parts";
+      if (coloured && coloured.field === "part") {
+        this.variant.parts.forEach((name, i) => {
+          const item = document.createElement("li"), colour = document.createElement("span");
+          colour.style.borderColor = `var(--c${i % COLOURS})`;
+          if (i >= COLOURS) colour.className = "again";
+          item.append(colour, name);
+          list.append(item);
+        });
+      }
+      const old = this.figure.querySelector("ul.parts");
+      if (old) old.remove();
+      if (list.childElementCount) this.figure.querySelector(".wide").after(list);
+    }
+
     async draw() {
       if (this.view) this.view.finalize();
       this.picture.replaceChildren();
+      this.legend();
       const compiled = vegaLite.compile(this.specification(), { config }).spec;
       this.view = new vega.View(vega.parse(compiled), { renderer: "svg", container: this.picture, hover: true });
       this.view.description(this.figure.querySelector("h3").textContent);

@@ -1,6 +1,7 @@
 """What differs between two runs: why, which settings, and which documents only one of them selected."""
 
 from tamis.jobs.manifest.compare import compare as compare_runs
+from tamis.jobs.manifest.compare import independent, plain
 from tamis.jobs.report.blocks import Block, Documents, Section, Table, Words
 from tamis.jobs.report.facts import Facts
 from tamis.jobs.sql.macros import document_key
@@ -10,26 +11,29 @@ __all__ = ["compare"]
 
 SECTIONS = ("config", "models", "inputs", "program", "packages", "thresholds")
 ROWS = 150
+MANY = 20
+"""Rows of a table from which on it is folded."""
 KINDS = 12
 
 
 def compare(a: Facts, b: Facts) -> Section | None:
     """Return the section."""
     found = compare_runs(a.run, b.run, documents=False)
+    config = [difference for difference in found.differences if difference.section == "config"]
     rows = [
         [difference.section, difference.key, _value(difference.first), _value(difference.second)]
-        for difference in found.differences
+        for difference in independent(found.differences, config)
         if difference.section in SECTIONS
     ]
     blocks: list[Block] = [Words(sentence) for sentence in found.why]
     if rows:
         more = f", the first {ROWS} of {len(rows):,}" if len(rows) > ROWS else ""
-        blocks.append(Table(("of", "key", a.name, b.name), rows[:ROWS], f"what differs{more}"))
+        blocks.append(Table(("of", "key", a.name, b.name), rows[:ROWS], f"what differs{more}", folded=len(rows) > MANY))
     return Section("changes", "What differs", [*blocks, *_moved(a, b)])
 
 
 def _value(value: object) -> str:
-    return "" if value is None else one_line(str(value), 200, "…")
+    return "" if value is None else one_line(plain(value), 200, "…")
 
 
 def _moved(a: Facts, b: Facts) -> list[Block]:

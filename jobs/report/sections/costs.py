@@ -8,6 +8,8 @@ from tamis.jobs.text import duration
 __all__ = ["build", "compare"]
 
 HOUR = 3600
+ENOUGH = 100
+"""Records from which on it is said what a million would cost: of fewer, starting is most of it."""
 
 
 def spent(facts: Facts) -> dict[str, float]:
@@ -21,17 +23,22 @@ def spent(facts: Facts) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: (order.get(item[0].split(" + ")[0], len(order)), item[0])))
 
 
+def _rough(value: float) -> str:
+    """Return a number with three digits: 0.631, 74,700."""
+    return f"{float(f'{value:.3g}'):,.10g}"
+
+
 def build(facts: Facts) -> Section | None:
     """Return the section."""
     seconds = spent(facts)
     total = sum(seconds.values())
     size = facts.manifest.text_bytes
-    documents = max(1, facts.manifest.read)
-    told = (
-        f"{duration(total)} of CPU time in {duration(facts.manifest.seconds)} of the run that finished; "
-        f"{total / documents * 1e6 / HOUR:.3g} CPU hours a million records"
-    )
-    told += f", {total / size * 1e12 / HOUR:,.3g} a TB of text." if size else "."
+    documents = facts.manifest.read
+    told = f"{duration(total)} of CPU time in {duration(facts.manifest.seconds)} of the run that finished"
+    if documents >= ENOUGH and size:
+        told += f"; {_rough(total / documents * 1e6 / HOUR)} CPU hours a million records"
+        told += f", {_rough(total / size * 1e12 / HOUR)} a TB of text"
+    told += "."
     heads = ["step", "CPU seconds", "%"]
     rows: list[list[object]] = [
         [step, round(spent_, 2), round(100 * spent_ / total, 1) if total else 0.0] for step, spent_ in seconds.items()
@@ -42,7 +49,7 @@ def build(facts: Facts) -> Section | None:
         for row, spent_ in zip(rows, seconds.values(), strict=True):
             row.append(float(f"{spent_ / HOUR * facts.price:.4g}"))
     plot = Plot(
-        "CPU seconds by step", bars("CPU seconds", rows=len(seconds)),
+        "CPU seconds by step", bars("CPU seconds", rows=len(seconds), whole=False),
         [Variant("step", ("name", "n"), [[step, round(s, 3)] for step, s in seconds.items()])],
     )  # fmt: skip
     passes = facts.rows("SELECT name, step, tasks, cpu_seconds FROM {run}.passes")

@@ -1,34 +1,36 @@
 """What came to each step and left it: documents, bytes of text and tokens, by source."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tamis.jobs.report.blocks import Block, Plot, Section, Table, Variant
-from tamis.jobs.report.facts import Facts
+from tamis.jobs.report.facts import OTHERS, PARTS, Facts
 from tamis.jobs.report.plots import bars
 from tamis.jobs.sql.names import identifier
 
 __all__ = ["build", "compare", "fates"]
 
+MANY = 20
+"""Sources from which on their table is folded."""
 UNITS = ("documents", "bytes", "tokens")
 
 
 def build(facts: Facts) -> Section | None:
     """Return the section."""
     left, note = remaining(facts)
-    sources = sorted(facts.manifest.sources)
+    groups = _groups(left["documents"])
     labels = ["came in", *(step.label for step in facts.manifest.steps)]
     variants = []
     for unit in UNITS:
         if unit not in left:
             continue
         rows = [
-            [label, part, round(left[unit][source][place])]
+            [label, part, round(sum(left[unit][source][place] for source in sources))]
             for place, label in enumerate(labels)
-            for part, source in enumerate(sources)
+            for part, sources in enumerate(groups.values())
         ]
-        variants.append(Variant(unit, ("name", "part", "n"), rows, sources))
+        variants.append(Variant(unit, ("name", "part", "n"), rows, list(groups)))
     blocks: list[Block] = [
         Plot("What is left after each step", bars("left", rows=len(labels)), variants, note),
         _steps(left, labels),
@@ -46,6 +48,15 @@ def build(facts: Facts) -> Section | None:
     return Section("funnel", "Funnel", blocks)
 
 
+def _groups(documents: Mapping[str, Sequence[float]]) -> dict[str, list[str]]:
+    """Return the sources of each colour: the largest have one of their own, the rest are others."""
+    sources = sorted(documents)
+    if len(sources) <= PARTS + 1:
+        return {source: [source] for source in sources}
+    largest = sorted(sorted(sources, key=lambda source: -documents[source][0])[:PARTS])
+    return {source: [source] for source in largest} | {OTHERS: [s for s in sources if s not in largest]}
+
+
 def compare(a: Facts, b: Facts) -> Section | None:
     """Return the section for two runs."""
     labels = list(dict.fromkeys(step.label for facts in (a, b) for step in facts.manifest.steps))
@@ -54,8 +65,9 @@ def compare(a: Facts, b: Facts) -> Section | None:
     for facts in (a, b):
         left, _ = remaining(facts)
         mine = [step.label for step in facts.manifest.steps]
-        total = {label: sum(left["documents"][s][i + 1] for s in left["documents"]) for i, label in enumerate(mine)}
-        after.append({"came in": sum(left["documents"][s][0] for s in left["documents"]), **total})
+        counts = left["documents"].values()
+        total = {label: round(sum(count[i + 1] for count in counts)) for i, label in enumerate(mine)}
+        after.append({"came in": round(sum(count[0] for count in counts)), **total})
     names = ["came in", *labels]
     # One bar a step and run: stacked bars of two runs would say nothing.
     rows = [
@@ -146,4 +158,5 @@ def _steps(left: dict[str, dict[str, list[float]]], labels: Sequence[str]) -> Ta
 
 def _sources(facts: Facts) -> Table:
     rows = facts.rows("SELECT source, read, selected, rejected, errors, proportion FROM {run}.sources ORDER BY source")
-    return Table(("source", "read", "selected", "rejected", "errors", "share of bytes"), rows, "how each source ended")
+    heads = ("source", "read", "selected", "rejected", "errors", "share of bytes")
+    return Table(heads, rows, "how each source ended", folded=len(rows) > MANY)

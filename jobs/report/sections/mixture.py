@@ -18,7 +18,8 @@ def build(facts: Facts) -> Section | None:
     if shares:
         told = f"Method: {mixture.get('method', 'as selected')}; shares of {mixture.get('unit', 'text bytes')}."
         rows = [[name, 100 * share] for name, share in shares.items()]
-        plot = Plot("Share of each group", bars("%", rows=len(rows)), [Variant("share", ("name", "n"), rows)], told)
+        drawn = bars("%", rows=len(rows), whole=False)
+        plot = Plot("Share of each group", drawn, [Variant("share", ("name", "n"), rows)], told)
         blocks.append(plot)
         sizes = mixture.get("bytes", {})
         if sizes:
@@ -51,7 +52,7 @@ def compare(a: Facts, b: Facts) -> Section | None:
             rows.append([f"{name} · {(a.name, b.name)[part]}", part, 100 * shares.get(name, 0.0)])
     plot = Plot(
         "Share of each group",
-        bars("%", rows=len(rows)),
+        bars("%", rows=len(rows), whole=False),
         [Variant("run", ("name", "part", "n"), rows, [a.name, b.name])],
     )
     return Section("mixture", "Mixture", [plot])

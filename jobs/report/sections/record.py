@@ -53,7 +53,7 @@ def build(facts: Facts) -> Section | None:
     config = json.dumps(manifest.source_config, indent=1, ensure_ascii=False)
     cut = config[:CONFIG] + ("\n…" if len(config) > CONFIG else "")
     document = facts.shown("as it was given", "", blurred=False)
-    blocks.append(Documents("The config", [type(document)("as it was given", cut)]))
+    blocks.append(Documents("The config", [type(document)("as it was given", cut)], counted=False))
     return Section("record", "Digests", blocks)
 
 

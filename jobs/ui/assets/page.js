@@ -61,7 +61,8 @@
       const made = body.insertRow();
       row.forEach((value, i) => {
         const cell = made.insertCell();
-        cell.textContent = shown(value);
+        if (long.includes(heads[i])) cell.textContent = shown(value);
+        else named(cell, shown(value));
         if (typeof value === "number") cell.className = "number";
         if (long.includes(heads[i])) cell.className = "text";
       });
@@ -73,6 +74,14 @@
     }
     element.replaceChildren(head, body);
     element.parentElement.scrollTop = 0;
+  }
+
+  // Names may be broken between their words.
+  function named(element, text) {
+    text.split(/(?<=\w[_./+-])(?=\w)/).forEach((piece, i) => {
+      if (i) element.append(document.createElement("wbr"));
+      element.append(piece);
+    });
   }
 
   function options(select, values, { empty = null } = {}) {
@@ -104,7 +113,7 @@
       });
     }, (told) => {
       const last = Math.max(0, told.pages - 1);
-      byId("where").textContent = `${told.total.toLocaleString("en")} documents, page ${(told.page + 1).toLocaleString("en")} of ${(last + 1).toLocaleString("en")}`;
+      byId("where").textContent = `${told.total.toLocaleString("en")} document${told.total === 1 ? "" : "s"}, page ${(told.page + 1).toLocaleString("en")} of ${(last + 1).toLocaleString("en")}`;
       byId("before").disabled = told.page === 0;
       byId("after").disabled = told.page >= last;
       const rows = told.rows.map(([id, source, language, fate, step, rule, value, threshold, column, text]) => [
@@ -139,7 +148,7 @@
         const term = document.createElement("dt"), told = document.createElement("dd");
         term.textContent = harmless(name);
         term.title = harmless(meaning[name] ?? "");
-        told.textContent = shown(value);
+        named(told, shown(value));
         list.append(term, told);
       }
       if (overview.harmful.includes(values.step)) {
@@ -211,7 +220,7 @@
           mark: { type: "bar", binSpacing: 0, clip: true },
           encoding: {
             x: { field: "low", bin: "binned", type: "quantitative", title: state.try, scale, axis: { labelOverlap: "greedy", tickCount: 6 } }, x2: { field: "high" },
-            y: { field: "n", type: "quantitative", title: "documents", axis: { format: ".2~s" } },
+            y: { field: "n", type: "quantitative", title: "documents", axis: { tickMinStep: 1, labelExpr: "abs(datum.value) < 1000 ? format(datum.value, '.3~g') : format(datum.value, '.3~s')" } },
             color: { field: "part", type: "nominal", title: null, scale: { domain: ["selected", "rejected"], range: ["var(--c0)", "var(--c1)"] } },
             tooltip: [{ field: "part", title: " " }, { field: "low", format: ".4~g" }, { field: "high", format: ".4~g" }, { field: "n", format: ",", title: "documents" }],
           } },
@@ -225,6 +234,13 @@
     } }).spec;
     if (view) view.finalize();
     byId("picture").replaceChildren();
+    view = null;
+    for (const slide of ["slide-least", "slide-most"]) byId(slide).disabled = !ends;
+    if (!ends) {
+      byId("picture").textContent = "No document has a value of this column.";
+      byId("picture").dataset.drawn = state.try;
+      return;
+    }
     view = new vega.View(vega.parse(compiled), { renderer: "svg", container: byId("picture"), hover: true });
     view.runAsync().then(() => { byId("picture").dataset.drawn = state.try; });
   }

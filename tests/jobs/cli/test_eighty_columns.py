@@ -85,7 +85,12 @@ def test_plan_of_the_demo(capsys: Any, monkeypatch: Any) -> None:
     config, plain = load_config("examples/demo.yaml")
     show_plan(config, plain, as_json=False)
     labels = (*LABELS, "preselect")
-    check(capsys.readouterr().out, (*labels, "encyclopedia", "examples/corpus/target.jsonl.zst", "quality_perplexity"))
+    out = capsys.readouterr().out
+    check(out, (*labels, "encyclopedia", "examples/corpus/target.jsonl.zst", "quality_perplexity"))
+    # Of a score's many columns some are named, and where the others are.
+    assert "text_characters" in out
+    assert "more text_* (--json lists them)" in " ".join(out.split())
+    assert "text_bullet_line_fraction" not in out
 
 
 @pytest.mark.parametrize("width", [40, 60, 100, 200])
@@ -116,6 +121,7 @@ def test_reasons_stand_below_the_table(tmp_path: Path, capsys: Any) -> None:
         "8 records read = 3 selected + 4 rejected + 1 error\n"
         "116 B of text in 1.5 s\n"
         "Look inside:\n"
+        "  tamis report run\n"
         '  tamis sql run "SELECT step, rule, count(*) FROM rejected GROUP BY ALL"\n'
         '  tamis sql run "SELECT step, error, count(*) FROM errors GROUP BY ALL"\n'
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tamis.jobs.cli.manifest_output import diff
-from tamis.jobs.manifest.compare import Comparison, compare
+from tamis.jobs.manifest.compare import Comparison, compare, independent
 from tests.jobs.handmade import DOCUMENTS, edit, make_run
 
 Change = Callable[[dict[str, Any]], None]
@@ -104,6 +104,22 @@ def test_a_step_that_one_run_lacks_is_said_once(compared: Callable[..., Comparis
     found = compared(*pair, documents=FEWER)
     causes = [line for line in found.why if line.startswith("- ") and "input" not in line]
     assert causes == [f"- only the {side} has the step heuristics"]
+
+
+@pytest.mark.parametrize("side", ["first", "second"])
+def test_the_sources_that_one_run_lacks_are_said_once(compared: Callable[..., Comparison], side: str) -> None:
+    def more(manifest: dict[str, Any]) -> None:
+        one = manifest["config"]["inputs"][0]
+        manifest["config"]["inputs"] += [one | {"source": f"more.{i:02d}", "path": [f"more/{i}"]} for i in range(11)]
+
+    pair = (more, nothing) if side == "first" else (nothing, more)
+    found = compared(*pair, documents=FEWER)
+    causes = [line for line in found.why if line.startswith("- ")]
+    named = ", ".join(f"more.{i:02d}" for i in range(8))
+    assert causes == [f"- only the {side} has the sources {named} and 3 more"]
+    config = [difference for difference in found.differences if difference.section == "config"]
+    assert len(config) > 30
+    assert independent(config, config) == []
 
 
 def test_an_inserted_step_is_where_the_runs_part(compared: Callable[..., Comparison]) -> None:

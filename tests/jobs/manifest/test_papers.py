@@ -325,13 +325,19 @@ def key_pair(folder):
     return folder / "key.pem", folder / "public.pem"
 
 
-def test_signature(finished, tmp_path):
+def test_signature(finished, tmp_path, monkeypatch):
     pytest.importorskip("model_signing")
     private, public = key_pair(tmp_path)
     signature = tmp_path / "run.sig"
     assert command("sign", finished, "--key", private, "--signature", signature).status == 0
     check = ("verify", finished, "--public-key", public, "--signature", signature)
     assert "the signature is right" in command(*check).output
+    # As most type it: a relative path, and the signature in the run's folder, where it is no file too many.
+    monkeypatch.chdir(finished.parent)
+    near = ("verify", finished.name, "--public-key", public)
+    assert command("sign", finished.name, "--key", private).status == 0
+    assert "the signature is right" in command(*near).output
+    (finished / "manifest.sig").unlink()
     (finished / "notes.txt").write_text("what isn't named by the manifest isn't signed")
     assert command(*check).status == 0
     shard = next(finished.glob("selected/**/*.parquet"))

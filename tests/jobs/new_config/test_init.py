@@ -57,6 +57,11 @@ def test_fields_are_known_by_name_and_the_text_by_its_length_too() -> None:
         "text": "b", "id": None, "url": None, "timestamp": None,
     }  # fmt: skip
     assert place_fields([{"a": 1, "b": "short"}]) is None
+    # An address is known by what it is, unless it may be another's, or it isn't the page's.
+    page = {"text": PROSE, "seen_at": "https://x.org/1", "thumbnail": "https://x.org/1.png", "note": "https://x.org is"}
+    assert (place_fields([page]) or {})["url"] == "seen_at"
+    assert (place_fields([page | {"target": "http://y.org"}]) or {})["url"] is None
+    assert (place_fields([page, page | {"seen_at": "yesterday"}]) or {})["url"] is None
 
 
 def test_files_of_one_kind_are_one_entry(tmp_path: Path) -> None:

@@ -1,10 +1,16 @@
 """The report in a real browser: plots drawn, nothing cut or overlapping, keys and clicks do what they say."""
 
+from pathlib import Path
+
 import pytest
 
 from tamis.jobs.report.report import make_report
+from tests.jobs.handmade import make_run
 
 pytestmark = pytest.mark.browser
+NAMES = ["a" * 90, "CC-MAIN-2024-18_segments_1713297", "with.dots.and_low_lines" * 3]
+NAMES += [f"source-{i}" for i in range(30)]
+"""Sources that want room."""
 SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
 # Labels of one axis whose boxes overlap, and pictures that are wider than their place.
 PROBLEMS = """() => {
@@ -19,7 +25,7 @@ PROBLEMS = """() => {
     const picture = figure.querySelector('.picture');
     if (svg.getBoundingClientRect().width > picture.clientWidth + 1) found.push(name + ': wider than its place');
     if (!picture.style.minWidth && picture.scrollWidth > place.width + 1) found.push(name + ': scrolls');
-    for (const group of svg.querySelectorAll('.role-axis-label, .role-legend')) {
+    for (const group of svg.querySelectorAll('.role-axis-label')) {
       const boxes = [...group.querySelectorAll('text')].filter((t) => t.textContent && +getComputedStyle(t).opacity > 0)
         .map((t) => t.getBoundingClientRect());
       if (boxes.some((box, i) => i && overlap(boxes[i - 1], box))) found.push(name + ': labels overlap');
@@ -37,6 +43,9 @@ PROBLEMS = """() => {
       return (box.width > 0.5 || box.height > 0.5) && seen;
     });
     if (!drawn.length) found.push(name + ': no mark');
+  }
+  for (const item of document.querySelectorAll('ul.parts li')) {
+    if (item.scrollWidth > item.clientWidth + 1) found.push('legend: ' + item.textContent + ' is cut');
   }
   const root = document.documentElement;
   if (root.scrollWidth > root.clientWidth) found.push('the page scrolls sideways');
@@ -60,7 +69,9 @@ CONTRAST = """() => {
 @pytest.fixture(scope="module")
 def pages(reported, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    for name, runs in (("one", reported[:1]), ("two", reported)):
+    named = str(folder / "named")
+    make_run(Path(named), [(f"d{i}", NAMES[i % len(NAMES)], "A river. " * (5 + i), None) for i in range(60)])
+    for name, runs in (("one", reported[:1]), ("two", reported), ("named", [named]), ("other", [named, reported[0]])):
         (folder / f"{name}.html").write_text(make_report(runs))
     return folder
 
@@ -93,12 +104,12 @@ def opened(browser, pages):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", list(SCREENS))
-@pytest.mark.parametrize("name", ["one", "two"])
+@pytest.mark.parametrize("name", ["one", "two", "named", "other"])
 def test_everything_is_drawn_and_readable(opened, name, screen, scheme):
     page, said = opened(name, screen, scheme)
     page.evaluate("tamisReport.drawAll()")
     figures = page.locator("figure[data-plot]").count()
-    assert figures > 10
+    assert figures > (10 if name in ("one", "two") else 1)
     assert page.locator("figure[data-drawn]").count() == figures
     assert page.evaluate(PROBLEMS) == []
     assert page.evaluate(CONTRAST) >= 4.5

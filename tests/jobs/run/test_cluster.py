@@ -10,16 +10,14 @@ import tamis
 from tamis.jobs.cli.manifest_output import show
 from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.check import check_steps
-from tamis.jobs.run.execute import execute
-from tamis.jobs.run.plan import make_plan
 from tamis.jobs.sql.views import connect
 from tamis.pipeline.corpus import cluster_vectors
-from tamis.pipeline.graph.engine import Engine
-from tamis.pipeline.steps.registry import parse_config, parse_step
+from tamis.pipeline.steps.registry import parse_step
 from tamis.schemas.errors import ConfigError, DataError, ModelError, RunError
 from tamis.scorers.embeddings.hashed import HashedEmbeddings
 from tamis.scorers.embeddings.kmeans import fit_clusters
 from tamis.scorers.embeddings.kmeans_start import start_spread
+from tests.jobs.finished_runs import ran
 
 EMBED = {"embed": {"dimensions": 8, "write": False}}
 
@@ -28,11 +26,6 @@ def clustered(folder):
     with connect(str(folder)) as connection:
         rows = connection.execute("SELECT doc_id, text, cluster, cluster_distance FROM documents ORDER BY 1, 2")
         return rows.fetchall()
-
-
-def ran(plain, folder, **options):
-    engine = Engine(f"{folder}/work/passes", **options)
-    return execute(make_plan(parse_config(plain), plain), str(folder), engine).manifest
 
 
 CLUSTER = {"cluster": {"clusters": 4, "rounds": 18}}

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError
+from tests.jobs.finished_runs import digests, every_row
 from tests.jobs.run.step_columns import columns_of, parsed
-from tests.jobs.run.test_steps import digests, every_row
 
 NUMBER = st.one_of(st.none(), st.floats(-1e6, 1e6).map(lambda value: round(value, 3)))
 ROWS = st.lists(st.tuples(NUMBER, NUMBER, NUMBER), min_size=1, max_size=12)
@@ -115,7 +115,7 @@ def test_buckets_that_are_lost_are_made_again_alone(run, tmp_path):
     plain = config(tmp_path, {"combine": {"columns": ["a"], "name": "bucket", "how": "buckets", "buckets": 5}})
     before = digests(run(plain))
     (tmp_path / "run" / "manifest.json").unlink()
-    files = sorted((tmp_path / "run" / "work").glob("*combine.bucket-decision-*/**/*.arrow"))
+    files = sorted((tmp_path / "run" / "work").glob("*combine.bucket-state-*/*.arrow"))
     kept = {path: path.stat().st_mtime_ns for path in files[1:]}
     files[0].unlink()
     assert digests(run(plain)) == before

@@ -11,8 +11,8 @@ from tamis.jobs.sql.views import connect
 from tamis.schemas.errors import ConfigError, ModelError
 from tamis.scorers.contamination.find import Aligned, NGrams
 from tamis.scorers.contamination.index import ContaminationIndex
+from tests.jobs.finished_runs import digests, every_row
 from tests.jobs.run.step_columns import columns_of, models_of, parsed
-from tests.jobs.run.test_steps import digests, every_row
 
 DRAW = random.Random(7)
 VOCABULARY = ["".join(DRAW.choices("abcdefghijklmnopqrstuvw", k=DRAW.randint(4, 9))) for _ in range(3000)]

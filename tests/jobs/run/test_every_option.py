@@ -70,6 +70,8 @@ WATER_HOME = {"water": "water.jsonl", "home": "home.jsonl"}
 # "step.option": the step's options, and what is changed of them; None takes an option away.
 STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "clean.variant": ({}, {"variant": "datatrove_fineweb"}),
+    "clean.name": ({}, {"name": "other"}),
+    "dsir.name": (DSIR, {"name": "other"}),
     "dsir.target": (DSIR, {"target": "home.jsonl"}),
     "dsir.model": (DSIR, {"target": None, "model": "dsir"}),
     "dsir.proportions": (DSIR | {"target": WATER_HOME}, {"proportions": {"water": 1, "home": 50}}),
@@ -138,9 +140,7 @@ NO_RESULT = {"embed.device", "quad.device", "ProxyConfig.device", "ProxyConfig.t
 """What only says where something is computed."""
 ELSEWHERE = {
     **{f"heuristics.{name}": "tests/jobs/run/test_language_rules.py" for name in ("by", "languages", "other")},
-    **dict.fromkeys(
-        ("Config.watch", "combine.cuts", "dsir.write_model", "sample.max_draw"), "tests/jobs/watch/*.py"
-    ),
+    **dict.fromkeys(("Config.watch", "combine.cuts", "dsir.write_model", "sample.max_draw"), "tests/jobs/watch/*.py"),
     "Config.prices": "tests/jobs/run/test_requests.py",
     "language.engine": "tests/scorers/language/*.py",  # the other one is an extra
     "perplexity.tokenizer": "tests/scorers/perplexity/test_perplexity.py",  # a model has one that fits it

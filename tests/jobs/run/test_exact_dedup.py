@@ -4,15 +4,13 @@ import json
 import random
 import unicodedata
 
-import pyarrow.parquet as pq
 import pytest
 
 from tamis.jobs.run.check import check_steps
-from tamis.jobs.run.execute import execute
-from tamis.jobs.run.plan import make_plan
-from tamis.pipeline.graph.engine import Engine
-from tamis.pipeline.steps.registry import parse_config, parse_step
+from tamis.pipeline.steps.registry import parse_step
 from tamis.schemas.errors import ConfigError
+from tests.jobs.finished_runs import every_row
+from tests.jobs.finished_runs import ran as carried_out
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +47,8 @@ def ran(pool, folder, options, **engine):
         {"path": str(pool / f"{source}*.jsonl"), "source": source, "columns": columns} for source in ("web", "books")
     ]
     plain = {"inputs": inputs, "steps": [{"exact_dedup": options}]}
-    manifest = execute(
-        make_plan(parse_config(plain), plain), str(folder), Engine(f"{folder}/passes", **engine)
-    ).manifest
-    rows = []
-    for shard in manifest.shards:
-        if shard.fate != "errors":
-            table = pq.read_table(folder / shard.path, partitioning=None)
-            rows += [row | {"fate": shard.fate} for row in table.to_pylist()]
-    return manifest, sorted(rows, key=lambda row: row["doc_id"])
+    manifest = carried_out(plain, folder, **engine)
+    return manifest, every_row(manifest, folder)
 
 
 def words(text):

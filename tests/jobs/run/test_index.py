@@ -17,14 +17,12 @@ from tamis.schemas.errors import ConfigError, ModelError, TamisError
 from tamis.scorers.dedup.near_duplicate_index import INDEX_BIT, NearDuplicateIndex
 from tamis.scorers.dedup.near_duplicates import Shard, document_numbers
 from tamis.scorers.text.noise import id_words
+from tests.jobs.finished_runs import digests, every_row, ran
 from tests.jobs.run import test_repeats as repeats
 from tests.jobs.run.test_near_dedup import (
     RUNNERS,
     config_over,
-    digests,
     documents,
-    ran,
-    rows_of,
     small_shards,  # noqa: F401  (a fixture)
     write,
 )
@@ -51,7 +49,7 @@ def rounds(pools, folder, verb, options, **engine):
         if number:
             step["index"] = [str(folder / str(number - 1))]
         manifest = ran(config_over(pool, {verb: step}), folder / str(number), **engine)
-        found.append((manifest, rows_of(manifest, folder / str(number))))
+        found.append((manifest, every_row(manifest, folder / str(number))))
     return found
 
 
@@ -123,7 +121,7 @@ def test_what_earlier_runs_have_seen_of_paragraphs_goes(crawls, tmp_path, case):
     step = parse_step({"paragraph_dedup": options}, "steps[0]")
     texts, ids, keys = [], [], 0
     for number, (manifest, rows) in enumerate(rounds(crawls, tmp_path, "paragraph_dedup", options)):
-        plain = rows_of(ran(config_over(crawls[number]), tmp_path / f"plain{number}"), tmp_path / f"plain{number}")
+        plain = every_row(ran(config_over(crawls[number]), tmp_path / f"plain{number}"), tmp_path / f"plain{number}")
         texts += [row["text"] for row in plain]
         ids += [f"{number}{row['doc_id']}" for row in plain]
         left = dict(zip(ids, paragraph_twin(texts, ids, step.options()), strict=True))
@@ -141,7 +139,7 @@ def test_what_earlier_runs_have_seen_of_paragraphs_goes(crawls, tmp_path, case):
         tmp_path / "again",
         workers=2,
     )
-    assert rows_of(again, tmp_path / "again") == rows
+    assert every_row(again, tmp_path / "again") == rows
     other = {"unit": "paragraphs" if options.get("unit") else "lines", "name": options.get("name")}
     config = config_over(crawls[2], {"paragraph_dedup": {**other, "index": [str(tmp_path / "1")]}})
     with pytest.raises(ModelError, match="made with `unit: "):
@@ -182,7 +180,7 @@ def test_two_indexes_that_know_nothing_of_each_other(pools, tmp_path):
     for indexes in (both, both[::-1]):
         folder = tmp_path / f"third{len(found)}"
         manifest = ran(config_over(pools[2], {"exact_dedup": {"normalize": "words", "index": indexes}}), folder)
-        found.append(rows_of(manifest, folder))
+        found.append(every_row(manifest, folder))
     assert found[0] == found[1]
     earlier = [row for number in (0, 1) for row in rows_of_run(tmp_path / str(number))]
     sizes = Counter(row["text_hash"] for row in [*earlier, *found[0]] if row["text_hash"] is not None)
@@ -200,7 +198,7 @@ def test_two_indexes_that_know_nothing_of_each_other(pools, tmp_path):
 def rows_of_run(folder):
     from tamis.jobs.manifest.file import read_manifest
 
-    return rows_of(read_manifest(str(folder)), folder)
+    return every_row(read_manifest(str(folder)), folder)
 
 
 def test_an_index_counts_in_the_digest_and_mistakes_are_sentences(pools, tmp_path):
@@ -353,7 +351,7 @@ def test_one_run_over_all_gives_the_same_clusters(pools, tmp_path):
     for number, pool in enumerate(pools):
         for path in pool.glob("*.jsonl"):
             shutil.copy(path, everything / f"{number}-{path.name}")
-    whole = rows_of(ran(config_over(everything, {"near_dedup": options}), tmp_path / "run"), tmp_path / "run")
+    whole = every_row(ran(config_over(everything, {"near_dedup": options}), tmp_path / "run"), tmp_path / "run")
     sizes = Counter(row["dup_cluster_size"] for row in whole if row["fate"] == "selected")
     seen = SeenIndex.open(str(tmp_path / "rounds" / "2" / "index" / "near_dedup")).table(["documents"])
     short = sum(row["fate"] == "selected" and len(row["text"].split()) < 3 for row in whole)
@@ -417,7 +415,7 @@ def test_urls_as_datatrove_has_them(tmp_path):
 
     def kept(folder, **options):
         config = config_over(tmp_path / "pool", {"exact_dedup": {"key": "url", **options}}, columns=("year",))
-        found = rows_of(ran(config, tmp_path / folder), tmp_path / folder)
+        found = every_row(ran(config, tmp_path / folder), tmp_path / folder)
         return {row["year"]: row["dup_cluster_size"] for row in found if row["fate"] == "selected"}
 
     assert sorted(kept("plain").values()) == [1, 1, 3]

@@ -9,7 +9,8 @@ import pytest
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.selection.order_statistics import Partial
 from tamis.scorers.selection.selection import Selection, TopAmount
-from tests.jobs.run.test_steps import digests, every_row, models  # noqa: F401
+from tests.jobs.finished_runs import digests, every_row
+from tests.jobs.run.test_steps import models  # noqa: F401
 
 WORDS = {"heuristics": {}}
 

@@ -9,8 +9,8 @@ from tamis.schemas.errors import ConfigError
 from tamis.scorers.fasttext.model import FastTextModel
 from tamis.scorers.fasttext.training import FastTextOptions, train_classifier
 from tests.jobs.conftest import WORDS
+from tests.jobs.finished_runs import digests, every_row
 from tests.jobs.run.step_columns import columns_of, models_of, parsed
-from tests.jobs.run.test_steps import digests, every_row
 
 TOPICS = {"river": "water", "table": "home", "music": "art"}
 

@@ -12,8 +12,8 @@ from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.steps.registry import parse_config
 from tamis.schemas.errors import ConfigError, ModelError
 from tamis.scorers.statistics.language_rules import packaged_table, read_language_table
+from tests.jobs.finished_runs import digests, every_row
 from tests.jobs.run.step_columns import parsed
-from tests.jobs.run.test_steps import digests, every_row
 
 GOOD = {
     "de": "Der Wind kommt von Westen, und die Wolken ziehen mit ihm über den See. Wer im Herbst hier wandert, sieht "

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tamis.schemas.errors import ConfigError, ModelError
+from tests.jobs.finished_runs import digests, every_row
 from tests.jobs.run.step_columns import columns_of, models_of, parsed
-from tests.jobs.run.test_steps import digests, every_row
 
 GOOD = "The committee met in May and agreed that nothing would be told. "
 MENU = "Home About Us Contact Us Products Services News Blog Careers Support Login. "

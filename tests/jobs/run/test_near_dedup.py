@@ -7,19 +7,16 @@ from collections import Counter
 from functools import partial
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from tamis.jobs.cli.run_and_plan import show_plan
 from tamis.jobs.run.check import check_steps
-from tamis.jobs.run.execute import execute
-from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.corpus import deduplicate_near, near_clusters, near_edges
-from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.passes import read
 from tamis.pipeline.steps.registry import parse_config, parse_step
 from tamis.schemas.errors import ConfigError
 from tamis.scorers.dedup.near_duplicates import Shard
+from tests.jobs.finished_runs import digests, every_row, ran
 
 EMBEDDED = ("--job_endpoint=embed", "--environment_type=LOOPBACK")
 RUNNERS = {
@@ -70,25 +67,6 @@ def config_over(folder, *steps, columns=("year", "host")):
     kinds = {"year": "int64", "host": "string"}
     entry = {"path": str(folder / "*.jsonl"), "source": "web", "columns": {name: kinds[name] for name in columns}}
     return {"name": "near", "inputs": [entry], "steps": list(steps), "output": {"shard_mb": 0.01}}
-
-
-def ran(plain, folder, **options):
-    return execute(
-        make_plan(parse_config(plain), plain), str(folder), Engine(f"{folder}/work/passes", **options)
-    ).manifest
-
-
-def rows_of(manifest, folder):
-    found = []
-    for shard in manifest.shards:
-        if shard.fate != "errors":
-            table = pq.read_table(folder / shard.path, partitioning=None)
-            found += [row | {"fate": shard.fate} for row in table.to_pylist()]
-    return sorted(found, key=lambda row: row["doc_id"])
-
-
-def digests(manifest):
-    return {shard.path: shard.sha256 for shard in manifest.shards}
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +128,7 @@ def test_verified_clusters_are_those_of_one_pass_over_all(expected):
 
 
 def check_against_twin(manifest, folder, options, column):
-    rows = rows_of(manifest, folder)
+    rows = every_row(manifest, folder)
     prefix = options.get("name", "dup")
     found = [(row[f"{prefix}_cluster"], row[f"{prefix}_cluster_size"], row["fate"]) for row in rows]
     assert found == twin(rows, parse_step({"near_dedup": options}, "steps[0]"), column)
@@ -183,7 +161,7 @@ def test_order_and_sharding_change_nothing(tmp_path, expected):
     write(tmp_path / "pool", rows, [70])
     manifest = ran(config_over(tmp_path / "pool", {"near_dedup": STEP}), tmp_path / "run")
     assert manifest.steps[1].metrics == expected[1].steps[1].metrics
-    assert rows_of(manifest, tmp_path / "run") == rows_of(expected[1], expected[0])
+    assert every_row(manifest, tmp_path / "run") == every_row(expected[1], expected[0])
 
 
 def test_partitions_and_components_out_of_core_change_nothing(pool, tmp_path, expected, monkeypatch):
@@ -244,10 +222,10 @@ def test_planted_duplicates_are_found_as_often_as_the_curve_says(tmp_path):
     options = {"shingle_size": 1, "folding": "none", "bands": 8, "rows": 4, "verify": "shingles", "threshold": 0.5}
     manifest = ran(config_over(tmp_path / "pool", {"near_dedup": options}, columns=()), tmp_path / "run")
     names = {
-        row["doc_id"]: json.loads(row["meta"])["id"].rsplit("/", 1)[0] for row in rows_of(manifest, tmp_path / "run")
+        row["doc_id"]: json.loads(row["meta"])["id"].rsplit("/", 1)[0] for row in every_row(manifest, tmp_path / "run")
     }
     joined = Counter()
-    for row in rows_of(manifest, tmp_path / "run"):
+    for row in every_row(manifest, tmp_path / "run"):
         assert names[row["doc_id"]] == names[row["dup_cluster"]]  # precision is 1
         joined[float(names[row["doc_id"]].split("/")[0])] += row["fate"] == "rejected"
     for similarity in similarities:
@@ -258,7 +236,7 @@ def test_planted_duplicates_are_found_as_often_as_the_curve_says(tmp_path):
 def test_rows_that_fell_before_take_no_part(pool, tmp_path):
     cut = {"rules": {"rules": [{"column": "year", "op": "min", "threshold": 2002, "reason": "old"}]}}
     manifest = ran(config_over(pool, "exact_dedup", cut, {"near_dedup": STEP | {"name": "near"}}), tmp_path)
-    rows = rows_of(manifest, tmp_path)
+    rows = every_row(manifest, tmp_path)
     alive = [row for row in rows if row["near_cluster"] is not None]
     assert {row["step"] for row in rows if row["near_cluster"] is None} == {"exact_dedup", "rules"}
     found = [(row["near_cluster"], row["near_cluster_size"], row["fate"]) for row in alive]
@@ -273,7 +251,7 @@ def test_nothing_to_join(tmp_path):
     )
     manifest = ran(config_over(tmp_path / "pool", {"near_dedup": {"preset": "dolma3"}}, columns=()), tmp_path / "run")
     assert manifest.selected == 3
-    assert [row["dup_cluster_size"] for row in rows_of(manifest, tmp_path / "run")] == [1, 1, 1]
+    assert [row["dup_cluster_size"] for row in every_row(manifest, tmp_path / "run")] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def finished(folder, plain):
         ([GOOD] * 100 + [BROKEN] * 2, {}, ("reading: 2 of 102 records became errors, 2.0%", "allows 1.0%")),
         ([GOOD] * 100 + [BROKEN] * 2, {"max_errors": 0.02}, ()),
         ([GOOD] * 100 + [BROKEN], {"max_errors": 0.0}, ("1 of 101",)),
-        ([""], {}, ("no record was read", "allow_empty")),
+        ([""], {}, ("no record was read: the inputs hold only what is skipped: 1 blank line (`allow_empty: true`",)),
         ([""], {"allow_empty": True}, ()),
         ([GOOD], {"steps": [{"language": {"keep": ["de"]}}]}, ("no document was selected of 1 record read",)),
         ([GOOD], {"steps": [{"language": {"keep": ["de"]}}], "allow_empty": True}, ()),

@@ -34,6 +34,7 @@ from tamis.scorers.influence.bandit import (
 )
 from tamis.scorers.influence.fit import InfluenceDirection, InfluenceOptions, fit_direction
 from tamis.scorers.influence.scores import InfluenceScorer
+from tests.jobs.finished_runs import ran
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -104,11 +105,6 @@ def config_of(world):
         }
 
     return build
-
-
-def ran(plain, folder, **options):
-    engine = Engine(f"{folder}/work/passes", **options)
-    return execute(make_plan(parse_config(plain), plain), str(folder), engine).manifest
 
 
 def fates(folder):

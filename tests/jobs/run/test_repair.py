@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tamis.schemas.errors import ConfigError
+from tests.jobs.finished_runs import digests, every_row
 from tests.jobs.run.step_columns import columns_of, parsed
-from tests.jobs.run.test_steps import digests, every_row
 
 pytest.importorskip("ftfy")
 

@@ -13,14 +13,18 @@ from tamis.pipeline.mixing.export import shard_documents
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.scorers.mixture.document_tokenizer import DocumentTokenizer
 from tamis.scorers.mixture.megatron_files import MegatronTokens
-from tamis.scorers.selection.upsampling import copies, repeats_by_size, upsampling_curve
-from tests.jobs.run.test_steps import digests, every_row
+from tamis.scorers.selection.upsampling import REHYDRATION, copies, upsampling_curve
+from tests.jobs.finished_runs import digests, every_row
 
 NEAR = {"exact_dedup": {}}
 
 
 def kept(rows):
     return [row for row in rows if row["fate"] == "selected"]
+
+
+def rehydrated(sizes):
+    return [next(count for least, count in reversed(REHYDRATION) if size >= least) for size in sizes]
 
 
 def told(manifest, label="repeat"):
@@ -33,7 +37,7 @@ def test_rehydration_by_the_size_of_a_cluster(config_of, run, tmp_path):
     rows = kept(every_row(manifest, tmp_path / "run"))
     sizes = np.array([row["dup_cluster_size"] for row in rows])
     assert len(set(sizes.tolist())) > 1
-    assert [row["copies"] for row in rows] == repeats_by_size(sizes).tolist()
+    assert [row["copies"] for row in rows] == rehydrated(sizes)
     more = np.array([row["copies"] for row in rows]) - 1
     assert told(manifest)["copies"] == more.sum() > 0
     assert told(manifest)["documents"] == manifest.selected == len(rows)
@@ -97,7 +101,7 @@ def test_columns_of_copies_are_named_where_there_are_several(config_of, run, tmp
 
 def test_published_table_at_its_edges():
     sizes = [1, 2, 3, 4, 5, 99, 100, 999, 1000, 10**6]
-    assert repeats_by_size(sizes).tolist() == [1, 2, 3, 3, 5, 5, 8, 8, 1, 1]
+    assert rehydrated(sizes) == [1, 2, 3, 3, 5, 5, 8, 8, 1, 1]
 
 
 def test_fractions_are_drawn_by_the_document_alone(config_of, run, tmp_path):

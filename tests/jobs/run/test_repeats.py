@@ -9,12 +9,10 @@ from tamis.jobs.run.check import check_steps
 from tamis.pipeline.corpus import remove_paragraphs, remove_substrings
 from tamis.pipeline.steps.registry import parse_step
 from tamis.schemas.errors import ConfigError
+from tests.jobs.finished_runs import digests, every_row, ran
 from tests.jobs.run.test_near_dedup import (
     RUNNERS,
     config_over,
-    digests,
-    ran,
-    rows_of,
     small_shards,  # noqa: F401  (a fixture)
     write,
 )
@@ -54,7 +52,7 @@ def pool(tmp_path_factory):
 def original(pool, tmp_path_factory):
     """Text by document id."""
     folder = tmp_path_factory.mktemp("plain")
-    return {row["doc_id"]: row["text"] for row in rows_of(ran(config_over(pool), folder), folder)}
+    return {row["doc_id"]: row["text"] for row in every_row(ran(config_over(pool), folder), folder)}
 
 
 def left_by(step, texts):
@@ -120,7 +118,7 @@ CASES = {
 def test_texts_are_what_brute_force_leaves(pool, tmp_path, original, case):
     manifest = ran(config_over(pool, CASES[case]), tmp_path)
     step = parse_step(CASES[case], "steps[0]")
-    rows = rows_of(manifest, tmp_path)
+    rows = every_row(manifest, tmp_path)
     changed = check(rows, original, step)
     prefix = "text" if step.name is None else step.name
     gone = sum(row[f"{prefix}_removed_chars"] for row in rows)
@@ -145,7 +143,7 @@ def both(pool):
 
 
 def test_later_steps_read_the_new_text(expected, original):
-    rows = rows_of(expected[1], expected[0])
+    rows = every_row(expected[1], expected[0])
     first = parse_step({"paragraph_dedup": PARAGRAPHS | {"name": "lines"}}, "steps[0]")
     left, _ = left_by(first, original)
     alive = {name for name, text in left.items() if text.strip()}
@@ -172,7 +170,7 @@ def test_order_and_sharding_change_nothing(tmp_path, expected):
     write(tmp_path / "pool", rows, [9])
     manifest = ran(both(tmp_path / "pool"), tmp_path / "run")
     assert [step.metrics for step in manifest.steps] == [step.metrics for step in expected[1].steps]
-    assert rows_of(manifest, tmp_path / "run") == rows_of(expected[1], expected[0])
+    assert every_row(manifest, tmp_path / "run") == every_row(expected[1], expected[0])
 
 
 def test_partitions_change_nothing(pool, tmp_path, expected, monkeypatch):
@@ -211,7 +209,7 @@ def test_rows_that_fell_before_take_no_part(pool, tmp_path, original):
     cut = {"rules": {"rules": [{"column": "year", "op": "min", "threshold": 2, "reason": "old"}]}}
     for verb, options in (("paragraph_dedup", PARAGRAPHS), ("substring_dedup", SUBSTRINGS)):
         manifest = ran(config_over(pool, cut, {verb: options}), tmp_path / verb)
-        rows = rows_of(manifest, tmp_path / verb)
+        rows = every_row(manifest, tmp_path / verb)
         alive = {row["doc_id"] for row in rows if row["year"] >= 2}
         assert 0 < len(alive) < len(rows)
         check(rows, original, parse_step({verb: options}, "steps[0]"), alive)
@@ -222,7 +220,7 @@ def test_all_rows_can_be_scored_after_it(pool, tmp_path):
     cut = {"rules": {"rules": [{"column": "year", "op": "min", "threshold": 2, "reason": "old"}]}}
     later = {"exact_dedup": {"normalize": "none"}}
     plain = config_over(pool, cut, {"substring_dedup": SUBSTRINGS}, later) | {"score": "all"}
-    rows = rows_of(ran(plain, tmp_path), tmp_path)
+    rows = every_row(ran(plain, tmp_path), tmp_path)
     assert all(row["text_hash"] is not None for row in rows)
     twins = {}
     for row in rows:
@@ -238,7 +236,7 @@ def test_nothing_to_remove(tmp_path):
         config_over(tmp_path / "pool", {"paragraph_dedup": {"name": "lines"}}, "substring_dedup", columns=()),
         tmp_path / "run",
     )
-    rows = rows_of(manifest, tmp_path / "run")
+    rows = every_row(manifest, tmp_path / "run")
     assert [row["text"] for row in rows] == [row["text"] for row in rows if row["fate"] == "selected"]
     assert all(row["text_removed_chars"] == row["lines_removed_chars"] == 0 for row in rows)
 
@@ -247,7 +245,7 @@ def test_long_texts_of_one_period(tmp_path):
     texts = ["z" * 200_000, "ab" * 100_000, "漢" * 60_000, "q" * 499]
     write(tmp_path / "pool", [{"id": str(i), "text": text} for i, text in enumerate(texts)], [2])
     manifest = ran(config_over(tmp_path / "pool", "substring_dedup", columns=()), tmp_path / "run")
-    rows = {json.loads(row["meta"])["id"]: row for row in rows_of(manifest, tmp_path / "run")}
+    rows = {json.loads(row["meta"])["id"]: row for row in every_row(manifest, tmp_path / "run")}
     assert [len(rows[str(i)]["text"].encode()) for i in range(4)] == [500, 501, 504, 499]  # a copy of each window
 
 

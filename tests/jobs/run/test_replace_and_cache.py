@@ -14,10 +14,12 @@ from tamis.jobs.manifest.verify import verify
 from tamis.jobs.run.cache import CACHE_MARKER, USERS, shared
 from tamis.jobs.run.execute import execute
 from tamis.jobs.run.plan import make_plan
-from tamis.jobs.run.replace import replaced_run
+from tamis.jobs.run.replace import refuse_replacing, replaced_run
 from tamis.jobs.run.status import clean_run
 from tamis.pipeline.graph.engine import Engine
+from tamis.pipeline.graph.remote_job import LetGo, RemoteJob
 from tamis.pipeline.steps.registry import parse_config
+from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import ConfigError, InputError, RunError
 from tests.source_tree import ROOT
 
@@ -167,30 +169,86 @@ def test_the_command_line_says_what_it_replaces(tmp_path):
     assert "replaces" not in run("-o", "run", "--replace", "--quiet").stderr
 
 
-def test_a_run_that_fails_before_it_writes_costs_no_earlier_one(tmp_path):
-    config, run = plain(tmp_path), tmp_path / "run"
-    go(config, run)
-    before = (run / "manifest.json").read_bytes()
+@pytest.fixture(params=["local", "store"])
+def place(request, tmp_path):
+    """A run's folder, of a name that no other test has."""
+    if request.param == "local":
+        return str(tmp_path / "run")
+    return f"memory://{tmp_path.name}/run"
+
+
+def content(place, name="manifest.json"):
+    return filesystem.content(filesystem.join(place, name))
+
+
+def fail(*_, **__):
+    message = "the last pass failed"
+    raise RunError(message)
+
+
+def test_a_run_that_fails_before_it_writes_costs_no_earlier_one(tmp_path, place, caplog):
+    config = plain(tmp_path)
+    go(config, place)
+    before = content(place)
     more = {"path": str(tmp_path / "more.parquet"), "source": "web"}
     (tmp_path / "more.parquet").write_bytes(b"PAR1 no Parquet at all")
-    with pytest.raises(InputError, match=r"more\.parquet"):
-        go(config | {"inputs": [*config["inputs"], more]}, run)
-    assert (run / "manifest.json").read_bytes() == before
-    assert verify(str(run)).ok
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"more\.parquet"):
+            go(config | {"inputs": [*config["inputs"], more]}, place)
+        assert content(place) == before
+        assert content(place, "work/earlier.json") is None
+        assert verify(place).ok
+    assert not caplog.messages
 
 
-def test_a_run_that_fails_after_it_wrote_leaves_no_manifest(tmp_path, monkeypatch):
-    config, run = plain(tmp_path), tmp_path / "run"
-    go(config, run)
+@pytest.mark.parametrize("maximum", [3, 12])
+def test_a_run_that_fails_after_it_wrote_says_what_is_left(tmp_path, place, monkeypatch, caplog, maximum):
+    go(plain(tmp_path), place)
+    with monkeypatch.context() as patch:
+        patch.setattr("tamis.pipeline.passes.write.WriteErrors.__call__", fail)
+        with pytest.raises(RunError):
+            go(plain(tmp_path, maximum), place)
+    assert content(place) is None
+    assert re.search(r"run held a finished run.*: \d of its \d files are left, and no manifest", caplog.messages[0])
+    assert len(caplog.messages) == 1
+    go(plain(tmp_path, maximum), place)
+    assert verify(place).ok
+    assert content(place, "work/earlier.json") is None
 
-    def fail(*_, **__):
-        message = "the last pass failed"
-        raise RunError(message)
 
-    monkeypatch.setattr("tamis.pipeline.passes.write.WriteErrors.__call__", fail)
-    with pytest.raises(RunError):
-        go(plain(tmp_path, 3), run)
-    assert not (run / "manifest.json").exists()
+def test_a_run_that_is_killed_costs_no_earlier_one(tmp_path, place, monkeypatch):
+    """What was killed can't put the manifest back: the next run does if it fails, and replaces nothing unasked."""
+    go(plain(tmp_path), place)
+    before = content(place)
+    with monkeypatch.context() as patch:
+        patch.setattr("tamis.jobs.run.untouched._put_back", lambda *_: None)
+        patch.setattr("tamis.jobs.run.execute.write_file_list", fail)
+        with pytest.raises(RunError):
+            go(plain(tmp_path, 3), place)
+    assert content(place) is None
+    other = plain(tmp_path, 3)
+    plan = make_plan(parse_config(other), other)
+    with pytest.raises(ConfigError, match=r'threshold":8.* and is .*threshold":3'):
+        refuse_replacing(plan, place, "give --replace")
+    with monkeypatch.context() as patch:
+        patch.setattr("tamis.jobs.run.execute.write_file_list", fail)
+        with pytest.raises(RunError):
+            go(other, place)
+    assert content(place) == before
+    assert verify(place).ok
+
+
+def test_a_job_that_goes_on_gets_no_manifest_of_an_earlier_run(tmp_path, place, monkeypatch):
+    go(plain(tmp_path), place)
+
+    def let_go(*_, **__):
+        raise LetGo(RemoteJob("tamis", "1", "project", "region", "2024-01-01 00:00:00", "failure"))
+
+    monkeypatch.setattr("tamis.jobs.run.execute.write_file_list", let_go)
+    with pytest.raises(LetGo):
+        go(plain(tmp_path, 3), place)
+    assert content(place) is None
+    assert content(place, "work/earlier.json") is not None
 
 
 @pytest.mark.parametrize("output", ["data", "data/out", "run", "data/../data"])

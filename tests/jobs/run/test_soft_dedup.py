@@ -11,8 +11,8 @@ from tamis.schemas.errors import ConfigError, DataError
 from tamis.scorers.perplexity.training import train_lm
 from tamis.scorers.selection.soft_weights import soft_weights
 from tamis.scorers.selection.upsampling import copies
+from tests.jobs.finished_runs import digests, every_row
 from tests.jobs.run.step_columns import columns_of, parsed
-from tests.jobs.run.test_steps import digests, every_row
 
 SEED = 3
 SOFT = {"soft_dedup": {"column": "p", "segments": 4}}

@@ -4,7 +4,6 @@ import json
 import random
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from tamis.jobs.manifest.verify import verify
@@ -17,19 +16,7 @@ from tamis.scorers.perplexity.training import train_lm
 from tamis.scorers.selection.order_statistics import Partial
 from tamis.scorers.selection.selection import TopFraction
 from tests.jobs.conftest import WORDS, sentence
-
-
-def every_row(manifest, folder):
-    found = []
-    for shard in manifest.shards:
-        if shard.fate != "errors":
-            table = pq.read_table(folder / shard.path, partitioning=None)
-            found += [row | {"fate": shard.fate} for row in table.to_pylist()]
-    return sorted(found, key=lambda row: row["doc_id"])
-
-
-def digests(manifest):
-    return {shard.path: shard.sha256 for shard in manifest.shards}
+from tests.jobs.finished_runs import digests, every_row
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError, ModelError
+from tests.jobs.finished_runs import digests, every_row
 from tests.jobs.run.step_columns import columns_of, models_of, parsed
-from tests.jobs.run.test_steps import digests, every_row
 
 URLS = [
     "https://www.bad.example/page?x=1",

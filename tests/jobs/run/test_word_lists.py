@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tamis.schemas.errors import ConfigError, InputError, ModelError
+from tests.jobs.finished_runs import digests, every_row
 from tests.jobs.run.step_columns import columns_of, models_of, parsed
-from tests.jobs.run.test_steps import digests, every_row
 
 DOCUMENTS = {
     "bavarian": ("Servus, i bin da Sepp aus Minga", "bar", "https://example.org/"),

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -189,6 +190,11 @@ def test_near_threshold_is_the_nearest_on_both_sides(real):
         )
         expected = sorted(abs(r["value"] - r["threshold"]) for r in fell)[:4]
         assert [row["distance"] for row in found if row["side"] == "fell"] == pytest.approx(expected)
+
+
+def test_a_threshold_of_no_rule_is_a_mistake(real):
+    with pytest.raises(duckdb.Error, match="there is no rule nothing over a column"):
+        told(real[2], "FROM near_threshold('nothing')")
 
 
 def test_domains_count_documents_and_bytes(real):

@@ -456,6 +456,21 @@ def test_commands(made, monkeypatch, capsys):
     assert "never" not in out
 
 
+def test_on_a_terminal_views_are_listed_within_its_width(made, monkeypatch, capsys):
+    typed(monkeypatch, ".tables\n")
+    monkeypatch.setattr(
+        sql_prompt, "out_console", lambda: SafeConsole(width=80, force_terminal=True, color_system=None)
+    )
+    monkeypatch.setattr(
+        sql_prompt, "columns_of", lambda *_: [(f"text_{i}", "", "") for i in range(60)] + [("b", "", "")]
+    )
+    sql_prompt.prompt(made[0])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "documents" in lines[0]
+    assert "text_0, text_1, 58 more text_* (.schema documents), b" in " ".join(" ".join(lines[:3]).split())
+
+
 @pytest.mark.parametrize("word", ["quit", "exit;", ".quit", " EXIT ", "quit ;"])
 def test_leaving_needs_neither_dot_nor_semicolon(made, monkeypatch, capsys, word):
     typed(monkeypatch, f"help\n{word}\nSELECT 'never' AS never;\n")

@@ -9,7 +9,7 @@ import yaml
 from tamis.jobs.cli.train_output import rules
 from tamis.jobs.train.rules import methods_from
 from tamis.schemas.errors import ConfigError, DataError
-from tests.jobs.run.test_steps import every_row
+from tests.jobs.finished_runs import every_row
 
 GERMAN = "der die und in den von zu das mit sich auf für Haus Wald Berg Stadt Wagen Brücke Lampe Garten Winter".split()  # noqa: SIM905
 ENGLISH = "the of and to in that river stone bright window letter garden winter music paper silver cloud table".split()  # noqa: SIM905

@@ -126,6 +126,21 @@ def test_harmful_lm_returns_what_it_measured(examples: Path, tmp_path: Path, cap
     assert json.loads(capsys.readouterr().out)["documents"] != told["documents"]
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--pieces", 0), "--pieces 0: a tokenizer has 8 at least\n"),
+        (("--pieces", 7), "--pieces 7: a tokenizer has 8 at least\n"),
+        (("--harmful", "--label", "label", "--contrast", "--pieces", 7), "has 8 at least (0 stands for words)\n"),
+        (("--harmful", "--label", "label", "--pieces", 0), "--pieces 0: a tokenizer has 8 at least\n"),
+    ],
+)
+def test_too_few_pieces(examples: Path, tmp_path: Path, capsys: Any, options: tuple[Any, ...], told: str) -> None:
+    corpus = str(examples / "corpus" / "harmful_like.jsonl.zst")
+    assert tamis("train", "lm", corpus, *options, "-o", tmp_path / "m") == 2
+    assert capsys.readouterr().err.replace("\n ", " ").endswith(told)
+
+
 def test_harmful_lm_with_a_contrast(examples: Path, tmp_path: Path, capsys: Any) -> None:
     corpus = str(examples / "corpus" / "harmful_like.jsonl.zst")
     arguments = ("train", "lm", corpus, "--harmful", "--label", "label", "--contrast", "--no-lmplz")

@@ -21,21 +21,26 @@ SCORES = [
     described("text_words", pa.int64(), "words"),
 ]
 PART = 125_000
+TEXT = 128 << 20
+"""Bytes of text in a shard, about."""
+GROUP = 32 << 20
+"""Bytes of text in a row group, as a run cuts them."""
 THRESHOLD = 0.3
 
 
-def make_large_run(run: Path, documents: int) -> Manifest:
-    """Write a run of so many documents, two thirds of them selected, in shards sorted by `doc_id`."""
+def make_large_run(run: Path, documents: int, length: int = 40) -> Manifest:
+    """Write a run of so many documents of so many words, two thirds selected, in shards sorted by `doc_id`."""
     manifest = make_run(run, [], errors=0)
     draw = np.random.default_rng(7)
     shards: list[dict[str, Any]] = []
     counts = {source: {"read": 0, "selected": 0, "rejected": 0, "errors": 0} for source in SOURCES}
     words = np.array(["river", "stone", "bright", "window", "letter", "garden", "winter", "music", "paper", "silver"])
-    for number, start in enumerate(range(0, documents, PART)):
-        rows = min(PART, documents - start)
+    part = min(PART, max(1, TEXT // (6 * length)))
+    for number, start in enumerate(range(0, documents, part)):
+        rows = min(part, documents - start)
         ids = sorted(hashlib.md5(str(start + i).encode()).hexdigest() for i in range(rows))
         source = draw.integers(0, len(SOURCES), rows)
-        picked = words[draw.integers(0, len(words), (rows, 40))]
+        picked = words[draw.integers(0, len(words), (rows, length))]
         texts = [f"document {i[:8]} " + " ".join(row) for i, row in zip(ids, picked.tolist(), strict=True)]
         score = draw.random((8, rows))
         columns = {
@@ -66,7 +71,8 @@ def make_large_run(run: Path, documents: int) -> Manifest:
             path = f"{fate}/part-{number:05d}.parquet"
             size = int(sum(len(text) for text in chosen["text"].to_pylist()))
             record = {"path": path, "fate": fate, "sources": list(SOURCES), "text_bytes": size}
-            shards.append(record | write_shard(run / path, table, manifest.config_sha256))
+            group = max(1, GROUP * table.num_rows // max(GROUP, size))
+            shards.append(record | write_shard(run / path, table, manifest.config_sha256, min(group, PART)))
             for place, name in enumerate(SOURCES):
                 counts[name][fate] += int((source[mask] == place).sum())
     for mine in counts.values():

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections import Counter
 
+import pyarrow.parquet as pq
 import pytest
 
 from tamis.jobs.cli import ui as command
@@ -14,6 +15,7 @@ from tamis.jobs.ui.server import COOKIE, Server
 from tamis.jobs.ui.store import Filters, Store, WhatIf
 from tamis.schemas.errors import ConfigError, RunError
 from tests.jobs.handmade import make_run
+from tests.jobs.ui import large_run
 from tests.jobs.ui.large_run import THRESHOLD, make_large_run
 
 DOCUMENTS = 3000
@@ -89,6 +91,32 @@ def test_a_document_with_all_its_columns(store, rows):
     assert listed(store, search=rows[5]["doc_id"])[1] == [rows[5]["doc_id"]]
     with pytest.raises(ConfigError, match="no document"):
         store.document("x")
+
+
+def test_a_document_is_read_from_its_own_shard_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(large_run, "PART", 100)
+    make_large_run(tmp_path / "run", 500)
+    opened = Store(str(tmp_path / "run"))
+    try:
+        with opened._connection.cursor() as cursor:
+            where = cursor.execute("SELECT doc_id, fate FROM documents").fetchall()
+        shards = sorted((tmp_path / "run").glob("*ed/part-*.parquet"))
+        assert len(shards) == 10
+        mine = {path: set(pq.read_table(path, columns=["doc_id"])["doc_id"].to_pylist()) for path in shards}
+        for path in shards:
+            aside = path.with_suffix(".aside")
+            path.rename(aside)
+            for doc_id, fate in where[:: len(where) // 40]:
+                if doc_id not in mine[path]:
+                    assert opened.document(doc_id)["values"]["fate"] == fate
+            aside.rename(path)
+        wrong = next(path for path in shards if where[0][0] not in mine[path])
+        right = next(path for path in shards if where[0][0] in mine[path])
+        right.write_bytes(wrong.read_bytes())
+        with pytest.raises(RunError, match="has changed since it was loaded"):
+            opened.document(where[0][0])
+    finally:
+        opened.close()
 
 
 def test_of_a_larger_run_beginnings_are_searched_and_whole_texts_shown(folder, rows, monkeypatch):

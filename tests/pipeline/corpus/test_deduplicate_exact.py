@@ -79,7 +79,7 @@ def test_groups_are_those_of_a_dictionary(tmp_path_factory, shards, count):
     assert outcome.metrics["documents"] == len(every)
     for shard in sources:
         found_at = decision.columns["dup_cluster"].file(shard)
-        with ColumnFile(found_at) as found, ColumnFile(places["after"].file(shard)) as states:
+        with ColumnFile(found_at, CLUSTER_SCHEMA.names) as found, ColumnFile(places["after"].file(shard)) as states:
             rows = found.read().to_pylist()
             state = states.read().to_pylist()
         for row, (cluster, fate) in enumerate(zip(rows, state, strict=True)):

@@ -426,6 +426,11 @@ def test_bomb(tmp_path: Path) -> None:
         ("a.jsonl", lines({"text": "x"}), {"id": "key"}, "field 'key'"),
         ("a.json", b'[\n{"text": "x"}\n]', {}, "JSON array"),
         ("a.jsonl", "{}\n".encode("utf-16"), {}, "UTF-16"),
+        *[
+            ("a.jsonl", b'{"text": 1}\n'.decode().encode(f"utf-{code}"), {}, f"is UTF-{code[:2]}: convert it to UTF-8")
+            for code in ("16", "16-le", "16-be", "32", "32-le", "32-be")
+        ],
+        ("a.jsonl", b'{"text": "a"}\r{"text": "b"}\r', {}, "a.jsonl: its lines end in a carriage return alone"),
         ("a.jsonl.gz", b"no gzip", {}, "is no gz file"),
         ("a.jsonl.zst", b"x" * 100, {}, "is no zst file"),
         ("a.warc.gz", b'{"text": "x"}', {}, "is no gz file"),

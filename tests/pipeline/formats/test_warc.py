@@ -192,10 +192,6 @@ def test_lenient_headers(tmp_path: Path) -> None:
 def test_malformed_headers(tmp_path: Path) -> None:
     bad = [
         record(http(article("x")), kind=None),
-        record(http(article("x")), length=None),
-        record(http(article("x")), length="many"),
-        record(http(article("x")), length="-5"),
-        record(http(article("x")), length="9" * 30),
         record(http(article("x")), version=b"WABC/1.0"),
         b"no record at all\r\n",
         b"WARC/1.0\r\nWARC-Type: response\r\n" + b"x" * 100_000,
@@ -206,6 +202,34 @@ def test_malformed_headers(tmp_path: Path) -> None:
             tables = read(tmp_path, packed([good[0], broken, good[1]], codec), codec)
             assert tables.texts == texts("ab")
             assert tables.kinds == ["malformed_header"]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("length", [None, "", "many", "-5", "1e3", "0x10", "9" * 30])
+def test_without_a_length_a_record_ends_where_the_next_begins(
+    tmp_path: Path, codec: Codec | None, length: str | None
+) -> None:
+    first, last = warc(["a", "c"])
+    unknown = record(http(article("b")), length=length)
+    for records, names in (([first, unknown, last], "abc"), ([first, unknown], "ab"), ([unknown, unknown], "bb")):
+        tables = read(tmp_path, packed(records, codec), codec)
+        assert tables.texts == texts(names)
+        assert tables.kinds == []
+        for meta, name in zip(tables.metas, names, strict=True):
+            assert meta.get("defects") == (["content-length"] if name == "b" else None)
+    tables = read(tmp_path, packed([first, record(http(b"x" * 90_000), length=length), last], codec), codec,
+                  max_record_bytes=20_000)  # fmt: skip
+    assert tables.texts == texts("ac")
+    assert tables.kinds == ["record_too_large"]
+
+
+def test_without_a_length_damage_is_told(tmp_path: Path) -> None:
+    first, last = warc(["a", "c"])
+    members = [gzip.compress(one) for one in (first, record(http(article("b")), length=None), last)]
+    members[1] = members[1][: len(members[1]) // 2]
+    tables = read(tmp_path, b"".join(members), "gz")
+    assert tables.texts == texts("ac")
+    assert len(tables.errors) == 1
 
 
 @pytest.mark.parametrize("codec", CODECS)

@@ -52,20 +52,38 @@ def test_contents_are_bounded_and_the_oldest_goes_first():
 def test_names_of_a_large_folder_are_not_kept():
     known = Remembered(most_names=2, most_folders=2)
     known.list("x/a", {"1", "2", "3"})
-    assert known.listed("x/a")
     assert not known.absent("x/a/9")
     known.list("x/b", {"1"})
     assert known.absent("x/b/2")
     known.written("x/b/2")
     assert not known.absent("x/b/2")
     known.list("x/c", set())
-    assert not known.listed("x/a")
+    known.list("x/d", set())
+    assert not known.absent("x/b/9")  # forgotten, so nobody knows
+
+
+def test_what_lies_below_a_folder_that_was_not_there_is_known_from_the_first_file_on():
+    known = Remembered()
+    known.list("x", {"old"})
+    assert not known.absent("x/old/1")
+    known.written("x/new/deep/1")  # before anybody asked
+    assert not known.absent("x/new/deep/1")
+    assert known.absent("x/new/deep/2")
+    assert known.absent("x/new/other/1")
+    assert known.absent("x/newer")
+    known.removed("x/new")
+    assert known.absent("x/new/deep/1")
 
 
 def test_what_was_written_is_there_and_what_was_removed_is_not(monkeypatch):
     path = f"{ROOT}/01-step/a.value"
-    assert read_value(path, [], look=True) is None
     asked = Asked(monkeypatch)
+    assert read_value(path, [], look=True) is None
+    assert asked.calls == ["cat_file"]  # nothing is known without a look
+    filesystem.look([ROOT])
+    asked.calls.clear()
+    assert read_value(path, [], look=True) is None
+    assert asked.calls == []
     assert read_value(f"{ROOT}/02-other/a.value", [], look=True) is None
     write_value(path, b"one")
     asked.calls.clear()
@@ -83,10 +101,36 @@ def test_a_new_run_lists_one_folder_for_all_that_it_will_make(monkeypatch):
     write_value(f"{ROOT}/inputs/a.value", b"1")
     filesystem.forget()
     asked = Asked(monkeypatch)
+    filesystem.look([ROOT, ROOT, "/tmp"])
     for folder in ("01-a", "02-b", "02-b/notes", "03-c"):
         for name in ("x", "y"):
             assert filesystem.absent(f"{ROOT}/{folder}/{name}.value")
-    assert asked.calls.count("ls") == 1
+    assert asked.calls == ["ls"]
+
+
+def test_another_process_knows_what_the_driver_saw_and_asks_nobody(monkeypatch):
+    write_value(f"{ROOT}/inputs/a.value", b"1")
+    listing = filesystem.look([ROOT])
+    filesystem.forget()  # as in a process that has just begun
+    asked = Asked(monkeypatch)
+    assert not filesystem.absent(f"{ROOT}/01-a/x.value")
+    filesystem.know(listing)
+    assert filesystem.absent(f"{ROOT}/01-a/x.value")
+    assert not filesystem.absent(f"{ROOT}/inputs/b.value")
+    write_value(f"{ROOT}/01-a/x.value", b"2")
+    filesystem.know(listing)  # with the next task: nothing is forgotten
+    asked.calls.clear()
+    assert read_value(f"{ROOT}/01-a/x.value", [], look=True) == b"2"
+    assert asked.calls == []
+    filesystem.know(filesystem.Listing("another run", listing.folders))
+    assert filesystem.absent(f"{ROOT}/01-a/x.value")
+
+
+def test_the_names_of_a_full_folder_do_not_travel_with_tasks():
+    for number in range(257):
+        write_value(f"{ROOT}/{number}/a.value", b"1")
+    assert filesystem.look([ROOT]).folders == ()
+    assert filesystem.absent(f"{ROOT}/257/a.value")
 
 
 def test_a_damaged_value_is_not_remembered():

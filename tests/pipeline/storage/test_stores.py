@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from tamis.pipeline.storage import filesystem, stores
-from tamis.schemas.errors import InputError
+from tamis.schemas.errors import ConfigError, InputError
 
 
 class Told(Exception):
@@ -123,4 +123,17 @@ def test_no_silence_lasts_for_ever():
     limits = stores.client_options("https://x/a")["client_kwargs"]["timeout"]
     assert (limits.sock_connect, limits.sock_read) == (15.0, 60.0)
     assert stores.client_options("gs://b/a")["requests_timeout"].sock_read == 60.0
-    assert stores.client_options("s3://b/a") == {}
+    assert stores.client_options("s3://b/a") == {}  # its client waits for 15 seconds
+    assert stores.client_options("abfs://b/a") == {"connection_timeout": 15, "read_timeout": 60}
+
+
+def test_the_environment_may_say_how_long_a_store_may_be_silent(monkeypatch):
+    monkeypatch.setenv("TAMIS_STORE_TIMEOUT", "2.5")
+    assert stores.client_options("https://x/a")["client_kwargs"]["timeout"].sock_read == 2.5
+    assert stores.client_options("gs://b/a")["requests_timeout"].sock_read == 2.5
+    assert stores.client_options("s3://b/a") == {"config_kwargs": {"read_timeout": 2.5}}
+    assert stores.client_options("abfs://b/a")["read_timeout"] == 3
+    for wrong in ("soon", "0", "-1", "nan", "inf"):
+        monkeypatch.setenv("TAMIS_STORE_TIMEOUT", wrong)
+        with pytest.raises(ConfigError, match="TAMIS_STORE_TIMEOUT"):
+            stores.client_options("gs://b/a")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tamis.schemas.errors import ConfigError, ModelError
-from tamis.scorers.causal.bits_per_character import bits_per_character, text_losses
+from tamis.scorers.causal.bits_per_character import bits_per_character, measure_losses
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -13,7 +13,10 @@ with warnings.catch_warnings():
     transformers = pytest.importorskip("transformers")
     tokenizers = pytest.importorskip("tokenizers")
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
 
 CONTEXT = 24
 TEXTS = [
@@ -29,6 +32,10 @@ TEXTS = [
 ]
 
 
+def text_losses(*arguments, **options):
+    return measure_losses(*arguments, **options).nats
+
+
 def make_tokenizer(**special):
     bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
     bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -41,15 +48,6 @@ def make_tokenizer(**special):
     )
     bpe.train_from_iterator(["the cat sat on the mat and the hat"] * 3, trainer)
     return transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, **special)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Several threads on a busy machine wait for each other at every one of thousands of small products."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -13,18 +13,13 @@ with warnings.catch_warnings():
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
 
 SMALL = TrainingOptions(dimensions=16, layers=1, heads=2, context=32, steps=30, batch=4, rate=1e-2)
 TEXTS = ["the cat sat on the mat. " * 8, "naïve 山 😀 " * 10, ""]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def loss(trained):

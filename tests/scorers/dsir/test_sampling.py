@@ -16,7 +16,8 @@ from tamis.scorers.dsir.divergence import kl_reduction
 from tamis.scorers.dsir.features import NgramFeatures
 from tamis.scorers.dsir.model import DsirModel, ngram_counts
 from tamis.scorers.dsir.sampling import DsirDraw, DsirSampling, shares
-from tamis.scorers.selection.order_statistics import Groups, Partial
+from tamis.scorers.selection.groups import Groups
+from tamis.scorers.selection.order_statistics import Partial
 from tamis.scorers.selection.selection import Selection, TopAmount, TopDocuments, TopFraction, TopWeight
 from tamis.scorers.text.noise import gumbel_noise, id_words
 

@@ -180,6 +180,69 @@ def test_auto_is_resiliparse_where_that_finds_the_text() -> None:
     assert html_to_text(PAGE, whole) == html_to_text(PAGE, ExtractOptions(main_content=False))
 
 
+def auto_text(body: str, attributes: str = "") -> str:
+    page = f"<html><body {attributes}>{body}</body></html>"
+    return html_to_text(page, ExtractOptions(engine="auto")).text
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        '<div class="author-box">Extra.</div>',
+        '<p id="Cookie-Bar">Extra.</p>',
+        '<ul class="list related_posts"><li>Extra.</li></ul>',
+        '<div class="cta">Extra.</div>',
+        '<section class="c-newsletter__text">Extra.</section>',
+    ],
+)
+def test_auto_leaves_out_what_is_no_text_by_its_name(element: str) -> None:
+    page = f"<article><p>{TEXT}</p>{element}<p>{TEXT}</p></article>"
+    assert auto_text(page) == f"{TEXT.strip()}\n\n{TEXT.strip()}"
+    everything = ExtractOptions(engine="auto", main_content=False)
+    assert "Extra." in html_to_text(f"<html><body>{page}</body></html>", everything).text
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        '<div class="sourceCode">Code.</div>',
+        '<div class="read-along">Code.</div>',
+        '<div class="post hentry tag-social-media">Code.</div>',
+        '<article class="related">Code.</article>',
+    ],
+)
+def test_names_that_hold_texts_are_no_reason_to_leave_them_out(element: str) -> None:
+    page = f"<main><p>{TEXT}</p>{element}<p>{TEXT}</p></main>"
+    assert "Code." in auto_text(page, 'class="has-sidebar cookie-consent"')
+
+
+def test_names_count_for_nothing_where_half_of_the_text_would_go() -> None:
+    page = f'<p>{TEXT}</p><div class="author-info"><p>{{}}</p></div><div class="author-box">Extra.</div>'
+    assert "Extra." not in auto_text(page.format(TEXT[:-100]))
+    longer = page.format(TEXT + TEXT)
+    assert auto_text(longer) == html_to_text(f"<html><body>{longer}</body></html>").text
+
+
+def test_embedded_posts_are_quotations() -> None:
+    quoted = '<blockquote class="twitter-tweet"><p>As she wrote there.</p></blockquote>'
+    assert "As she wrote there." in auto_text(f"<article><p>{TEXT}</p>{quoted}<p>{TEXT}</p></article>")
+
+
+def test_lists_with_a_little_prose_are_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(html: str, options: ExtractOptions) -> str:
+        asked.append(html)
+        return ""
+
+    monkeypatch.setattr("tamis.scorers.extraction.html._trafilatura", counted)
+    prose = f'<div class="menu"><p>{TEXT[:700]}</p>'
+    assert auto_text(f"<p>A line.</p>{prose}</div>") == "A line."
+    assert len(asked) == 1
+    auto_text(f"<p>A line.</p>{prose}{'<p>An entry.</p>' * 2_000}</div>")
+    assert len(asked) == 1
+
+
 def test_auto_is_trafilatura_where_resiliparse_misses_the_text() -> None:
     pytest.importorskip("trafilatura")
     auto, other = ExtractOptions(engine="auto"), ExtractOptions(engine="trafilatura")

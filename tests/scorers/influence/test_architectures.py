@@ -18,18 +18,13 @@ from tamis.scorers.influence.samples import chunk_batches, chunk_losses, cut_chu
 from tamis.scorers.influence.scores import InfluenceScorer, parameter_direction, sample_scores
 from tests.scorers.influence.tiny_models import ARCHITECTURES, CONTEXT, TEXTS, make_model, make_tokenizer, torch
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
 
 REFERENCE = ["the cat sat", "the hat and the mat sat on the cat " * 3]
 POOL = ["one two three", "the mat the mat", "and on and on and on " * 4, "four"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from tamis.scorers.influence.bandit import (
     rounds_view,
     selected,
 )
-from tamis.scorers.influence.released_bandit import play_released
+from tests.scorers.influence.released_bandit import play_released
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,10 @@ from tamis.scorers.influence.layers import find_blocks  # noqa: E402
 from tamis.scorers.influence.samples import Batch  # noqa: E402
 from tamis.scorers.influence.scores import sample_scores  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of forward mode
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's own, of forward mode
+]
 
 HEADS = 2
 
@@ -85,14 +88,6 @@ def batches(tokens, size=7):
 def case(golden):
     arrays = dict(np.load(golden / "quad_influence.npz"))
     return json.loads((golden / "quad_influence.json").read_text()), arrays, Model(arrays)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def fitted(case, *, attention="fused", layers=None):

@@ -17,15 +17,10 @@ from tamis.scorers.influence.samples import Batch, chunk_batches, chunk_losses, 
 from tamis.scorers.influence.scores import parameter_direction, sample_scores
 from tests.scorers.influence.tiny_models import CONTEXT, make_model, make_tokenizer, torch
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
 
 
 def logistic_losses(model, batch):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tamis.schemas.errors import ConfigError, DataError
 from tamis.scorers.mixture.aioli import probe_mixtures
 from tamis.scorers.mixture.blend import plan_blend
-from tamis.scorers.mixture.order import document_order, fill_quota, fill_schedule, interleave
+from tamis.scorers.mixture.order import document_order, fill_quota, interleave
 from tamis.scorers.mixture.quotas import QuotaBatches, largest_remainder
 from tamis.scorers.text.identity import doc_id
 
@@ -88,15 +88,6 @@ def test_a_quota_is_filled_within_half_a_document(sizes: list[int], quota: int, 
     for epoch in range(full):
         members = found.documents[found.epochs == epoch]
         assert len(set(members.tolist())) == len(members)
-
-
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.lists(st.integers(0, 200), min_size=1, max_size=6))
-def test_stages_of_a_schedule_go_on_where_the_last_ended(sizes: list[int], quotas: list[int]) -> None:
-    stages = fill_schedule(ids(len(sizes)), sizes, quotas, seed=1)
-    whole = fill_quota(ids(len(sizes)), sizes, sum(quotas), seed=1)
-    assert [i for stage in stages for i in stage.documents.tolist()] == whole.documents.tolist()
-    ends = np.cumsum([stage.amount for stage in stages])
-    assert (np.abs(ends - np.cumsum(quotas)) <= max(sizes) / 2).all()
 
 
 def test_passes_have_orders_of_their_own_and_quality_goes_first() -> None:

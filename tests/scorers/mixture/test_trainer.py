@@ -8,14 +8,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from tamis.schemas.errors import ConfigError, DataError, RunError  # noqa: E402
+from tamis.scorers.mixture.controlled_training import train_by_controller  # noqa: E402
 from tamis.scorers.mixture.methods import CONTROLLERS  # noqa: E402
 from tamis.scorers.mixture.rows import GroupRows  # noqa: E402
-from tamis.scorers.mixture.trainer import (  # noqa: E402
-    CausalTrainer,
-    TrainerOptions,
-    learning_rate_at,
-    train_by_controller,
-)
+from tamis.scorers.mixture.trainer import CausalTrainer, TrainerOptions, learning_rate_at  # noqa: E402
 
 torch.set_num_threads(1)  # threads cost more than they bring at this size, and the machine is shared
 

@@ -13,10 +13,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from tamis.scorers.mixture.aioli import Aioli  # noqa: E402
+from tamis.scorers.mixture.controlled_training import train_by_controller  # noqa: E402
 from tamis.scorers.mixture.dga import Dga  # noqa: E402
 from tamis.scorers.mixture.fixed import Fixed  # noqa: E402
 from tamis.scorers.mixture.rows import GroupRows, pack_rows  # noqa: E402
-from tamis.scorers.mixture.trainer import TrainerOptions, train_by_controller  # noqa: E402
+from tamis.scorers.mixture.trainer import TrainerOptions  # noqa: E402
 from tamis.scorers.text.identity import doc_id  # noqa: E402
 
 CORPUS = Path(__file__).resolve().parents[3] / "examples" / "corpus"

@@ -98,12 +98,12 @@ def test_models_that_read_other_tokens_are_refused(tmp_path: Path) -> None:
         LikelihoodRatio(NgramPerplexity(tmp_path / "pieces"), NgramPerplexity(tmp_path / "others"))
 
 
-@pytest.mark.parametrize("pieces", [None, 150])
+@pytest.mark.parametrize("pieces", [0, None, 150])
 def test_contrast_is_calibrated_on_the_ratio_and_better(tmp_path: Path, pieces: int | None) -> None:
     documents = labelled()
-    options: dict[str, Any] = {"validation": 0.3, "test": 0.3, "pieces": pieces, "use_lmplz": False}
+    options: dict[str, Any] = {"validation": 0.3, "test": 0.3, "use_lmplz": False}
     alone = train_harmful(documents, tmp_path / "alone", **options)
-    found = train_harmful(documents, tmp_path / "both", contrast=True, **options)
+    found = train_harmful(documents, tmp_path / "both", contrast=True, pieces=pieces, **options)
     assert found.test is not None
     assert alone.test is not None
     assert found.test.auc > 0.9 > alone.test.auc
@@ -113,8 +113,10 @@ def test_contrast_is_calibrated_on_the_ratio_and_better(tmp_path: Path, pieces: 
     assert folder.settings["contrast"] == clean.digest
     assert (folder.settings["order"], alone.folder.settings["order"]) == (3, 5)
     assert clean.settings["order"] == 3
-    if pieces is not None:
+    if pieces != 0:
         assert folder.files["tokenizer.model"] == clean.files["tokenizer.model"]
+    else:
+        assert "tokenizer.model" not in folder.files
     assert "perplexity.svg" in folder.files
     scorer = LikelihoodRatio(NgramPerplexity(tmp_path / "both"), NgramPerplexity(tmp_path / "both" / "clean"))
     bad, good = scorer.score(["h1 h2 s1 h3 h4", "c1 c2 c3 s1 c9"]).column("quality_log_ratio").to_pylist()
@@ -123,6 +125,19 @@ def test_contrast_is_calibrated_on_the_ratio_and_better(tmp_path: Path, pieces: 
     named = train_harmful(documents, tmp_path / "named", splits=said, contrast=True, order=2, use_lmplz=False)
     assert named.documents["validation"] == (10, 10)
     assert named.test is None
+
+
+def test_default_pieces_have_room_for_each_character(tmp_path: Path) -> None:
+    draw = random.Random(1)
+    letters = [chr(0x4E00 + i) for i in range(3000)]
+    texts = ["".join(draw.choices(letters[i % 2 :: 2], k=200)) for i in range(400)]
+    documents = LabelledDocuments(texts, np.arange(400) % 2 == 0, [f"g{i}" for i in range(400)])
+    options: dict[str, Any] = {"validation": 0.2, "test": 0.2, "contrast": True, "order": 1, "use_lmplz": False}
+    found = train_harmful(documents, tmp_path / "m", **options)
+    assert found.test is not None
+    assert found.test.auc > 0.99
+    with pytest.raises(ConfigError, match="2,000 pieces can't be trained"):
+        train_harmful(documents, tmp_path / "n", pieces=2000, **options)
 
 
 def test_what_a_contrast_lacks_is_said(tmp_path: Path) -> None:

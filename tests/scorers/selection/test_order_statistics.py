@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 
 from tamis.schemas.errors import ConfigError, DataError, RunError
 from tamis.schemas.keep import Keep
+from tamis.scorers.selection.groups import Groups, group_rows
 from tamis.scorers.selection.order_statistics import (
     ByRank,
     ByWeight,
-    Groups,
     Partial,
     RankSearch,
     float_to_ordered,
-    group_rows,
     ordered_to_float,
 )
 from tamis.scorers.selection.selection import (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from tamis.schemas.errors import ConfigError, DataError
-from tamis.scorers.selection.upsampling import copies, repeats_by_size, upsampling_curve
+from tamis.scorers.selection.upsampling import copies, upsampling_curve
 from tamis.scorers.text.identity import doc_id
 
 
@@ -86,12 +86,6 @@ def test_copies():
     assert set(taken[3000:].tolist()) == {2, 3}
 
 
-def test_rehydration_is_finewebs():
-    sizes = [1, 2, 3, 4, 5, 99, 100, 999, 1000, 10**9]
-    assert repeats_by_size(sizes).tolist() == [1, 2, 3, 3, 5, 5, 8, 8, 1, 1]
-    assert repeats_by_size([1, 7], [(1, 0), (5, 2)]).tolist() == [0, 2]
-
-
 def test_wrong_use_is_named():
     with pytest.raises(DataError, match="raise the cap"):
         upsampling_curve([10, 10], 1000)
@@ -101,5 +95,3 @@ def test_wrong_use_is_named():
         upsampling_curve([1], 1, throwaway=1)
     with pytest.raises(DataError, match="-1"):
         copies(0, [1, -1], [doc_id("x", "1"), doc_id("x", "2")])
-    with pytest.raises(ConfigError, match="ascending"):
-        repeats_by_size([1], [(2, 1)])
