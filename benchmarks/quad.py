@@ -9,10 +9,10 @@ word counts can't. Held out from the pool: 128 documents of the target as refere
 All methods select a tenth of the pool; the same small language model is trained on each selection from scratch and
 its loss on the held-out documents reported (nats a token, of a vocabulary of 1,024 pieces learned from the pool).
 `scored` is the share of the pool whose influence was computed, `cpu` what the selection cost in CPU-seconds, for Quad
-with training its proxy. For `clean` there is also Quad with clusters cut by a column that sees the order of words, since
-clusters made of words hold clean and shuffled together: in three by the proxy's loss (a pass over the pool), or in four
-by DSIR's weight (which counts pairs of words). `--topk` adds the documents of highest influence when the whole pool is
-scored. Each seed has another pool, proxy, clusters and training.
+with training its proxy. For `clean` there is also Quad with clusters cut by a column that sees the order of words,
+since clusters made of words hold clean and shuffled together: in three by the proxy's loss (a pass over the pool), or
+in four by DSIR's weight (which counts pairs of words). `--topk` adds the documents of highest influence when the
+whole pool is scored. Each seed has another pool, proxy, clusters and training.
 
     python benchmarks/quad.py --model SmolLM2-135M-Instruct.Q4_1.gguf --context 256 --chunks 200
 

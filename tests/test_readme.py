@@ -71,7 +71,7 @@ def marked(block: Block) -> Any:
     return pytest.param(block, marks=pytest.mark.slow if block.note.startswith(EXTRA) else (), id=str(block))
 
 
-@pytest.mark.parametrize("block", map(marked, RUN))
+@pytest.mark.parametrize("block", [marked(block) for block in RUN])
 def test_block_does_what_the_reader_expects(
     block: Block, desk: Path, commands: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,9 +12,11 @@ import tamis
 from tamis.jobs.manifest.verify import verify
 from tamis.jobs.quad.replay import replay_quad
 from tamis.jobs.quad.stored import stored_quad
+from tamis.jobs.run.execute import execute
 from tamis.jobs.run.memory import estimate, step_costs
 from tamis.jobs.run.plan import make_plan
 from tamis.pipeline.corpus import quad as decision
+from tamis.pipeline.graph.engine import Engine
 from tamis.pipeline.steps.registry import parse_config
 from tamis.schemas.errors import ConfigError, DataError, ModelError, RunError, TamisError
 from tamis.scorers.causal.models import load_causal_model
