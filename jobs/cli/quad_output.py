@@ -36,7 +36,7 @@ def show_replay(run: str, step: str | None, changes: Mapping[str, Any], *, limit
     options = found.options
     say(
         f"{harmless(found.label)}: alpha {options.alpha:g}, tau {options.tau:g}, budget {options.budget:,.10g} "
-        f"{options.unit}, blocks of {options.width:,}"
+        f"{options.unit}, blocks of {options.block or options.probe:,}"
     )
     turns = counted(sum(one.accepted for one in found.state.draws), "accepted turn")
     spent = "" if options.unit == "documents" else f" ({found.spent:,.0f} {options.unit})"

@@ -16,6 +16,10 @@ from tamis.schemas.errors import InputError
 __all__ = ["plan_parquet", "read_parquet"]
 
 
+_DAMAGED = ("deserialize thrift", "flatbuffers", "cannot be applied to", "IPC message")
+"""What the library says of a damaged footer, by an OSError as of a file system that fails."""
+
+
 @contextmanager
 def _opened(path: str) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file.
@@ -34,6 +38,9 @@ def _opened(path: str) -> Iterator[pq.ParquetFile]:
         msg = f"{path} is no readable Parquet file: {_first_line(error)}"
         raise InputError(msg) from error
     except OSError as error:
+        if any(word in str(error) for word in _DAMAGED):
+            msg = f"{path} is no readable Parquet file: {_first_line(error)}"
+            raise InputError(msg) from error
         if "encrypt" not in str(error) and "decrypt" not in str(error):
             raise
         msg = f"{path} is an encrypted Parquet file: write it decrypted, for there is no option for keys"

@@ -49,7 +49,7 @@ scores) fixed; [Quad](../quad.md) says how. `tamis quad replay` tries other opti
     reference_documents: 32
     sample: 32""",
     query="SELECT title, documents, scored, round(mean_influence, 2) AS influence, selected FROM quad_clusters "
-    "ORDER BY ALL DESC",
+    "ORDER BY selected DESC, influence DESC",
     inputs=(
         FORUM,
         PROSE,

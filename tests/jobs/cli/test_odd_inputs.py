@@ -57,6 +57,8 @@ PAGE = record(http(article("x")))
 UUIDS = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"1" * 16] * 3, pa.binary(16)))
 MANY = b"".join(b"a%d=1 " % n for n in range(200_000))
 ENDLESS = record(http(article("y")), extra="X: " + "y" * 70_000)
+WHOLE = parquet({"text": TEXTS})
+DAMAGED = WHOLE[:-40] + b"\xff" * 30 + WHOLE[-10:]
 ENCRYPTED = parquet({"text": TEXTS})[:-4] + b"PARE"
 
 TAKEN: Any = (0, (3, 3, 0, 0), "")
@@ -81,6 +83,7 @@ FILES: dict[str, Any] = {
     "no rows": ("a.parquet", parquet({"text": pa.array([], pa.string())}), 1, (0, 0, 0, 0), "the inputs are empty"),
     "no columns": ("a.parquet", parquet({}), 1, None, "has no column 'text'"),
     "encrypted": ("a.parquet", ENCRYPTED, 1, None, "a.parquet is an encrypted Parquet file: write it decrypted"),
+    "a damaged footer": ("a.parquet", DAMAGED, 1, None, "a.parquet is no readable Parquet file: "),
     "wrong magic": ("a.parquet", b"XXXX" * 9, 1, None, "is no readable Parquet file"),
     "deep nesting": ("a.jsonl", nested(1000) + ROWS, 0, (4, 4, 0, 0), "1 time odd value"),
     "nesting without end": ("a.jsonl", nested(99_999) + ROWS, *ONE_LOST),

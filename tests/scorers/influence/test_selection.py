@@ -20,8 +20,8 @@ def test_selection_holds_the_target_and_teaches_it(tmp_path):
     assert done.returncode == 0, done.stderr
     (rows,) = json.loads(out.read_text())["group"]
     quad, chance = rows["quad"], rows["random"]
-    assert quad["documents"] == chance["documents"]
-    # Seen: 0.62 of the selection (the target is a tenth of the pool), 4 % scored, 0.297 nats below a random draw.
+    assert 0.9 * chance["documents"] <= quad["documents"] <= chance["documents"]  # rounds may end before the budget
+    # Seen: 0.70 of the selection (the target is a tenth of the pool), 4.8 % scored, 0.231 nats below a random draw.
     assert quad["precision"] >= 0.5 > 0.2 > chance["precision"]
     assert quad["scored"] <= 0.05
     assert quad["loss"] <= chance["loss"] - 0.05
