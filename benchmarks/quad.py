@@ -110,7 +110,7 @@ PER_ROUND, ALPHA, TAU = 2, 0.3, 0.8
 """Tau is high, as the mean of a few documents is: 0.5 to 0.7 standard deviations are its own error."""
 LONGER = {"group": 1, "clean": 2}
 """How much longer the model is trained on a selection. At 400 steps it may or may not have begun to use the order of
-words, by chance: on one selection for `clean` five trainings differed by 0.47 nats."""
+words, by chance: on one selection for `clean` three trainings, at half the rate, differed by 0.47 nats."""
 FORMS: dict[str, tuple[str | None, int]] = {
     "quad": (None, 1),
     "quad by loss": ("loss", 3),

@@ -101,7 +101,7 @@ def test_replay_prints_what_would_be_picked(run, tamis):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "quad: alpha 0.5, tau 0.1, budget 12 documents, blocks of 4"
-    assert lines[1].startswith("12 documents in 3 accepted turns of ")
+    assert lines[1].startswith("12 documents in 4 accepted turns of ")
     assert all(len(line) <= 80 for line in lines)
     assert "\x1b" not in done.stdout
     told = json.loads(tamis("quad", "replay", run, "--json").stdout)
@@ -111,6 +111,10 @@ def test_replay_prints_what_would_be_picked(run, tamis):
     short = tamis("quad", "replay", run, "--limit", "1", "--budget", "1000", "--alpha", "0", "--rounds", "50")
     assert "1 more cluster: --limit 0 shows all" in short.stdout
     assert "documents scored: run the config with these options" in short.stdout
+    blocks = tamis("quad", "replay", run, "--tau", "0.1", "--first-turn", "block")
+    assert blocks.stdout.splitlines()[1].endswith("it ends as scores are missing")  # second turns begin elsewhere
+    done = tamis("quad", "replay", run, "--first-turn", "all")
+    assert (done.returncode, done.stderr) == (2, "tamis: unknown first_turn 'all': choose 'probe' or 'block'\n")
     done = tamis("quad", "replay", run, "--alpha", "-2")
     assert (done.returncode, done.stderr) == (2, "tamis: alpha must be at least 0, got -2.0\n")
 
