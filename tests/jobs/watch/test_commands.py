@@ -150,7 +150,7 @@ def test_other_commands_open_a_corpus(growing, capsys):
     assert tamis(capsys, "sql", "corpus", "SELECT count(*) AS n FROM documents", "--json")[1] == '{"n": 60}\n'
     assert tamis(capsys, "report", "corpus")[0] == 0
     page = (growing.corpus / "report.html").read_text("utf-8")
-    assert "increments/00002" in page.replace("<wbr>", "")  
+    assert "increments/00002" in page.replace("<wbr>", "")
     assert tamis(capsys, "manifest", "rerun", "corpus", "-o", "again")[0] == 2
     assert tamis(capsys, "run", "grow.yaml")[::2] == (
         2,
