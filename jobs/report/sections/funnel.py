@@ -128,7 +128,10 @@ def remaining(facts: Facts) -> tuple[dict[str, dict[str, list[float]]], str]:
             source: [size * per_byte.get(source, per_byte[""]) for size in sizes]
             for source, sizes in left["bytes"].items()
         }
-        note += f" Tokens are bytes times the {column} a byte of those documents of the source that have that column."
+        note += (
+            f" Tokens are estimated: the bytes, times what {column} comes to per byte in those documents of the source"
+            " that have the column."
+        )
     return left, note
 
 
