@@ -3,8 +3,6 @@
 import contextlib
 import hashlib
 import http.server
-import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +12,7 @@ import pytest
 import tamis
 from tamis.jobs.manifest.verify import verify
 from tamis.pipeline.storage import filesystem
+from tests.serving import five_lines, serving
 
 
 class Server(http.server.BaseHTTPRequestHandler):
@@ -63,14 +62,8 @@ class Server(http.server.BaseHTTPRequestHandler):
 def served() -> Iterator[tuple[type[Server], str]]:
     """A server of its own kind, and the address of its file."""
     kind = type("OneServer", (Server,), {})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield kind, f"http://127.0.0.1:{server.server_port}/x.jsonl"
-        server.shutdown()
-
-
-def lines(word: str) -> bytes:
-    return b"".join(json.dumps({"id": str(n), "text": f"{word} {n}"}).encode() + b"\n" for n in range(5))
+    with serving(kind) as address:
+        yield kind, f"http://{address}/x.jsonl"
 
 
 EARLY, LATE = "Wed, 25 Nov 2026 10:00:00 GMT", "Wed, 25 Nov 2026 10:00:01 GMT"
@@ -92,18 +85,18 @@ STRONG, OTHER, WEAK = '"one"', '"two"', 'W/"one"'
 )
 def test_each_of_what_a_server_tells_counts(served, before, after, noticed):
     kind, address = served
-    kind.content, kind.headers_told = lines("river"), before
+    kind.content, kind.headers_told = five_lines("river"), before
     first = filesystem.info(address)
     assert filesystem.tells_changes(first.fingerprint)
-    kind.content, kind.headers_told = lines("stone"), after  # of the same size
+    kind.content, kind.headers_told = five_lines("stone"), after  # of the same size
     assert (filesystem.info(address).fingerprint != first.fingerprint) == noticed
-    kind.content, kind.headers_told = lines("pebbles"), before
+    kind.content, kind.headers_told = five_lines("pebbles"), before
     assert filesystem.info(address).fingerprint != first.fingerprint  # another size is always noticed
 
 
 def test_of_a_server_that_tells_nothing_the_content_is_asked(served):
     kind, address = served
-    kind.content = lines("river")
+    kind.content = five_lines("river")
     assert not filesystem.tells_changes(filesystem.info(address).fingerprint)
 
 
@@ -143,7 +136,7 @@ def texts(run: Any) -> list[str]:
 
 def test_another_etag_of_the_same_content_gives_the_same_bytes(served, tmp_path: Path):
     kind, address = served
-    kind.content, kind.headers_told, kind.ranges = lines("river"), {"ETag": STRONG}, False
+    kind.content, kind.headers_told, kind.ranges = five_lines("river"), {"ETag": STRONG}, False
     first = tamis.run(config(address), output=tmp_path / "run")
     kind.headers_told = {"ETag": OTHER}
     failures = verify(first.path, inputs=True).failures
@@ -157,10 +150,10 @@ def test_another_etag_of_the_same_content_gives_the_same_bytes(served, tmp_path:
 
 def test_new_content_under_an_old_etag_and_time_is_told_as_unproven(served, tmp_path: Path):
     kind, address = served
-    kind.content, kind.headers_told = lines("river"), {"ETag": STRONG, "Last-Modified": EARLY}
+    kind.content, kind.headers_told = five_lines("river"), {"ETag": STRONG, "Last-Modified": EARLY}
     first = tamis.run(config(address), output=tmp_path / "run")
     assert first.manifest.inputs[0].sha256 is None
-    kind.content = lines("stone")
+    kind.content = five_lines("stone")
     found = verify(first.path, inputs=True)
     assert found.ok
     assert any("not checked by content: 1 input was recorded without a SHA-256" in note for note in found.notes)
@@ -172,13 +165,13 @@ def test_a_file_that_changes_between_planning_and_reading_stops_the_run_and_the_
     served, tmp_path: Path, told: bool
 ):
     kind, address = served
-    kind.content, kind.headers_told = lines("river"), {"ETag": STRONG} if told else {}
+    kind.content, kind.headers_told = five_lines("river"), {"ETag": STRONG} if told else {}
     asked = []
 
     def change() -> None:
         asked.append(1)
         if len(asked) == 2:  # the first looks at it, the second reads it
-            kind.content, kind.headers_told = lines("stones"), {"ETag": OTHER} if told else {}
+            kind.content, kind.headers_told = five_lines("stones"), {"ETag": OTHER} if told else {}
 
     kind.before_get = staticmethod(change)
     with pytest.raises(tamis.InputError, match=r"was changed .* run the same command again"):
@@ -189,9 +182,9 @@ def test_a_file_that_changes_between_planning_and_reading_stops_the_run_and_the_
 
 def test_a_run_that_is_resumed_reads_a_file_that_changed_meanwhile(served, tmp_path: Path):
     kind, address = served
-    kind.content, kind.headers_told = lines("river"), {"Last-Modified": EARLY}
+    kind.content, kind.headers_told = five_lines("river"), {"Last-Modified": EARLY}
     first = tamis.run(config(address), output=tmp_path / "run")
     (tmp_path / "run" / "manifest.json").unlink()  # as if it had been killed before its end
-    kind.content, kind.headers_told = lines("stone"), {"Last-Modified": LATE}
+    kind.content, kind.headers_told = five_lines("stone"), {"Last-Modified": LATE}
     assert texts(tamis.run(config(address), output=tmp_path / "run")) == [f"stone {n}" for n in range(5)]
     assert first.manifest.read == 5

@@ -3,8 +3,6 @@
 import base64
 import hashlib
 import http.server
-import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +14,7 @@ import yaml
 import tamis
 from tamis.jobs.cli import app
 from tamis.jobs.manifest.verify import verify
+from tests.serving import five_lines, serving
 
 SECRETS = ("hunter2secret", "carol", "abcdefsig", "t0ken")
 
@@ -66,25 +65,19 @@ class Server(http.server.BaseHTTPRequestHandler):
 def server() -> Iterator[tuple[type[Server], str]]:
     """A server of its own kind, and its address without the scheme."""
     kind = type("OneServer", (Server,), {"content": {}})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
-        yield kind, f"127.0.0.1:{served.server_port}"
-        served.shutdown()
-
-
-def lines(word: str) -> bytes:
-    return b"".join(json.dumps({"id": str(n), "text": f"{word} {n}"}).encode() + b"\n" for n in range(5))
+    with serving(kind) as address:
+        yield kind, address
 
 
 @pytest.mark.parametrize("tells", [("ETag", "Last-Modified"), ("Last-Modified",), ()])
 def test_a_changed_file_of_the_same_size_is_noticed(server: Any, tmp_path: Path, tells: tuple[str, ...]) -> None:
     kind, place = server
     kind.tells = tells
-    kind.content["/x.jsonl"] = lines("river")
+    kind.content["/x.jsonl"] = five_lines("river")
     plain = {"inputs": [{"path": f"http://{place}/x.jsonl", "source": "web"}], "steps": []}
     first = tamis.run(plain, output=tmp_path / "run")
     (record,) = first.manifest.inputs
-    assert record.sha256 == (None if tells else hashlib.sha256(lines("river")).hexdigest())
+    assert record.sha256 == (None if tells else hashlib.sha256(five_lines("river")).hexdigest())
     again = tamis.run(plain, output=tmp_path / "run")
     assert again.nothing_to_do == bool(tells)
     assert [s.sha256 for s in again.manifest.shards] == [s.sha256 for s in first.manifest.shards]
@@ -92,7 +85,7 @@ def test_a_changed_file_of_the_same_size_is_noticed(server: Any, tmp_path: Path,
     assert told.ok
     assert any("not checked by content: 1 input was" in note for note in told.notes) == bool(tells)
     assert any("not checked by content" in note for note in verify(first.path).notes) == bool(tells)
-    kind.content["/x.jsonl"], kind.times = lines("stone"), 1
+    kind.content["/x.jsonl"], kind.times = five_lines("stone"), 1
     assert "was changed" in " ".join(verify(first.path, inputs=True).failures)
     changed = tamis.run(plain, output=tmp_path / "run")
     assert not changed.nothing_to_do
@@ -104,7 +97,7 @@ def test_credentials_come_into_nothing_that_a_run_leaves(
 ) -> None:
     kind, place = server
     kind.tells, kind.guarded = ("ETag",), True
-    kind.content["/x.jsonl"] = lines("river") + b'{"text": \n'
+    kind.content["/x.jsonl"] = five_lines("river") + b'{"text": \n'
     kind.content["/page.txt"] = b"clouds"
     kind.content["/broken.jsonl.gz"] = b"\x1f\x8b\x08 no gzip at all"
     where = f"http://carol:hunter2secret@{place}"

@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +12,7 @@ import pytest
 
 from tamis.pipeline.storage import filesystem
 from tamis.schemas.errors import InputError
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -345,12 +345,8 @@ class _Server(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
-        thread.join()
+    with serving(_Server) as address:
+        yield f"http://{address}"
 
 
 def test_http(server: str) -> None:
