@@ -190,6 +190,10 @@ _NO_TEXT = (
 )
 
 
+_RETURNS = re.compile(rb"\}[^\S\r]*\r\s*\{")
+"""Two objects with a carriage return between them: in time that grows with the line alone, however blank it is."""
+
+
 def _wide(line: bytes) -> str | None:
     """Return which encoding of two or four bytes a character a file's first line has; None if it has neither.
 
@@ -220,11 +224,11 @@ def _check_jsonl(split: Split, options: ReadOptions) -> None:
                 msg = f"{split.path} is a JSON array, not JSON Lines: write one object a line"
                 raise InputError(msg)
             lines += 1
-            returns = returns or re.search(rb"\}\s*\r\s*\{", line) is not None
             try:
                 text = line.decode(options.encoding, "replace").removeprefix("\ufeff")
                 record = json.loads(text, parse_int=len)  # names alone count, and Python takes no endless number
             except (ValueError, RecursionError):
+                returns = returns or _RETURNS.search(line) is not None
                 continue
             if isinstance(record, dict):
                 objects += 1

@@ -92,6 +92,7 @@ FILES: dict[str, Any] = {
     "zeros between": ("a.jsonl", ROWS + b"\0\0\0\n", *ONE_LOST),
     "UTF-16 unmarked": ("a.jsonl", ROWS.decode().encode("utf-16-be"), 1, None, "a.jsonl is UTF-16: convert it"),
     "carriage returns": ("a.jsonl", ROWS.replace(b"\n", b"\r"), 1, None, "carriage return alone: convert them"),
+    "a million returns": ("a.jsonl", ROWS + b"{}" + b"\r" * 10**6 + b"x\n", *ONE_LOST),  # no pair of them
     "blank lines": ("a.jsonl", b"\n \n", 1, (0, 0, 0, 0), "hold only what is skipped: 2 blank line"),
     "an empty object": ("a.jsonl", b"{}\n", 1, None, "hasn't the field 'text'; it has none (set `text:`)"),
     "open quote": ("a.csv", b'text,n\n"never closed,1\nb,2\n', 1, (2, 1, 0, 1), "1 of 2 records became errors"),
